@@ -1,1 +1,26 @@
-//! Part of the certwright family.
+//! The vocabulary of certificates: specifications that are validated, names that cannot be wrong.
+
+pub mod certificate;
+pub mod defaults;
+pub mod duration;
+pub mod issuer;
+pub mod issuer_ref;
+pub mod key;
+pub mod name;
+pub mod name_constraints;
+pub mod oid;
+pub mod output;
+pub mod pem;
+pub mod secret;
+pub mod subject;
+pub mod usage;
+pub mod validated;
+pub mod violation;
+
+pub use certificate::CertificateSpec;
+pub use defaults::Defaults;
+pub use duration::GoDuration;
+pub use issuer_ref::{IssuerKind, IssuerRef};
+pub use secret::TlsSecret;
+pub use validated::ValidatedSpec;
+pub use violation::{FieldPath, Span, Violation, ViolationKind, Violations};

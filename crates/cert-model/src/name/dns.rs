@@ -1,0 +1,265 @@
+use core::fmt;
+use core::str::FromStr;
+
+/// A DNS name: labels of letters, digits, `-` and `_`, at most 253 bytes, no trailing dot (RFC 1034, 3.5;
+/// underscores as every resolver and certificate library accepts them).
+///
+/// Names keep their spelling; they compare without regard to ASCII case.
+#[derive(Clone, Debug)]
+pub struct DnsName(String);
+
+/// A DNS name as a certificate carries it: exact, or with `*` as the whole first label (RFC 6125, 6.4.3).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DnsPattern {
+    /// One name.
+    Exact(DnsName),
+    /// Every name that has exactly one label in front of this one.
+    Wildcard(DnsName),
+}
+
+impl DnsName {
+    /// The name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The labels, left to right.
+    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    fn folded(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.bytes().map(|b| b.to_ascii_lowercase())
+    }
+}
+
+impl FromStr for DnsName {
+    type Err = DnsNameError;
+
+    fn from_str(text: &str) -> Result<Self, DnsNameError> {
+        if text.is_empty() {
+            return Err(DnsNameError::Empty);
+        }
+        if let Some((at, found)) = text
+            .char_indices()
+            .find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+        {
+            return Err(DnsNameError::Character { at, found });
+        }
+        if text.len() > 253 {
+            return Err(DnsNameError::TooLong { found: text.len() });
+        }
+        let mut at = 0;
+        for label in text.split('.') {
+            if label.is_empty() {
+                return Err(DnsNameError::EmptyLabel { at });
+            }
+            if label.len() > 63 {
+                return Err(DnsNameError::LongLabel {
+                    at,
+                    found: label.len(),
+                });
+            }
+            if label.starts_with('-') || label.ends_with('-') {
+                return Err(DnsNameError::Hyphen { at });
+            }
+            at += label.len() + 1;
+        }
+        let last = text.rsplit('.').next().unwrap_or(text);
+        if last.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(DnsNameError::NumericTopLabel);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl DnsPattern {
+    /// The name behind the wildcard, or the whole name.
+    pub fn base(&self) -> &DnsName {
+        match self {
+            Self::Exact(name) | Self::Wildcard(name) => name,
+        }
+    }
+}
+
+impl FromStr for DnsPattern {
+    type Err = DnsNameError;
+
+    fn from_str(text: &str) -> Result<Self, DnsNameError> {
+        let Some(base) = text.strip_prefix("*.") else {
+            return text.parse().map(Self::Exact);
+        };
+        let base: DnsName = base
+            .parse()
+            .map_err(|error: DnsNameError| error.shifted(2))?;
+        if base.labels().count() < 2 {
+            return Err(DnsNameError::BroadWildcard);
+        }
+        Ok(Self::Wildcard(base))
+    }
+}
+
+impl PartialEq for DnsName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for DnsName {}
+
+impl PartialOrd for DnsName {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for DnsName {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl core::hash::Hash for DnsName {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|b| state.write_u8(b));
+        state.write_u8(0xff);
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DnsPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => name.fmt(f),
+            Self::Wildcard(base) => write!(f, "*.{base}"),
+        }
+    }
+}
+
+/// Why a text is not a DNS name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsNameError {
+    /// A wildcard with fewer than two labels behind it.
+    #[error("a wildcard needs at least two labels behind it, like *.example.com")]
+    BroadWildcard,
+    /// A character that DNS names do not have.
+    #[error(
+        "{found:?} at byte {at} is not allowed; a DNS name has letters, digits, '-', '_' and '.', and '*' only as its whole first label{}",
+        if found.is_ascii() { "" } else { "; write an international name as its A-label (xn--...)" }
+    )]
+    Character {
+        /// Byte offset.
+        at: usize,
+        /// The character.
+        found: char,
+    },
+    /// Nothing.
+    #[error("a DNS name cannot be empty")]
+    Empty,
+    /// Two dots in a row, or one at the start or the end.
+    #[error("empty label at byte {at}; write the name without leading, trailing or doubled dots")]
+    EmptyLabel {
+        /// Byte offset of the label.
+        at: usize,
+    },
+    /// A label that starts or ends with `-`.
+    #[error("label at byte {at} starts or ends with '-'")]
+    Hyphen {
+        /// Byte offset of the label.
+        at: usize,
+    },
+    /// A label of more than 63 bytes.
+    #[error("label at byte {at} has {found} bytes, more than 63")]
+    LongLabel {
+        /// Byte offset of the label.
+        at: usize,
+        /// Its length.
+        found: usize,
+    },
+    /// The last label is a number, as in an IPv4 address.
+    #[error("the last label is a number; an IP address belongs under ipAddresses")]
+    NumericTopLabel,
+    /// More than 253 bytes.
+    #[error("name has {found} bytes, more than 253")]
+    TooLong {
+        /// Its length.
+        found: usize,
+    },
+}
+
+impl DnsNameError {
+    fn shifted(self, by: usize) -> Self {
+        match self {
+            Self::Character { at, found } => Self::Character { at: at + by, found },
+            Self::EmptyLabel { at } => Self::EmptyLabel { at: at + by },
+            Self::Hyphen { at } => Self::Hyphen { at: at + by },
+            Self::LongLabel { at, found } => Self::LongLabel { at: at + by, found },
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grammar() {
+        for good in [
+            "a",
+            "localhost",
+            "example.com",
+            "_acme.example.com",
+            "xn--bcher-kva.example",
+            "A.b-c.D",
+            "*.example.com",
+        ] {
+            assert_eq!(good.parse::<DnsPattern>().unwrap().to_string(), good);
+        }
+        let long = format!("{}.com", "a".repeat(64));
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            ".a",
+            "a.",
+            "-a.com",
+            "a-.com",
+            "a b",
+            "*",
+            "*.com",
+            "*.*.example.com",
+            "f*.example.com",
+            "a.*.com",
+            "192.0.2.7",
+            "b\u{fc}cher.example",
+            "a\0b",
+            &long,
+        ] {
+            assert!(bad.parse::<DnsPattern>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn case_does_not_matter() {
+        let (a, b): (DnsPattern, DnsPattern) = (
+            "*.Example.COM".parse().unwrap(),
+            "*.example.com".parse().unwrap(),
+        );
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn offsets_count_the_wildcard() {
+        assert_eq!(
+            "*.ex mple.com".parse::<DnsPattern>(),
+            Err(DnsNameError::Character { at: 4, found: ' ' })
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! PEM text (RFC 7468): blocks with their label, position and bytes.
+//!
+//! The reader skips text between blocks, names the line of whatever is wrong, and wipes the
+//! bytes it decoded when they are dropped: a block may hold a private key.
+
+use core::fmt;
+
+use base64ct::{Base64, Encoding};
+use zeroize::{Zeroize, Zeroizing};
+
+/// One block: what stood between a `BEGIN` and its `END`.
+pub struct Block {
+    label: String,
+    index: usize,
+    line: usize,
+    der: Zeroizing<Vec<u8>>,
+}
+
+impl Block {
+    /// The label, for example `CERTIFICATE`.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The block's position among all blocks of the text, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The line of the `BEGIN`, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The decoded bytes.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The decoded bytes, wiped when dropped.
+    pub fn into_der(self) -> Zeroizing<Vec<u8>> {
+        self.der
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("label", &self.label)
+            .field("index", &self.index)
+            .field("line", &self.line)
+            .field("der", &format_args!("{} bytes", self.der.len()))
+            .finish()
+    }
+}
+
+/// Reads every block of a text.
+///
+/// # Errors
+///
+/// The first thing that is wrong: a `BEGIN` without its `END`, another label at the end, or
+/// text that is not base64. A text without any block is an empty list.
+pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
+    let mut blocks = Vec::new();
+    let mut lines = text.split(|b| *b == b'\n').zip(1..);
+    while let Some((content, line)) = lines.next() {
+        let Some(label) = boundary(content, b"-----BEGIN ") else {
+            continue;
+        };
+        let mut body = Zeroizing::new(Vec::with_capacity(text.len()));
+        let mut closed = false;
+        for (content, line) in lines.by_ref() {
+            if let Some(end) = boundary(content, b"-----END ") {
+                if end != label {
+                    return Err(PemError::Label {
+                        line,
+                        begin: label,
+                        end,
+                    });
+                }
+                closed = true;
+                break;
+            }
+            body.extend(content.iter().filter(|b| !b.is_ascii_whitespace()));
+        }
+        if !closed {
+            return Err(PemError::Open { line, label });
+        }
+        let mut der = Zeroizing::new(vec![0; body.len() / 4 * 3]);
+        let length = match Base64::decode(body.as_slice(), &mut der) {
+            Ok(bytes) => bytes.len(),
+            Err(_) => return Err(PemError::Base64 { line, label }),
+        };
+        der.truncate(length);
+        blocks.push(Block {
+            label,
+            index: blocks.len(),
+            line,
+            der,
+        });
+    }
+    Ok(blocks)
+}
+
+/// The label of a boundary line, if `line` is one.
+fn boundary(line: &[u8], prefix: &[u8]) -> Option<String> {
+    let label = line
+        .trim_ascii()
+        .strip_prefix(prefix)?
+        .strip_suffix(b"-----")?;
+    String::from_utf8(label.to_vec()).ok()
+}
+
+/// Writes one block: lines of 64 characters, ending with a newline.
+pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
+    let mut base64 = Zeroizing::new(vec![0; Base64::encoded_len(der)]);
+    let mut text = Zeroizing::new(String::with_capacity(
+        base64.len() / 64 * 65 + 2 * label.len() + 48,
+    ));
+    text.push_str("-----BEGIN ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    if let Ok(encoded) = Base64::encode(der, &mut base64) {
+        for line in encoded.as_bytes().chunks(64) {
+            text.extend(line.iter().copied().map(char::from));
+            text.push('\n');
+        }
+    }
+    base64.zeroize();
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
+
+/// What is wrong with a PEM text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PemError {
+    /// The text of a block is not base64.
+    #[error("the {label} block at line {line} is not base64")]
+    Base64 {
+        /// Line of the `BEGIN`.
+        line: usize,
+        /// The block's label.
+        label: String,
+    },
+    /// A block ends with another label than it began with.
+    #[error("line {line} ends {end}, but the block began as {begin}")]
+    Label {
+        /// Line of the `END`.
+        line: usize,
+        /// Label of the `BEGIN`.
+        begin: String,
+        /// Label of the `END`.
+        end: String,
+    },
+    /// A block has no end.
+    #[error("the {label} block at line {line} has no END line")]
+    Open {
+        /// Line of the `BEGIN`.
+        line: usize,
+        /// The block's label.
+        label: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for length in [0, 1, 2, 3, 47, 48, 49, 500] {
+            let der: Vec<u8> = (0..length)
+                .map(|i| u8::try_from(i % 251).unwrap())
+                .collect();
+            let text = format!("comment\n{}tail\n", *write("CERTIFICATE", &der));
+            let blocks = read(text.as_bytes()).unwrap();
+            assert_eq!(blocks.len(), 1);
+            assert_eq!(
+                (blocks[0].label(), blocks[0].line(), blocks[0].der()),
+                ("CERTIFICATE", 2, der.as_slice())
+            );
+        }
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let open = "x\n-----BEGIN A-----\nAAAA\n";
+        assert_eq!(
+            read(open.as_bytes()).unwrap_err(),
+            PemError::Open {
+                line: 2,
+                label: "A".to_owned()
+            }
+        );
+        let other = "-----BEGIN A-----\n-----END B-----\n";
+        assert_eq!(
+            read(other.as_bytes()).unwrap_err().to_string(),
+            "line 2 ends B, but the block began as A"
+        );
+        let garbage = "-----BEGIN A-----\n!!!!\n-----END A-----\n";
+        assert_eq!(
+            read(garbage.as_bytes()).unwrap_err(),
+            PemError::Base64 {
+                line: 1,
+                label: "A".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_bytes() {
+        let blocks = read(write("PRIVATE KEY", b"secret").as_bytes()).unwrap();
+        assert_eq!(
+            format!("{:?}", blocks[0]),
+            "Block { label: \"PRIVATE KEY\", index: 0, line: 1, der: 6 bytes }"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! A Certificate's `spec` that keeps every rule.
+
+use crate::duration::GoDuration;
+use crate::issuer_ref::IssuerRef;
+use crate::key::{KeySpec, SignatureAlgorithm};
+use crate::name::Names;
+use crate::name_constraints::NameConstraints;
+use crate::output::{OutputFormat, SecretTemplate};
+use crate::subject::Subject;
+use crate::usage::Usages;
+
+/// A specification in which nothing is wrong and nothing is left open; made by
+/// [`CertificateSpec::validate`](crate::CertificateSpec::validate).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedSpec {
+    pub(crate) secret_name: String,
+    pub(crate) issuer_ref: IssuerRef,
+    pub(crate) subject: Subject,
+    pub(crate) common_name: Option<String>,
+    pub(crate) names: Names,
+    pub(crate) key: KeySpec,
+    pub(crate) signature_algorithm: Option<SignatureAlgorithm>,
+    pub(crate) duration: GoDuration,
+    pub(crate) renewal: RenewalRequest,
+    pub(crate) usages: Usages,
+    pub(crate) encode_usages_in_request: bool,
+    pub(crate) is_ca: bool,
+    pub(crate) constraints: Option<NameConstraints>,
+    pub(crate) outputs: Vec<OutputFormat>,
+    pub(crate) secret_template: SecretTemplate,
+}
+
+/// When the certificate is to be renewed, as the specification says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RenewalRequest {
+    /// This long before the certificate expires.
+    Before(GoDuration),
+    /// When this share of its lifetime is left, in per cent, 1..=99.
+    Percentage(u8),
+    /// After two thirds of its lifetime.
+    TwoThirds,
+}
+
+impl ValidatedSpec {
+    /// The Secret that holds the result.
+    pub fn secret_name(&self) -> &str {
+        &self.secret_name
+    }
+
+    /// Who signs.
+    pub fn issuer_ref(&self) -> &IssuerRef {
+        &self.issuer_ref
+    }
+
+    /// The subject, common name included.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The common name, at most 64 bytes.
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
+    /// The subject alternative names.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The private key asked for.
+    pub fn key(&self) -> KeySpec {
+        self.key
+    }
+
+    /// The signature algorithm of the request, if one is prescribed.
+    pub fn signature_algorithm(&self) -> Option<SignatureAlgorithm> {
+        self.signature_algorithm
+    }
+
+    /// How long the certificate is to be valid: at least 1h.
+    pub fn duration(&self) -> GoDuration {
+        self.duration
+    }
+
+    /// When it is to be renewed, as written.
+    pub fn renewal(&self) -> RenewalRequest {
+        self.renewal
+    }
+
+    /// What it may be used for; includes `cert sign` for a CA.
+    pub fn usages(&self) -> &Usages {
+        &self.usages
+    }
+
+    /// Whether the usages are written into the request.
+    pub fn encode_usages_in_request(&self) -> bool {
+        self.encode_usages_in_request
+    }
+
+    /// Whether the certificate is a CA's.
+    pub fn is_ca(&self) -> bool {
+        self.is_ca
+    }
+
+    /// The name constraints of a CA certificate.
+    pub fn constraints(&self) -> Option<&NameConstraints> {
+        self.constraints.as_ref()
+    }
+
+    /// Additional formats to keep in the Secret.
+    pub fn outputs(&self) -> &[OutputFormat] {
+        &self.outputs
+    }
+
+    /// Labels and annotations to keep on the Secret.
+    pub fn secret_template(&self) -> &SecretTemplate {
+        &self.secret_template
+    }
+}
