@@ -1,0 +1,234 @@
+//! Millions of due instants and the next one.
+
+use core::cmp::Reverse;
+use core::hash::Hash;
+use std::collections::{BinaryHeap, HashMap};
+
+use time::OffsetDateTime;
+
+use crate::instant::{at, ceil, floor};
+
+/// Keys and the instants they are due, each key once, earliest first.
+///
+/// It owns no timer: sleep until [`next_wake`](Self::next_wake), then
+/// [`pop_due`](Self::pop_due) until it is `None`. A clock that steps forward makes
+/// more keys due at once, one that steps back makes the others wait again; none is
+/// lost and none comes twice. Keys that are due in the same second come in their
+/// own order.
+///
+/// Instants are kept in whole seconds, rounded up: nothing wakes early.
+#[derive(Clone, Debug)]
+pub struct Agenda<K> {
+    // Truth is `dues`. The heap may hold surplus entries, left by updates and
+    // removals, which say something else than `dues`; its top never is one.
+    dues: HashMap<K, i64>,
+    heap: BinaryHeap<Reverse<(i64, K)>>,
+}
+
+impl<K: Clone + Ord + Hash> Agenda<K> {
+    /// An empty agenda.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            dues: HashMap::new(),
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    /// Sets when `key` is due, whether it was there or not; gives the instant that
+    /// held before.
+    pub fn insert(&mut self, key: K, due: OffsetDateTime) -> Option<OffsetDateTime> {
+        let due = ceil(due);
+        let before = self.dues.insert(key.clone(), due);
+        if before != Some(due) {
+            self.make_room();
+            self.heap.push(Reverse((due, key)));
+            self.settle();
+        }
+        before.map(at)
+    }
+
+    /// Moves a key that is there; `None`, and nothing is added, if it is not.
+    pub fn update(&mut self, key: &K, due: OffsetDateTime) -> Option<OffsetDateTime> {
+        if !self.dues.contains_key(key) {
+            return None;
+        }
+        self.insert(key.clone(), due)
+    }
+
+    /// Takes a key out; gives the instant it was due.
+    pub fn remove(&mut self, key: &K) -> Option<OffsetDateTime> {
+        let before = self.dues.remove(key)?;
+        self.settle();
+        Some(at(before))
+    }
+
+    /// The earliest instant anything is due.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<OffsetDateTime> {
+        self.heap.peek().map(|Reverse((due, _))| at(*due))
+    }
+
+    /// Takes out the earliest key if it is due at `now`, with the instant it was due.
+    pub fn pop_due(&mut self, now: OffsetDateTime) -> Option<(K, OffsetDateTime)> {
+        let Reverse((due, _)) = self.heap.peek()?;
+        if *due > floor(now) {
+            return None;
+        }
+        let Reverse((due, key)) = self.heap.pop()?;
+        self.dues.remove(&key);
+        self.settle();
+        Some((key, at(due)))
+    }
+
+    /// When `key` is due.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<OffsetDateTime> {
+        self.dues.get(key).copied().map(at)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.dues.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dues.is_empty()
+    }
+
+    /// Drops surplus entries from the top, so that the top tells the truth.
+    fn settle(&mut self) {
+        while self.heap.len() > self.dues.len() {
+            match self.heap.peek() {
+                Some(Reverse((due, key))) if self.dues.get(key) != Some(due) => {
+                    self.heap.pop();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Before the heap would grow, builds it anew if that frees enough: a quarter of
+    /// it, so that every rebuild is paid for by as many updates.
+    fn make_room(&mut self) {
+        let surplus = self.heap.len().saturating_sub(self.dues.len());
+        if self.heap.len() == self.heap.capacity() && surplus > self.heap.len() / 4 {
+            // From the truth, not by dropping what contradicts it: a key moved to
+            // and fro leaves many entries that all agree with it.
+            self.heap.clear();
+            let truth = self.dues.iter();
+            self.heap
+                .extend(truth.map(|(key, due)| Reverse((*due, key.clone()))));
+        }
+    }
+}
+
+impl<K: Clone + Ord + Hash> Default for Agenda<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use time::Duration;
+
+    #[test]
+    fn a_key_is_due_once_and_in_order() {
+        let mut agenda = Agenda::new();
+        for (key, due) in [("c", 30), ("a", 10), ("b", 10), ("c", 5)] {
+            agenda.insert(key, at(due));
+        }
+        assert_eq!(agenda.len(), 3);
+        assert_eq!(agenda.get(&"c"), Some(at(5)));
+        assert_eq!(agenda.next_wake(), Some(at(5)));
+        assert_eq!(agenda.pop_due(at(4)), None);
+        assert_eq!(agenda.pop_due(at(100)), Some(("c", at(5))));
+        assert_eq!(agenda.pop_due(at(100)), Some(("a", at(10))));
+        assert_eq!(agenda.remove(&"b"), Some(at(10)));
+        assert_eq!(agenda.update(&"b", at(1)), None);
+        assert!(agenda.is_empty());
+        assert_eq!(agenda.next_wake(), None);
+        assert_eq!(agenda.pop_due(at(100)), None);
+    }
+
+    #[test]
+    fn nothing_wakes_early() {
+        let mut agenda = Agenda::new();
+        let due = at(10) + Duration::milliseconds(1);
+        agenda.insert(1, due);
+        assert_eq!(agenda.pop_due(due), None);
+        assert_eq!(agenda.pop_due(at(11)), Some((1, at(11))));
+    }
+
+    #[test]
+    fn moving_to_and_fro_takes_no_memory() {
+        let mut agenda = Agenda::new();
+        for round in 0..100_000 {
+            agenda.insert(round % 3, at(i64::from(round % 2)));
+        }
+        assert!(agenda.heap.len() < 16, "{}", agenda.heap.len());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u8, i64),
+        Pop(i64),
+        Remove(u8),
+        Update(u8, i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        // Few keys and instants, so that updates, repeats and ties are common.
+        let key = 0u8..12;
+        let second = 0i64..20;
+        prop_oneof![
+            (key.clone(), second.clone()).prop_map(|(k, s)| Step::Insert(k, s)),
+            second.clone().prop_map(Step::Pop),
+            key.clone().prop_map(Step::Remove),
+            (key, second).prop_map(|(k, s)| Step::Update(k, s)),
+        ]
+    }
+
+    proptest! {
+        /// Any mixture of steps, with a clock that jumps to and fro, does what a
+        /// sorted map does.
+        #[test]
+        fn does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..300)) {
+            let mut agenda = Agenda::new();
+            let mut model: BTreeMap<u8, i64> = BTreeMap::new();
+            let first = |model: &BTreeMap<u8, i64>| model.iter().map(|(k, s)| (*s, *k)).min();
+            for step in steps {
+                match step {
+                    Step::Insert(key, second) => {
+                        let before = model.insert(key, second);
+                        prop_assert_eq!(agenda.insert(key, at(second)), before.map(at));
+                    }
+                    Step::Update(key, second) => {
+                        let before = model.get_mut(&key).map(|s| core::mem::replace(s, second));
+                        prop_assert_eq!(agenda.update(&key, at(second)), before.map(at));
+                    }
+                    Step::Remove(key) => {
+                        prop_assert_eq!(agenda.remove(&key), model.remove(&key).map(at));
+                    }
+                    Step::Pop(now) => {
+                        let expected = first(&model).filter(|(s, _)| *s <= now);
+                        if let Some((_, key)) = expected {
+                            model.remove(&key);
+                        }
+                        let expected = expected.map(|(s, k)| (k, at(s)));
+                        prop_assert_eq!(agenda.pop_due(at(now)), expected);
+                    }
+                }
+                prop_assert_eq!(agenda.len(), model.len());
+                prop_assert_eq!(agenda.next_wake(), first(&model).map(|(s, _)| at(s)));
+            }
+        }
+    }
+}
