@@ -1,1 +1,3 @@
-//! Stories across the crates.
+//! What the family is judged by: the conformance runner and the tools its stories share.
+
+pub mod conformance;

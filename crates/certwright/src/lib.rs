@@ -1,1 +1,5 @@
-//! Part of the certwright family.
+//! A certificate's whole life.
+
+mod secret_dir;
+
+pub use secret_dir::{SecretDir, SecretDirError};
