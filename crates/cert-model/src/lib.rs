@@ -2,6 +2,8 @@
 
 pub mod certificate;
 pub mod defaults;
+#[cfg(feature = "documents")]
+pub mod document;
 pub mod duration;
 pub mod issuer;
 pub mod issuer_ref;

@@ -7,7 +7,7 @@ use core::fmt;
 pub struct FieldPath(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Segment {
+pub(crate) enum Segment {
     Field(String),
     Index(usize),
     Key(String),
@@ -42,6 +42,17 @@ impl FieldPath {
     pub fn parent(&self) -> Option<Self> {
         let (_, rest) = self.0.split_last()?;
         Some(Self(rest.to_vec()))
+    }
+
+    /// Whether this path is `prefix` or lies below it.
+    pub fn starts_with(&self, prefix: &Self) -> bool {
+        self.0.starts_with(&prefix.0)
+    }
+
+    /// The segments below `base`.
+    #[cfg(feature = "documents")]
+    pub(crate) fn strip_prefix(&self, base: &Self) -> Option<&[Segment]> {
+        self.0.strip_prefix(base.0.as_slice())
     }
 
     fn with(&self, segment: Segment) -> Self {
@@ -127,6 +138,15 @@ impl Violation {
             span: None,
         }
     }
+
+    /// The same violation at a place of a document.
+    #[must_use]
+    pub fn at(self, span: Span) -> Self {
+        Self {
+            span: Some(span),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -140,7 +160,7 @@ impl fmt::Display for Violation {
 
 /// Everything wrong with a document, in document order; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations(pub(crate) Vec<Violation>);
 
 impl Violations {
     /// Wraps a list, or `None` if nothing is wrong.
