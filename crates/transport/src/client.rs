@@ -1,0 +1,79 @@
+//! The core as rustls' verifier of servers.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::Arc;
+
+use crate::peer_error::PeerError;
+use crate::verify::{PeerRole, PeerVerifier};
+
+/// Verifies servers with a [`PeerVerifier`].
+///
+/// A configuration that holds one must not resume sessions: TLS does not verify again on resumption.
+#[derive(Debug)]
+pub struct ServerVerifier {
+    peer: PeerVerifier,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerVerifier {
+    /// Uses `provider`'s algorithms for the handshake signature.
+    pub fn new(peer: PeerVerifier, provider: &CryptoProvider) -> Self {
+        Self {
+            peer,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.peer
+            .verify(
+                end_entity,
+                intermediates,
+                PeerRole::Server(server_name),
+                now,
+            )
+            .map(|_| ServerCertVerified::assertion())
+            .map_err(into_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The only variant that keeps the evidence; the peer is told `certificate_unknown`.
+pub(crate) fn into_rustls(error: PeerError) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}

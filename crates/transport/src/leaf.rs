@@ -1,0 +1,171 @@
+//! What the identity rules need from a certificate, as raw bytes.
+//!
+//! webpki's own name iterators skip names they cannot read, so they cannot be used to count.
+
+use crate::der::{BIT_STRING, BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
+
+/// The parts of a certificate the identity rules look at (RFC 5280, 4.1 and 4.2.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Facts<'a> {
+    /// The issuer's name, with its header.
+    pub(crate) issuer: &'a [u8],
+    /// The entries of the subject alternative names.
+    names: &'a [u8],
+    /// The key usage bits, or `None` without the extension.
+    pub(crate) key_usage: Option<KeyUsage>,
+    /// The `cA` flag, or `None` without basic constraints.
+    pub(crate) is_ca: Option<bool>,
+}
+
+/// The first octet of a key usage: every bit the rules ask for is in it (RFC 5280, 4.2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyUsage(u8);
+
+/// One subject alternative name in its raw form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RawName<'a> {
+    Dns(&'a [u8]),
+    Other,
+    Uri(&'a [u8]),
+}
+
+impl<'a> Facts<'a> {
+    /// Walks a certificate; `None` if it is not one.
+    pub(crate) fn read(der: &'a [u8]) -> Option<Self> {
+        let mut certificate = Reader::new(Reader::new(der).value(SEQUENCE)?);
+        let mut tbs = Reader::new(certificate.value(SEQUENCE)?);
+        tbs.optional(0xa0);
+        tbs.value(INTEGER)?;
+        tbs.value(SEQUENCE)?;
+        let mut facts = Self {
+            issuer: tbs.with_header(SEQUENCE)?,
+            ..Self::default()
+        };
+        tbs.value(SEQUENCE)?;
+        tbs.value(SEQUENCE)?;
+        tbs.value(SEQUENCE)?;
+        while !tbs.is_empty() {
+            let (tag, value) = tbs.element()?;
+            if tag == 0xa3 {
+                facts.read_extensions(Reader::new(Reader::new(value).value(SEQUENCE)?))?;
+            }
+        }
+        Some(facts)
+    }
+
+    fn read_extensions(&mut self, mut extensions: Reader<'a>) -> Option<()> {
+        while !extensions.is_empty() {
+            let mut extension = Reader::new(extensions.value(SEQUENCE)?);
+            let oid = extension.value(OBJECT_IDENTIFIER)?;
+            extension.optional(BOOLEAN);
+            let mut value = Reader::new(extension.value(OCTET_STRING)?);
+            match oid {
+                KEY_USAGE => self.key_usage = Some(KeyUsage::read(value.value(BIT_STRING)?)?),
+                SUBJECT_ALT_NAME => self.names = value.value(SEQUENCE)?,
+                BASIC_CONSTRAINTS => {
+                    let mut constraints = Reader::new(value.value(SEQUENCE)?);
+                    self.is_ca = Some(constraints.optional(BOOLEAN) == Some(&[0xff]));
+                }
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    /// Every subject alternative name in order; `None` in place of one that is not DER.
+    pub(crate) fn names(self) -> impl Iterator<Item = Option<RawName<'a>>> {
+        let mut names = Reader::new(self.names);
+        let mut broken = false;
+        core::iter::from_fn(move || {
+            if names.is_empty() || broken {
+                return None;
+            }
+            let Some((tag, value)) = names.element() else {
+                broken = true;
+                return Some(None);
+            };
+            Some(Some(match tag {
+                0x82 => RawName::Dns(value),
+                0x86 => RawName::Uri(value),
+                _ => RawName::Other,
+            }))
+        })
+    }
+
+    /// The URI names.
+    pub(crate) fn uris(self) -> impl Iterator<Item = &'a [u8]> {
+        self.names().filter_map(|name| match name {
+            Some(RawName::Uri(uri)) => Some(uri),
+            Some(RawName::Dns(_) | RawName::Other) | None => None,
+        })
+    }
+}
+
+impl KeyUsage {
+    fn read(bits: &[u8]) -> Option<Self> {
+        let (unused, bits) = bits.split_first()?;
+        (*unused < 8).then(|| Self(bits.first().copied().unwrap_or(0)))
+    }
+
+    pub(crate) fn digital_signature(self) -> bool {
+        self.0 & 0x80 != 0
+    }
+
+    pub(crate) fn key_cert_sign(self) -> bool {
+        self.0 & 0x04 != 0
+    }
+
+    pub(crate) fn crl_sign(self) -> bool {
+        self.0 & 0x02 != 0
+    }
+}
+
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_a_certificate() {
+        let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        params
+            .subject_alt_names
+            .push(rcgen::SanType::URI("spiffe://td/a".try_into().unwrap()));
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            rcgen::KeyUsagePurpose::DigitalSignature,
+            rcgen::KeyUsagePurpose::CrlSign,
+        ];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let facts = Facts::read(certificate.der()).unwrap();
+        let usage = facts.key_usage.unwrap();
+        assert!(facts.is_ca == Some(true) && usage.digital_signature() && usage.crl_sign());
+        assert!(!usage.key_cert_sign());
+        assert_eq!(
+            facts.names().collect::<Vec<_>>(),
+            [
+                Some(RawName::Dns(b"a.test")),
+                Some(RawName::Uri(b"spiffe://td/a"))
+            ]
+        );
+        for end in 0..certificate.der().len() {
+            assert!(Facts::read(&certificate.der()[..end]).is_none());
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_der_ends_the_walk_visibly() {
+        let facts = Facts {
+            names: &[0x86, 0x01, b'a', 0x86, 0x05, b'b'],
+            ..Facts::default()
+        };
+        assert_eq!(
+            facts.names().collect::<Vec<_>>(),
+            [Some(RawName::Uri(b"a")), None]
+        );
+    }
+}
