@@ -127,6 +127,11 @@ impl Lifetime {
     pub(crate) fn minimum_progress(&self) -> i64 {
         (self.not_after.saturating_sub(self.obtained) / 100).clamp(1, 60)
     }
+
+    /// The earliest second a renewal may be due.
+    pub(crate) fn earliest(&self) -> i64 {
+        self.obtained.saturating_add(self.minimum_progress())
+    }
 }
 
 /// A validity without a second in it.

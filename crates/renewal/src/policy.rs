@@ -2,9 +2,12 @@
 
 use time::Duration;
 
+use crate::acme_table::AcmeTable;
+use crate::ari::AriWindow;
 use crate::lifetime::Lifetime;
 use crate::percent::{Percent, percent_of};
 use crate::schedule::{Basis, RenewalLoop, Schedule};
+use crate::seed::Seed;
 
 /// When, in a certificate's life, its renewal is due.
 ///
@@ -13,6 +16,8 @@ use crate::schedule::{Basis, RenewalLoop, Schedule};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RenewalPolicy {
+    /// As long before expiry as Traefik's table says.
+    AcmeTable(AcmeTable),
     /// This long before expiry (`renewBefore`).
     ///
     /// A duration that is not positive, or not shorter than the issued lifetime,
@@ -40,8 +45,28 @@ impl RenewalPolicy {
         Schedule::guard(life, basis, lead)
     }
 
+    /// The schedule of one certificate for which its CA suggested a window: the CA
+    /// first, with a floor. [`AriWindow`] says what overrides what; give the same
+    /// seed for the same certificate everywhere.
+    ///
+    /// # Errors
+    /// [`RenewalLoop`] as in [`schedule`](Self::schedule), where the window is set
+    /// aside.
+    pub fn schedule_with_ari(
+        &self,
+        life: Lifetime,
+        window: AriWindow,
+        seed: Seed,
+    ) -> Result<Schedule, RenewalLoop> {
+        match Schedule::by_ari(life, window, seed) {
+            Some(schedule) => Ok(schedule),
+            None => Ok(self.schedule(life)?.ignoring(window)),
+        }
+    }
+
     fn lead(&self, life: Lifetime) -> (Basis, Duration) {
         match *self {
+            Self::AcmeTable(table) => (Basis::AcmeTable(table), table.renew_before()),
             Self::Before(before) if usable(before, life.length()) => (Basis::Before, before),
             Self::Before(asked) => (Basis::BeforeIgnored { asked }, third(life.length())),
             Self::Percent(percent) => (Basis::Percent(percent), percent.of(life.length())),
@@ -202,6 +227,49 @@ mod tests {
         assert_eq!(error.progress, Duration::minutes(-30));
     }
 
+    #[test]
+    fn traefiks_table_loops_where_traefik_does() {
+        let table = RenewalPolicy::AcmeTable(AcmeTable::default());
+        let schedule = |days| table.schedule(Lifetime::from_seconds(0, days * DAY).unwrap());
+        assert_eq!(floor(schedule(90).unwrap().due()), 60 * DAY);
+        assert_eq!(floor(schedule(365).unwrap().due()), 335 * DAY);
+        // Six days under the setting for ninety.
+        assert_eq!(schedule(6).unwrap_err().progress, Duration::days(-24));
+        let six_days = RenewalPolicy::AcmeTable(AcmeTable::for_hours(144));
+        let life = Lifetime::from_seconds(0, 6 * DAY).unwrap();
+        assert_eq!(floor(six_days.schedule(life).unwrap().due()), 4 * DAY);
+    }
+
+    #[test]
+    fn the_ca_goes_first_within_bounds() {
+        let life = Lifetime::from_seconds(0, 100 * DAY).unwrap();
+        let seed = Seed::new(b"www.example.org");
+        let by = |start: i64, end: i64| {
+            let window = AriWindow::new(crate::instant::at(start), crate::instant::at(end));
+            let window = window.unwrap();
+            let schedule = RenewalPolicy::TwoThirds.schedule_with_ari(life, window, seed);
+            (window, schedule.unwrap())
+        };
+        let (window, schedule) = by(50 * DAY, 52 * DAY);
+        assert_eq!(schedule.due(), window.draw(seed));
+        assert_eq!(schedule.basis(), Basis::Ari(window));
+        // Too late, even after expiry: a twentieth before it.
+        for start in [96 * DAY, 200 * DAY] {
+            let (window, schedule) = by(start, start + DAY);
+            assert_eq!(floor(schedule.due()), 95 * DAY);
+            assert_eq!(schedule.basis(), Basis::AriFloor(window));
+        }
+        // Opened before the certificate was valid: the policy.
+        for start in [-DAY, 0] {
+            let (window, schedule) = by(start, start + 1);
+            assert_eq!(schedule.basis(), Basis::TwoThirds);
+            assert_eq!(schedule.ari_ignored(), Some(window));
+        }
+        // At once, as after a revocation: the minimum progress.
+        let (_, schedule) = by(1, 2);
+        assert_eq!(floor(schedule.due()), 60);
+    }
+
     fn any_policy() -> impl Strategy<Value = RenewalPolicy> {
         prop_oneof![
             Just(RenewalPolicy::TwoThirds),
@@ -263,6 +331,25 @@ mod tests {
             let life = Lifetime::from_seconds(0, length).unwrap();
             check(life, policy);
             check(life.obtained_at(crate::instant::at(backdated)), policy);
+        }
+
+        #[test]
+        fn a_schedule_by_the_ca_is_inside_the_lifetime_too(
+            length in any_length(), backdated in 0i64..3 * HOUR, policy in any_policy(),
+            start in -DAY..CENTURY, window in 1i64..100 * DAY, name in "[a-z]{0,9}",
+        ) {
+            let life = Lifetime::from_seconds(0, length).unwrap();
+            let life = life.obtained_at(crate::instant::at(backdated));
+            let start = start % (length * 2);
+            let instants = (crate::instant::at(start), crate::instant::at(start + window));
+            let window = AriWindow::new(instants.0, instants.1).unwrap();
+            let seed = Seed::new(name.as_bytes());
+            if let Ok(schedule) = policy.schedule_with_ari(life, window, seed) {
+                prop_assert!(life.obtained() < schedule.due());
+                prop_assert!(schedule.due() < life.not_after());
+            } else {
+                prop_assert!(policy.schedule(life).is_err());
+            }
         }
 
         #[test]

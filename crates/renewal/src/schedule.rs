@@ -3,10 +3,14 @@
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
+use crate::acme_table::AcmeTable;
+use crate::ari::AriWindow;
 use crate::explain::Explanation;
 use crate::instant::{at, floor};
 use crate::lifetime::Lifetime;
+use crate::opening::Opening;
 use crate::percent::Percent;
+use crate::seed::Seed;
 use crate::span::Span;
 
 /// When one certificate is renewed, and why then.
@@ -20,12 +24,22 @@ pub struct Schedule {
     basis: Basis,
     asked: Duration,
     due: i64,
+    ari_ignored: Option<AriWindow>,
+    opening: Option<Opening>,
+    spread: i64,
 }
 
 /// What a schedule's lead came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Basis {
+    /// A row of Traefik's table.
+    AcmeTable(AcmeTable),
+    /// An instant drawn from the CA's window.
+    Ari(AriWindow),
+    /// A twentieth of the lifetime before expiry, because the instant drawn from the
+    /// CA's window is later.
+    AriFloor(AriWindow),
     /// The duration the policy asked for.
     Before,
     /// Two thirds, because the duration that was asked for is not positive or not
@@ -73,6 +87,25 @@ impl Schedule {
         self.basis
     }
 
+    /// The CA's window, if it was set aside because it opens no later than the
+    /// certificate's `not_before`.
+    #[must_use]
+    pub fn ari_ignored(&self) -> Option<AriWindow> {
+        self.ari_ignored
+    }
+
+    /// The opening the due instant lies in, if it was fitted into one.
+    #[must_use]
+    pub fn opening(&self) -> Option<Opening> {
+        self.opening
+    }
+
+    /// How far [`spread`](Self::spread) moved the due instant.
+    #[must_use]
+    pub fn spread_by(&self) -> Duration {
+        Duration::seconds(self.spread)
+    }
+
     /// The certificate's lifetime.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
@@ -83,6 +116,18 @@ impl Schedule {
     #[must_use]
     pub fn explain(&self) -> Explanation {
         Explanation::new(*self)
+    }
+
+    /// Moves the due instant into an opening, later if at all; `None` if the opening
+    /// closes before it or begins too late for the certificate.
+    #[must_use]
+    pub fn moved_into(self, opening: Opening) -> Option<Self> {
+        let due = self.due.max(opening.opening_second());
+        (due <= opening.closing_second() && due < self.life.end()).then_some(Self {
+            due,
+            opening: Some(opening),
+            ..self
+        })
     }
 
     pub(crate) fn guard(life: Lifetime, basis: Basis, lead: Duration) -> Result<Self, RenewalLoop> {
@@ -114,6 +159,50 @@ impl Schedule {
             basis,
             asked,
             due,
+            ari_ignored: None,
+            opening: None,
+            spread: 0,
+        }
+    }
+
+    /// The schedule by the CA's window; `None` if the window is set aside.
+    pub(crate) fn by_ari(life: Lifetime, window: AriWindow, seed: Seed) -> Option<Self> {
+        let least = life.earliest();
+        if window.start_second() <= life.start() || least >= life.end() {
+            return None;
+        }
+        let floor = Self::plain(life, Basis::AriFloor(window), life.length() / 20);
+        let drawn = window.draw_second(seed);
+        if floor.due < drawn {
+            return Some(floor.no_sooner_than(least));
+        }
+        let lead = Duration::seconds(life.end().saturating_sub(drawn));
+        Some(Self::plain(life, Basis::Ari(window), lead).no_sooner_than(least))
+    }
+
+    pub(crate) fn ignoring(self, window: AriWindow) -> Self {
+        Self {
+            ari_ignored: Some(window),
+            ..self
+        }
+    }
+
+    pub(crate) fn with_spread(self, seconds: i64) -> Self {
+        Self {
+            due: self.due.saturating_add(seconds),
+            spread: self.spread.saturating_add(seconds),
+            ..self
+        }
+    }
+
+    pub(crate) fn due_second(&self) -> i64 {
+        self.due
+    }
+
+    fn no_sooner_than(self, least: i64) -> Self {
+        Self {
+            due: self.due.max(least),
+            ..self
         }
     }
 }
@@ -156,13 +245,7 @@ impl RenewalLoop {
     pub fn guarded(&self) -> Schedule {
         let life = self.life;
         let third = life.working() / 3;
-        let guarded = Schedule::plain(life, Basis::Guarded, third);
-        let least = life
-            .obtained_second()
-            .saturating_add(life.minimum_progress());
-        Schedule {
-            due: guarded.due.max(least),
-            ..guarded
-        }
+        let least = life.earliest();
+        Schedule::plain(life, Basis::Guarded, third).no_sooner_than(least)
     }
 }
