@@ -15,6 +15,8 @@ mod schedule;
 mod seed;
 mod span;
 mod spread;
+#[cfg(feature = "windows")]
+pub mod window;
 
 pub use acme_table::AcmeTable;
 pub use agenda::Agenda;
