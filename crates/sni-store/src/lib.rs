@@ -1,1 +1,41 @@
-//! Part of the certwright family.
+#![doc = include_str!("../README.md")]
+
+mod challenge;
+mod change;
+mod default;
+mod entry;
+#[cfg(feature = "x509")]
+mod facts;
+mod index;
+#[cfg(feature = "x509")]
+mod intern;
+#[cfg(feature = "x509")]
+mod pairs;
+mod pattern;
+#[cfg(feature = "x509")]
+mod pem;
+#[cfg(feature = "rustls")]
+mod resolver;
+mod scheme;
+mod select;
+#[cfg(feature = "self-signed")]
+mod self_signed;
+mod server_name;
+mod snapshot;
+mod store;
+
+pub use challenge::{ACME_TLS_ALPN, Challenges, is_challenge};
+pub use change::{ChangeSet, Origin, Rejection, Report, Warning, WarningKind};
+pub use default::{DefaultEntry, DefaultMaker};
+pub use entry::{Entry, EntryId, Source};
+#[cfg(feature = "x509")]
+pub use pairs::{PairError, PairLoader, PemPair};
+pub use pattern::{Pattern, PatternError};
+#[cfg(feature = "rustls")]
+pub use resolver::{Resolver, client_schemes, key_schemes};
+pub use scheme::SchemeMask;
+pub use select::{Match, Query, Selection, SelectionPolicy};
+#[cfg(feature = "self-signed")]
+pub use self_signed::{SelfSignedError, self_signed};
+pub use snapshot::Snapshot;
+pub use store::{CertStore, Counts, Current};

@@ -1,0 +1,196 @@
+//! A certificate chain and its private key, both PEM, into an entry rustls can serve.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys, SupportedCipherSuite};
+
+use crate::entry::{Entry, EntryId};
+use crate::facts::Facts;
+use crate::resolver::key_schemes;
+use crate::{intern, pem};
+
+/// Loads pairs with the keys of one [`CryptoProvider`].
+#[derive(Clone)]
+pub struct PairLoader {
+    provider: Arc<CryptoProvider>,
+}
+
+/// A chain, leaf first, and the leaf's private key, as PEM texts.
+///
+/// The key may be PKCS #8, PKCS #1 or SEC1.
+#[derive(Clone, Copy)]
+pub struct PemPair<'a> {
+    /// One or more `CERTIFICATE` blocks.
+    pub chain: &'a [u8],
+    /// One private key block.
+    pub key: &'a [u8],
+}
+
+impl PairLoader {
+    /// A loader for servers that use `provider`.
+    pub fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider }
+    }
+
+    /// An entry with the leaf's names and validity, the schemes its key signs with, and a fingerprint
+    /// over both texts.
+    ///
+    /// # Errors
+    /// If a text is no PEM, the leaf is not first or is a CA certificate with an issuer, or the key is
+    /// of an unknown kind or another certificate's.
+    pub fn load(
+        &self,
+        id: impl Into<EntryId>,
+        pair: PemPair<'_>,
+    ) -> Result<Entry<CertifiedKey>, PairError> {
+        let (certified, facts) = self.read(pair)?;
+        let mut entry = Entry::new(id, facts.dns_names, Arc::new(certified));
+        entry = entry.with_ips(facts.ips).with_validity(facts.validity);
+        if let Some(name) = facts.common_name {
+            entry = entry.with_common_name(name);
+        }
+        let schemes = key_schemes(&*entry.payload().key);
+        entry = entry.with_schemes(schemes);
+        Ok(match self.fingerprint(pair) {
+            Some(fingerprint) => entry.with_fingerprint(fingerprint),
+            None => entry,
+        })
+    }
+
+    /// The pair alone, for a default entry or a challenge.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn certified_key(&self, pair: PemPair<'_>) -> Result<CertifiedKey, PairError> {
+        self.read(pair).map(|(certified, _)| certified)
+    }
+
+    /// The fingerprint [`load`](Self::load) gives to an entry, without loading it: a pair that has it
+    /// already need not be read again. `None` if the provider has no TLS 1.3 suite, whose hash this is.
+    pub fn fingerprint(&self, pair: PemPair<'_>) -> Option<[u8; 32]> {
+        let suites = &self.provider.cipher_suites;
+        let suite = suites.iter().find_map(SupportedCipherSuite::tls13)?;
+        let mut context = suite.common.hash_provider.start();
+        // The length keeps the boundary between the two texts.
+        context.update(&pair.chain.len().to_be_bytes());
+        context.update(pair.chain);
+        context.update(pair.key);
+        context.finish().as_ref().get(..32)?.try_into().ok()
+    }
+
+    /// How many intermediate certificates this process shares between chains. They are never freed;
+    /// at most 4096 are kept.
+    pub fn shared_intermediates() -> usize {
+        intern::shared()
+    }
+
+    fn read(&self, pair: PemPair<'_>) -> Result<(CertifiedKey, Facts), PairError> {
+        let chain = pem::certificates(pair.chain).map_err(PairError::ChainPem)?;
+        let key = pem::private_key(pair.key)
+            .map_err(PairError::KeyPem)?
+            .ok_or(PairError::NoKey)?;
+        let leaf = chain.first().ok_or(PairError::NoCertificate)?;
+        let facts =
+            Facts::from_der(leaf).map_err(|reason| PairError::Certificate { index: 0, reason })?;
+        let key = self
+            .provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|error| PairError::Key(error.to_string()))?;
+        let mut certified = CertifiedKey::new(chain, key);
+        if !belongs(&certified)? {
+            return Err(misplaced(&certified));
+        }
+        // What `openssl req -x509` makes is a CA certificate too, alone and self-signed; it serves.
+        if facts.is_ca && !(facts.self_issued && certified.cert.len() == 1) {
+            return Err(PairError::CaLeaf);
+        }
+        for certificate in certified.cert.iter_mut().skip(1) {
+            intern::intermediate(certificate);
+        }
+        certified.cert.shrink_to_fit();
+        Ok((certified, facts))
+    }
+}
+
+impl fmt::Debug for PairLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairLoader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PemPair<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PemPair").finish_non_exhaustive()
+    }
+}
+
+/// Why a pair was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// The first certificate is a CA's.
+    #[error("the first certificate is a CA certificate; put the server's certificate first")]
+    CaLeaf,
+    /// A certificate cannot be read.
+    #[error("certificate {index} of the chain cannot be read: {reason}")]
+    Certificate {
+        /// Its place in the chain, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The chain is no PEM text.
+    #[error("the chain is not valid PEM: {0}")]
+    ChainPem(String),
+    /// The key cannot be used.
+    #[error("the private key cannot be used: {0}")]
+    Key(String),
+    /// The key's text is no PEM.
+    #[error("the private key is not valid PEM: {0}")]
+    KeyPem(String),
+    /// The key belongs to a later certificate of the chain.
+    #[error("the private key belongs to certificate {index} of the chain; put that one first")]
+    LeafNotFirst {
+        /// Its place in the chain, from 0.
+        index: usize,
+    },
+    /// The key belongs to none of the certificates.
+    #[error("the private key is not that of the certificate")]
+    Mismatch,
+    /// The chain has no `CERTIFICATE` block.
+    #[error("the chain holds no certificate; expected a PEM block CERTIFICATE")]
+    NoCertificate,
+    /// The key has no private key block.
+    #[error("there is no private key; expected a PEM block PRIVATE KEY")]
+    NoKey,
+}
+
+/// Whether the key is that of the first certificate. A key that does not know its public half, as those
+/// of some hardware modules do not, is taken at its word.
+fn belongs(certified: &CertifiedKey) -> Result<bool, PairError> {
+    match certified.keys_match() {
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(true),
+        Err(TlsError::InconsistentKeys(_)) => Ok(false),
+        Err(error) => Err(PairError::Certificate {
+            index: 0,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Which error it is when the key is not the first certificate's.
+fn misplaced(certified: &CertifiedKey) -> PairError {
+    let later = certified.cert.iter().enumerate().skip(1);
+    let mut owners = later.filter(|(_, certificate)| {
+        let alone = CertifiedKey::new(vec![(*certificate).clone()], certified.key.clone());
+        belongs(&alone).is_ok_and(|found| found)
+    });
+    match owners.next() {
+        Some((index, _)) => PairError::LeafNotFirst { index },
+        None => PairError::Mismatch,
+    }
+}

@@ -1,0 +1,152 @@
+//! The rustls side: a client hello becomes a query, the payload is rustls' certified key.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::time_provider::TimeProvider;
+use rustls::{CipherSuite, SignatureScheme};
+
+use crate::challenge::{Challenges, is_challenge};
+use crate::scheme::SchemeMask;
+use crate::select::Query;
+use crate::store::CertStore;
+
+/// Serves a [`CertStore`] to rustls.
+///
+/// A client that gets no certificate sees the alert `access_denied`: rustls lets no resolver send
+/// `unrecognized_name`.
+#[derive(Clone)]
+pub struct Resolver {
+    store: CertStore<CertifiedKey>,
+    clock: Arc<dyn TimeProvider>,
+    challenges: Option<Challenges<CertifiedKey>>,
+    local_ip: Option<IpAddr>,
+    strict: bool,
+}
+
+impl Resolver {
+    /// A resolver over `store` that asks `clock` which certificates are valid. While the clock has no
+    /// answer, validity is left out of the choice.
+    pub fn new(store: CertStore<CertifiedKey>, clock: Arc<dyn TimeProvider>) -> Self {
+        Self {
+            store,
+            clock,
+            challenges: None,
+            local_ip: None,
+            strict: false,
+        }
+    }
+
+    /// Answers TLS-ALPN-01 challenges from this map. The server's `alpn_protocols` must name
+    /// [`ACME_TLS_ALPN`](crate::ACME_TLS_ALPN) too: rustls negotiates it apart from the certificate.
+    #[must_use]
+    pub fn with_challenges(mut self, challenges: Challenges<CertifiedKey>) -> Self {
+        self.challenges = Some(challenges);
+        self
+    }
+
+    /// Never serves the default entry.
+    #[must_use]
+    pub fn strict_sni(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// The same for connections to this local address, which a client hello does not tell: clients
+    /// without server name then get the certificate for the address. Cheap enough for each connection.
+    #[must_use]
+    pub fn at_address(&self, local: IpAddr) -> Self {
+        Self {
+            local_ip: Some(local),
+            ..self.clone()
+        }
+    }
+
+    /// The store behind.
+    pub fn store(&self) -> &CertStore<CertifiedKey> {
+        &self.store
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(is_challenge) {
+            // Never the default, nor any certificate that serves.
+            return self.challenges.as_ref()?.get(hello.server_name()?);
+        }
+        let now = self.clock.current_time().map(|now| {
+            // Unix times beyond i64 are beyond every certificate.
+            i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+        });
+        let name = hello.server_name().unwrap_or_default();
+        let mut query = Query::at_unix_time(name.as_bytes(), now);
+        query.schemes = client_schemes(hello.signature_schemes(), hello.cipher_suites());
+        query.local_ip = self.local_ip;
+        query.strict = self.strict;
+        self.store.select(&query)
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("store", &self.store)
+            .field("challenges", &self.challenges)
+            .field("local_ip", &self.local_ip)
+            .field("strict", &self.strict)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The schemes a key signs with, found by asking it for one after the other: what a key says about its
+/// algorithm does not tell what an HSM behind it will do.
+pub fn key_schemes(key: &dyn SigningKey) -> SchemeMask {
+    SchemeMask::from_code_points(SchemeMask::ALL.code_points().filter(|point| {
+        let scheme = SignatureScheme::from(*point);
+        key.choose_scheme(&[scheme])
+            .is_some_and(|signer| signer.scheme() == scheme)
+    }))
+}
+
+/// The schemes a client can be served with: those it lists, less those its cipher suites rule out.
+///
+/// In a plain handshake rustls has done the latter; from an `Acceptor` the list comes as it was sent.
+pub fn client_schemes(schemes: &[SignatureScheme], suites: &[CipherSuite]) -> SchemeMask {
+    let listed = SchemeMask::from_code_points(schemes.iter().copied().map(u16::from));
+    let mut suites_allow = SchemeMask::NONE;
+    for suite in suites {
+        match suite {
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS13_AES_256_GCM_SHA384
+            | CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => {
+                return listed.intersection(TLS13);
+            }
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+                suites_allow = suites_allow.union(ECDSA_AND_EDDSA);
+            }
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+            | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
+                suites_allow = suites_allow.union(RSA);
+            }
+            _ => {}
+        }
+    }
+    listed.intersection(suites_allow)
+}
+
+/// RFC 5246 section 7.4.2: what a suite's name says about the server's key; SHA-1 is never signed with.
+const RSA: SchemeMask = SchemeMask::of(&[
+    0x0401, 0x0501, 0x0601, 0x0804, 0x0805, 0x0806, 0x0809, 0x080a, 0x080b,
+]);
+const ECDSA_AND_EDDSA: SchemeMask = SchemeMask::of(&[0x0403, 0x0503, 0x0603, 0x0807, 0x0808]);
+/// RFC 8446 section 4.2.3: no PKCS #1 v1.5 in handshake signatures.
+const TLS13: SchemeMask = SchemeMask::of(&[
+    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b, 0x0904,
+    0x0905, 0x0906,
+]);

@@ -1,0 +1,240 @@
+//! From the bytes a client sent to the two keys looked up, without allocating.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::pattern::{MAX_LABEL, MAX_NAME};
+use crate::select::{Query, SelectionPolicy};
+
+/// What to look up: the name itself, and for the wildcard table what follows its first label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) exact: &'a str,
+    pub(crate) suffix: Option<&'a str>,
+}
+
+/// Space for a name that has to be rewritten; names that come in clean (rustls' do) stay where they are.
+pub(crate) struct Buffer {
+    bytes: [u8; 256],
+    length: usize,
+}
+
+impl Buffer {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: [0; 256],
+            length: 0,
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        // Only whole strings are ever written.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for Buffer {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let room = self
+            .bytes
+            .get_mut(self.length..end)
+            .ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+impl<'a> Wanted<'a> {
+    /// The keys for what the client sent; `None` when no certificate can match it.
+    #[inline]
+    pub(crate) fn new(
+        policy: SelectionPolicy,
+        query: &Query<'a>,
+        buffer: &'a mut Buffer,
+    ) -> Option<Self> {
+        if query.name.len() > MAX_NAME + 1 {
+            return None;
+        }
+        match policy {
+            SelectionPolicy::Best => Self::best(query, buffer),
+            SelectionPolicy::Traefik => Self::traefik(query, buffer),
+        }
+    }
+
+    fn best(query: &Query<'a>, buffer: &'a mut Buffer) -> Option<Self> {
+        if query.name.is_empty() {
+            return Self::address(query.local_ip?, buffer);
+        }
+        let name = query.name.strip_suffix(b".").unwrap_or(query.name);
+        if name.len() > MAX_NAME {
+            return None;
+        }
+        let mut seen = 0;
+        for byte in name {
+            seen |= CLASS[usize::from(*byte)];
+        }
+        let name = std::str::from_utf8(name).ok()?;
+        if name.as_bytes().last().is_some_and(u8::is_ascii_digit) || seen & OTHER != 0 {
+            // An address never takes part in the wildcard rule.
+            let inner = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+            if let Ok(ip) = inner.unwrap_or(name).parse() {
+                return Self::address(ip, buffer);
+            }
+        }
+        if seen & OTHER != 0 {
+            return None;
+        }
+        let exact = if seen & UPPER != 0 {
+            buffer.write_str(name).ok()?;
+            buffer.bytes[..buffer.length].make_ascii_lowercase();
+            buffer.as_str()
+        } else {
+            name
+        };
+        let suffix = exact.find('.').filter(|dot| {
+            let label = &exact.as_bytes()[..*dot];
+            label.len() <= MAX_LABEL
+                && label.first().is_some_and(|b| *b != b'-')
+                && label.last().is_some_and(|b| *b != b'-')
+        });
+        Some(Self {
+            exact,
+            suffix: suffix.map(|dot| &exact[dot..]),
+        })
+    }
+
+    /// `lower(trim_space(name))`, or the local address as text, or the empty name.
+    fn traefik(query: &Query<'a>, buffer: &'a mut Buffer) -> Option<Self> {
+        let name = std::str::from_utf8(query.name).ok()?.trim();
+        let exact = if name.is_empty() {
+            if let Some(ip) = query.local_ip {
+                write!(buffer, "{}", ip.to_canonical()).ok()?;
+            }
+            buffer.as_str()
+        } else if name.is_ascii() && !name.bytes().any(|b| b.is_ascii_uppercase()) {
+            name
+        } else {
+            for lower in name.chars().flat_map(char::to_lowercase) {
+                buffer.write_char(lower).ok()?;
+            }
+            buffer.as_str()
+        };
+        Some(Self {
+            exact,
+            suffix: Some(exact.find('.').map_or("", |dot| &exact[dot..])),
+        })
+    }
+
+    fn address(ip: IpAddr, buffer: &'a mut Buffer) -> Option<Self> {
+        write!(buffer, "{}", ip.to_canonical()).ok()?;
+        Some(Self {
+            exact: buffer.as_str(),
+            suffix: None,
+        })
+    }
+}
+
+/// One pass decides whether a name can be looked up as it is, after lower-casing, or not at all.
+const CLASS: [u8; 256] = {
+    let mut class = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "byte < 256")]
+        let b = byte as u8;
+        if b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.') {
+            class[byte] = 0;
+        } else if b.is_ascii_uppercase() {
+            class[byte] = UPPER;
+        }
+        byte += 1;
+    }
+    class
+};
+const UPPER: u8 = 1;
+const OTHER: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: time::OffsetDateTime = time::OffsetDateTime::UNIX_EPOCH;
+
+    /// The name, and what stands behind the wildcard.
+    type Keys<S> = Option<(&'static str, S)>;
+
+    fn wanted(policy: SelectionPolicy, query: &Query<'_>) -> Option<(String, Option<String>)> {
+        let mut buffer = Buffer::new();
+        Wanted::new(policy, query, &mut buffer)
+            .map(|w| (w.exact.to_owned(), w.suffix.map(str::to_owned)))
+    }
+
+    #[test]
+    fn best() {
+        let table: &[(&[u8], Keys<Option<&str>>)] = &[
+            (b"a.b.test", Some(("a.b.test", Some(".b.test")))),
+            (b"A.b.TEST.", Some(("a.b.test", Some(".b.test")))),
+            (b"localhost", Some(("localhost", None))),
+            (b"_x.test", Some(("_x.test", Some(".test")))),
+            (b"127.0.0.1", Some(("127.0.0.1", None))),
+            (b"[::1]", Some(("::1", None))),
+            (b"0:0:0:0:0:0:0:1", Some(("::1", None))),
+            (b"::ffff:1.2.3.4", Some(("1.2.3.4", None))),
+            (b".a.test", Some((".a.test", None))),
+            (b"-a.b.test", Some(("-a.b.test", None))),
+            (b"*.a.test", None),
+            (b"a\0.test", None),
+            (b"a b.test", None),
+            ("bücher.test".as_bytes(), None),
+            (b"\x80\xff.test", None),
+            (b"", None),
+        ];
+        for (name, expected) in table {
+            let query = Query::new(*name, EPOCH);
+            let expected = expected.map(|(e, s)| (e.to_owned(), s.map(str::to_owned)));
+            assert_eq!(wanted(SelectionPolicy::Best, &query), expected, "{name:?}");
+        }
+        let long_label = format!("{}.a.test", "x".repeat(64));
+        assert_eq!(
+            wanted(SelectionPolicy::Best, &Query::new(&long_label, EPOCH)),
+            Some((long_label, None))
+        );
+        for length in [254, 255, 65_535] {
+            assert_eq!(
+                wanted(
+                    SelectionPolicy::Best,
+                    &Query::new(&"a".repeat(length), EPOCH)
+                ),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn traefik() {
+        let table: &[(&[u8], Keys<&str>)] = &[
+            (b"  A.test ", Some(("a.test", ".test"))),
+            (b"a.test.", Some(("a.test.", ".test."))),
+            (b"localhost", Some(("localhost", ""))),
+            (b"*.a.test", Some(("*.a.test", ".a.test"))),
+            ("BÜCHER.test".as_bytes(), Some(("bücher.test", ".test"))),
+            (b"\xff", None),
+            (b"", Some(("", ""))),
+        ];
+        for (name, expected) in table {
+            let query = Query::new(*name, EPOCH);
+            let expected = expected.map(|(e, s)| (e.to_owned(), Some(s.to_owned())));
+            assert_eq!(
+                wanted(SelectionPolicy::Traefik, &query),
+                expected,
+                "{name:?}"
+            );
+        }
+        let query = Query::new("", EPOCH).at_address("::ffff:192.0.2.7".parse().unwrap());
+        assert_eq!(
+            wanted(SelectionPolicy::Traefik, &query),
+            Some(("192.0.2.7".to_owned(), Some(".0.2.7".to_owned())))
+        );
+    }
+}
