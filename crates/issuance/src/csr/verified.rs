@@ -1,0 +1,262 @@
+//! Reading requests of strangers.
+
+use core::ops::Range;
+use std::sync::Arc;
+
+use certwright_cert_model::pem;
+use certwright_cert_model::usage::{ExtendedKeyUsage, KeyUsages};
+
+use super::{CsrError, CsrPolicy, UnknownExtensions};
+use crate::decode::{INTEGER, OID, Reader, SEQUENCE, SET, context, dotted};
+use crate::encode::oid_content;
+use crate::encode::tbs::{EMPTY_NAME, EXTENSION_REQUEST};
+use crate::extensions::{Extensions, usage_oids};
+use crate::general_name::{GeneralName, GeneralNames};
+use crate::pem_limit;
+use crate::public_key::PublicKey;
+
+/// A request whose sender has proven to hold the private key; the only thing that can be signed.
+///
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct VerifiedCsr(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    der: Vec<u8>,
+    subject: Range<usize>,
+    public_key: PublicKey,
+    extensions: Extensions,
+}
+
+impl VerifiedCsr {
+    /// Reads a request, checks its signature and holds it against a policy. The key's type comes
+    /// from the key itself, never from the signature's algorithm.
+    ///
+    /// # Errors
+    ///
+    /// Anything that is wrong with the request; [`CsrError`] says what.
+    pub fn from_der(der: &[u8], policy: &CsrPolicy) -> Result<Self, CsrError> {
+        if der.len() > policy.max_size {
+            return Err(CsrError::TooLarge {
+                found: der.len(),
+                max: policy.max_size,
+            });
+        }
+        let mut outer = Reader::new(der);
+        let sequence = outer.expect(SEQUENCE, "expected a CertificationRequest SEQUENCE")?;
+        let mut fields = outer.inside(&sequence);
+        outer.finish()?;
+        let info = fields.expect(SEQUENCE, "expected a CertificationRequestInfo SEQUENCE")?;
+        let algorithm = fields.expect(SEQUENCE, "expected an AlgorithmIdentifier SEQUENCE")?;
+        let signature = fields.octet_bits()?;
+        fields.clone().finish()?;
+
+        let mut fields = fields.inside(&info);
+        let version = fields.small_integer(INTEGER)?;
+        if version != 0 {
+            return Err(CsrError::Version { found: version });
+        }
+        let subject = fields.expect(SEQUENCE, "expected the subject, a SEQUENCE")?;
+        crate::name::check(&fields.inside(&subject))?;
+        let spki = fields.expect(SEQUENCE, "expected a SubjectPublicKeyInfo SEQUENCE")?;
+        let public_key =
+            PublicKey::from_spki_der(spki.whole(der)).map_err(CsrError::PublicKey)?;
+        if public_key.has_small_exponent() {
+            return Err(CsrError::SmallExponent);
+        }
+        let extensions = read_attributes(&mut fields)?;
+        fields.finish()?;
+        public_key
+            .verify(algorithm.content(der), info.whole(der), signature.content(der))
+            .map_err(CsrError::Signature)?;
+
+        let mut request = Parts {
+            der: der.to_vec(),
+            subject: subject.start..subject.end,
+            public_key,
+            extensions,
+        };
+        request.check_unknown(&policy.unknown_extensions)?;
+        if policy.unknown_extensions == UnknownExtensions::Drop {
+            request.extensions.others.clear();
+        }
+        let request = Self(Arc::new(request));
+        request.check_names()?;
+        Ok(request)
+    }
+
+    /// Reads a request in PEM: the first block, labelled `CERTIFICATE REQUEST` or, as keytool does,
+    /// `NEW CERTIFICATE REQUEST`.
+    ///
+    /// # Errors
+    ///
+    /// As [`VerifiedCsr::from_der`], and no such block.
+    pub fn from_pem(text: &[u8], policy: &CsrPolicy) -> Result<Self, CsrError> {
+        pem_limit::check(text, pem_limit::CERTIFICATE.max(2 * policy.max_size)).map_err(|error| {
+            CsrError::TooLarge {
+                found: error.found,
+                max: error.max,
+            }
+        })?;
+        let blocks = pem::read(text).map_err(CsrError::Pem)?;
+        match blocks.first() {
+            Some(block)
+                if ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(&block.label()) =>
+            {
+                Self::from_der(block.der(), policy)
+            }
+            other => Err(CsrError::NotARequest {
+                found: other.map_or_else(String::new, |block| block.label().to_owned()),
+            }),
+        }
+    }
+
+    /// The DER that was read.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The key whose possession the sender has proven.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.0.public_key
+    }
+
+    /// The DER of the subject.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.0.der[self.0.subject.clone()]
+    }
+
+    /// The value of the subjectAltName extension.
+    pub fn subject_alt_name(&self) -> Option<&[u8]> {
+        let value = self.0.extensions.subject_alt_name.as_ref()?;
+        Some(&self.0.der[value.range.clone()])
+    }
+
+    /// The subject alternative names; `from_der` has read them all once.
+    pub fn names(&self) -> impl Iterator<Item = GeneralName<'_>> {
+        let names = self.subject_alt_name().map(GeneralNames::of_extension);
+        let names = names.and_then(Result::ok);
+        names.unwrap_or_else(GeneralNames::none).flatten()
+    }
+
+    /// The key usages asked for, if the request names any.
+    pub fn key_usage(&self) -> Option<KeyUsages> {
+        self.0.extensions.key_usage
+    }
+
+    /// The extended key usages asked for, in order, if the request names any; the dotted object
+    /// identifier where cert-manager has no name for it.
+    pub fn extended_key_usage(&self) -> Option<Vec<Result<ExtendedKeyUsage, String>>> {
+        let value = self.0.extensions.extended_key_usage.clone()?;
+        let usages = usage_oids(&self.0.der[value]).map(|oid| {
+            let dotted = dotted(oid);
+            ExtendedKeyUsage::from_oid(&dotted).ok_or(dotted)
+        });
+        Some(usages.collect())
+    }
+
+    /// The contents of the object identifiers of the extended key usages.
+    pub(crate) fn usage_oids(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let value = self.0.extensions.extended_key_usage.clone()?;
+        Some(usage_oids(&self.0.der[value]))
+    }
+
+    /// Whether the request asks for a CA certificate, if it says anything about it.
+    pub fn asks_for_ca(&self) -> Option<bool> {
+        Some(self.0.extensions.basic_constraints?.ca)
+    }
+
+    /// The name constraints asked for: whether critical, and the extension's value.
+    pub fn name_constraints(&self) -> Option<(bool, &[u8])> {
+        let value = self.0.extensions.name_constraints.as_ref()?;
+        Some((value.critical, &self.0.der[value.range.clone()]))
+    }
+
+    /// Whole extensions that the policy lets into the certificate as they are.
+    pub(crate) fn copied_extensions(&self) -> Vec<&[u8]> {
+        let others = self.0.extensions.others.iter();
+        others.map(|other| &self.0.der[other.whole.clone()]).collect()
+    }
+
+    fn check_names(&self) -> Result<(), CsrError> {
+        let subject = self.subject_der();
+        if subject == EMPTY_NAME && self.subject_alt_name().is_none() {
+            return Err(CsrError::NoIdentity);
+        }
+        for name in self.names() {
+            let (form, text, good) = match name {
+                GeneralName::Dns(text) => ("DNS name", text, is_visible(text)),
+                GeneralName::Email(text) => ("e-mail address", text, is_visible(text)),
+                GeneralName::Uri(text) => ("URI", text, is_visible(text)),
+                GeneralName::Ip(octets) => {
+                    ("IP address of 4 or 16 octets", "", matches!(octets.len(), 4 | 16))
+                }
+                _ => continue,
+            };
+            if !good {
+                return Err(CsrError::Name {
+                    form,
+                    name: text.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn check_unknown(&self, rule: &UnknownExtensions) -> Result<(), CsrError> {
+        for other in &self.extensions.others {
+            let oid = &self.der[other.oid.clone()];
+            let refused = match rule {
+                UnknownExtensions::Allow(list) => !list.iter().any(|good| oid_content(good) == oid),
+                UnknownExtensions::Drop => other.critical,
+                UnknownExtensions::Reject => true,
+            };
+            if refused {
+                return Err(CsrError::UnknownExtension {
+                    oid: dotted(oid),
+                    critical: other.critical,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No spaces, no control characters, something at all: a NUL in a name has fooled verifiers before.
+fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The extensions of the one extensionRequest attribute; other attributes are ignored.
+fn read_attributes(fields: &mut Reader<'_>) -> Result<Extensions, CsrError> {
+    let input = fields.input();
+    // RFC 2986 demands the field, some tools leave it out when it is empty.
+    let Some(attributes) = fields.optional(context(0))? else {
+        return Ok(Extensions::default());
+    };
+    let mut attributes = fields.inside(&attributes);
+    let mut seen: Vec<&[u8]> = Vec::with_capacity(4);
+    let mut extensions = Extensions::default();
+    while !attributes.is_empty() {
+        let attribute = attributes.expect(SEQUENCE, "expected an Attribute SEQUENCE")?;
+        let mut attribute = attributes.inside(&attribute);
+        let oid = attribute.expect(OID, "expected an attribute's object identifier")?;
+        let values = attribute.expect(SET, "expected the SET of an attribute's values")?;
+        attribute.clone().finish()?;
+        let oid = oid.content(input);
+        if seen.contains(&oid) {
+            return Err(CsrError::DuplicateAttribute { oid: dotted(oid) });
+        }
+        seen.push(oid);
+        if oid == EXTENSION_REQUEST {
+            let mut values = attribute.inside(&values);
+            let list = values.expect(SEQUENCE, "expected an Extensions SEQUENCE")?;
+            extensions = Extensions::read(values.inside(&list))?;
+            values.finish()?;
+        }
+    }
+    Ok(extensions)
+}
