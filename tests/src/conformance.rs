@@ -1,5 +1,7 @@
 //! Conformance cases as data: `{id, kind, input, expect, …}`, each judged by the family's public API.
 
+mod renewal;
+mod sni;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -70,7 +72,7 @@ pub fn read(text: &str) -> Result<Vec<Case>, String> {
 
 /// Judges one case.
 pub fn judge(case: &Case) -> Verdict {
-    for judge in [vocabulary::judge] {
+    for judge in [vocabulary::judge, renewal::judge, sni::judge] {
         let verdict = judge(case);
         if verdict != Verdict::Unsupported {
             return verdict;
