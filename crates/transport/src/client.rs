@@ -4,11 +4,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, ExtendedKeyPurpose, OtherError, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
-use crate::peer_error::PeerError;
+use crate::peer_error::{PeerError, instant};
 use crate::verify::{PeerRole, PeerVerifier};
 
 /// Verifies servers with a [`PeerVerifier`].
@@ -76,4 +78,60 @@ impl ServerCertVerifier for ServerVerifier {
 /// The only variant that keeps the evidence; the peer is told `certificate_unknown`.
 pub(crate) fn into_rustls(error: PeerError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}
+
+impl PeerError {
+    /// The reason why a connection was refused, also when rustls' own verifier refused it; `None` if the
+    /// error is about something else than the peer's certificates.
+    pub fn from_rustls(error: &Error) -> Option<Self> {
+        let Error::InvalidCertificate(error) = error else {
+            return matches!(error, Error::NoCertificatesPresented).then_some(Self::NoCertificate);
+        };
+        Some(match error {
+            CertificateError::Other(OtherError(error)) => {
+                return error.downcast_ref::<Self>().cloned();
+            }
+            CertificateError::BadSignature => Self::BadSignature,
+            CertificateError::ExpiredContext { time, not_after } => Self::Expired {
+                not_after: instant(*not_after),
+                now: instant(*time),
+            },
+            CertificateError::ExpiredRevocationListContext { time, next_update } => {
+                Self::CrlExpired {
+                    next_update: instant(*next_update),
+                    now: instant(*time),
+                }
+            }
+            CertificateError::InvalidPurposeContext { required, .. } => Self::WrongPurpose {
+                required: match required {
+                    ExtendedKeyPurpose::ClientAuth => "client authentication",
+                    ExtendedKeyPurpose::ServerAuth | ExtendedKeyPurpose::Other(_) => {
+                        "server authentication"
+                    }
+                },
+            },
+            CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            } => Self::NameMismatch {
+                expected: expected.to_str().into_owned(),
+                presented: presented.clone(),
+            },
+            CertificateError::NotValidYetContext { time, not_before } => Self::NotYetValid {
+                not_before: instant(*not_before),
+                now: instant(*time),
+            },
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnhandledCriticalExtension => Self::UnknownCriticalExtension,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer { trust_domain: None },
+            CertificateError::UnknownRevocationStatus => Self::UnknownRevocationStatus,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                Self::UnsupportedAlgorithm
+            }
+            other => Self::Malformed {
+                reason: other.to_string(),
+            },
+        })
+    }
 }

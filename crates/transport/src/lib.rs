@@ -5,13 +5,24 @@ mod leaf;
 
 pub mod bundle;
 pub mod client;
+pub mod danger;
 pub mod identity;
+pub mod material;
 pub mod peer;
 pub mod peer_error;
 pub mod revocation;
 pub mod roots;
 pub mod server;
+pub mod servers_transport;
+pub mod timeouts;
+pub mod tls_parameters;
+pub mod transport_error;
+pub mod upstream;
 pub mod verify;
 
+pub use material::Material;
 pub use peer_error::PeerError;
+pub use servers_transport::ServersTransport;
+pub use transport_error::TransportError;
+pub use upstream::Upstream;
 pub use verify::PeerVerifier;

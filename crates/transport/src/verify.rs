@@ -5,6 +5,7 @@ mod verdict;
 
 use core::cell::Cell;
 use core::fmt;
+use std::sync::Arc;
 
 use rustls_pki_types::{
     CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
@@ -32,7 +33,7 @@ pub use svid::SvidProfile;
 /// proves that the peer has the key, is the TLS library's part.
 pub struct PeerVerifier {
     rules: Rules,
-    crls: Option<Crls>,
+    crls: Option<Arc<Crls>>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
 }
 
@@ -101,7 +102,7 @@ impl PeerVerifier {
 
     /// Also refuses certificates that these lists do not clear.
     #[must_use]
-    pub fn with_crls(mut self, crls: Crls) -> Self {
+    pub fn with_crls(mut self, crls: Arc<Crls>) -> Self {
         self.crls = Some(crls);
         self
     }
@@ -136,7 +137,7 @@ impl PeerVerifier {
             rest,
             role,
             now,
-            crls: self.crls.as_ref(),
+            crls: self.crls.as_deref(),
             algorithms: self.algorithms,
         };
         match &self.rules {

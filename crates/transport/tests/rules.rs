@@ -1,4 +1,5 @@
 //! The rules of the core, certificate by certificate.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/pki.rs"]
 mod pki;

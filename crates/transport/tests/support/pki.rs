@@ -1,5 +1,10 @@
 //! A small certificate authority for tests, able to make certificates that no honest one would.
-#![allow(dead_code, unreachable_pub, reason = "every test uses another part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "every test uses another part, and a test may panic"
+)]
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,

@@ -1,0 +1,328 @@
+//! A transport that was found to be right, and the client configuration it stands for.
+
+use std::sync::Arc;
+
+use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
+use certwright_cert_model::{FieldPath, Violation};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+
+use crate::client::ServerVerifier;
+use crate::danger::Unverified;
+use crate::identity::{Candidates, Identity};
+use crate::material::{Found, Material, Source};
+use crate::peer::{PeerPolicy, SpiffePolicy};
+use crate::roots::Roots;
+use crate::timeouts::Timeouts;
+use crate::tls_parameters::TlsParameters;
+use crate::transport_error::TransportError;
+use crate::verify::PeerVerifier;
+
+/// A valid transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// Servers are not verified: anyone on the way can pose as the server.
+    Danger(Unverified),
+    /// Servers are verified.
+    Verified(Verified),
+}
+
+/// A transport that verifies servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub(crate) settings: Settings,
+    pub(crate) policy: PeerPolicy,
+    pub(crate) roots: Vec<Placed<Source>>,
+    pub(crate) identities: Vec<Placed<(Source, Source)>>,
+}
+
+/// What has nothing to do with trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The name to ask for instead of the host.
+    pub server_name: Option<ServerName<'static>>,
+    /// Versions and cipher suites.
+    pub parameters: TlsParameters,
+    /// Whether HTTP/2 is offered besides HTTP/1.1.
+    pub offers_http2: bool,
+    /// How many connections without requests are kept per host.
+    pub idle_per_host: IdleConnections,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// What is right, but not as it was probably meant.
+    pub warnings: Vec<Violation>,
+}
+
+/// How many connections without requests are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleConnections {
+    /// This many.
+    AtMost(usize),
+    /// A new connection for every request.
+    None,
+}
+
+/// A value with the field it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placed<T> {
+    pub(crate) field: FieldPath,
+    pub(crate) value: T,
+}
+
+impl Upstream {
+    /// What has nothing to do with trust.
+    pub fn settings(&self) -> &Settings {
+        match self {
+            Self::Danger(upstream) => upstream.settings(),
+            Self::Verified(upstream) => upstream.settings(),
+        }
+    }
+}
+
+impl Verified {
+    /// Who the server must be.
+    pub fn policy(&self) -> &PeerPolicy {
+        &self.policy
+    }
+
+    /// What has nothing to do with trust.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Everything the transport refers to, in the order of its fields: load it into a [`Material`].
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let roots = self.roots.iter().map(|root| &root.value);
+        roots.chain(identity_sources(&self.identities))
+    }
+
+    /// The roots of the transport, in the order they are read; empty stands for the system's.
+    pub fn root_sources(&self) -> impl Iterator<Item = &Source> {
+        self.roots.iter().map(|root| &root.value)
+    }
+
+    /// The name to hand to rustls for a request to `host`: the transport's own, or the host's.
+    ///
+    /// # Errors
+    ///
+    /// `host` is neither a DNS name nor an IP address.
+    pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, TransportError> {
+        self.settings.server_name(host)
+    }
+
+    /// A rustls configuration that accepts exactly the servers this transport accepts.
+    ///
+    /// Make a new one whenever anything in `material` changes, and never share its parts: with peer names
+    /// and with SPIFFE nothing is resumed, because TLS does not verify a resumed session again.
+    ///
+    /// # Errors
+    ///
+    /// Something the transport refers to is missing or unusable, or nobody could be accepted.
+    pub fn client_config(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        material: &Material,
+    ) -> Result<ClientConfig, TransportError> {
+        self.check_bundles(material)?;
+        self.client_config_as_given(provider, clock, material)
+    }
+
+    /// [`Verified::client_config`] also when the bundles leave nobody to accept: every server is refused.
+    pub(crate) fn client_config_as_given(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        material: &Material,
+    ) -> Result<ClientConfig, TransportError> {
+        let mut identities = load_identities(&self.identities, provider, material)?;
+        identities.extend(material.identities.iter().cloned());
+        let peer = match &self.policy {
+            PeerPolicy::ServerName => None,
+            PeerPolicy::PeerSans { sans, host_name } => Some(PeerVerifier::peer_sans(
+                sans.clone(),
+                *host_name,
+                self.load_roots(material)?,
+                provider.signature_verification_algorithms.all,
+            )),
+            PeerPolicy::Spiffe(policy) => Some(PeerVerifier::spiffe(
+                policy.clone(),
+                material.bundles.clone(),
+                provider.signature_verification_algorithms.all,
+            )),
+        };
+        let resumes = peer.is_none();
+        let verifier: Arc<dyn ServerCertVerifier> = match peer {
+            Some(peer) => {
+                let peer = match &material.crls {
+                    Some(crls) => peer.with_crls(Arc::clone(crls)),
+                    None => peer,
+                };
+                Arc::new(ServerVerifier::new(peer, provider))
+            }
+            None => self.name_verifier(provider, material)?,
+        };
+        let mut config = self
+            .settings
+            .client_config(provider, clock, verifier, identities)?;
+        if !resumes {
+            config.resumption = Resumption::disabled();
+        }
+        Ok(config)
+    }
+
+    fn name_verifier(
+        &self,
+        provider: &CryptoProvider,
+        material: &Material,
+    ) -> Result<Arc<WebPkiServerVerifier>, TransportError> {
+        let store = RootCertStore {
+            roots: self.load_roots(material)?.anchors().to_vec(),
+        };
+        let mut builder = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(store),
+            Arc::new(provider.clone()),
+        );
+        if let Some(crls) = &material.crls {
+            builder = builder
+                .with_crls(crls.der().iter().cloned())
+                .enforce_revocation_expiration();
+        }
+        builder.build().map_err(|error| TransportError::Tls {
+            reason: error.to_string(),
+        })
+    }
+
+    fn load_roots(&self, material: &Material) -> Result<Roots, TransportError> {
+        let mut pool: Option<Roots> = None;
+        for Placed { field, value } in &self.roots {
+            let text = match material.roots(value) {
+                Found::Here(text) => text,
+                Found::Missing => return Err(TransportError::missing(field, value)),
+                Found::NoKey(key) => return Err(TransportError::no_key(field, value, key)),
+            };
+            let roots = Roots::from_pem(text).map_err(|error| TransportError::Roots {
+                field: field.clone(),
+                origin: value.clone(),
+                source: Box::new(error),
+            })?;
+            pool = Some(match pool {
+                Some(pool) => pool.merged(&roots),
+                None => roots,
+            });
+        }
+        pool.or_else(|| material.system_roots.clone())
+            .ok_or(TransportError::NoRoots)
+    }
+
+    fn check_bundles(&self, material: &Material) -> Result<(), TransportError> {
+        let PeerPolicy::Spiffe(policy) = &self.policy else {
+            return Ok(());
+        };
+        let usable = |domain: &str| {
+            material
+                .bundles
+                .anchors(domain)
+                .is_some_and(|anchors| !anchors.is_empty())
+        };
+        let somebody = match policy {
+            SpiffePolicy::Any => material.bundles.domains().any(usable),
+            SpiffePolicy::Ids(ids) => ids.iter().any(|id| usable(id.trust_domain())),
+            SpiffePolicy::TrustDomain(domain) => usable(domain.as_str()),
+        };
+        if somebody {
+            return Ok(());
+        }
+        Err(TransportError::NoBundle {
+            accepted: policy.to_string(),
+            known: material.bundles.domains().map(str::to_owned).collect(),
+        })
+    }
+}
+
+impl Settings {
+    pub(crate) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TransportError> {
+        if let Some(name) = &self.server_name {
+            return Ok(name.clone());
+        }
+        ServerName::try_from(host)
+            .map(|name| name.to_owned())
+            .map_err(|_| TransportError::Host {
+                found: host.to_owned(),
+            })
+    }
+
+    pub(crate) fn client_config(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        verifier: Arc<dyn ServerCertVerifier>,
+        identities: Vec<Identity>,
+    ) -> Result<ClientConfig, TransportError> {
+        let (provider, versions) = self
+            .parameters
+            .apply(provider)
+            .ok_or(TransportError::NoCommonSuite)?;
+        let builder = ClientConfig::builder_with_details(Arc::new(provider), clock)
+            .with_protocol_versions(&versions)
+            .map_err(|error| TransportError::Tls {
+                reason: error.to_string(),
+            })?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match identities.is_empty() {
+            true => builder.with_no_client_auth(),
+            false => builder.with_client_cert_resolver(Arc::new(Candidates::new(identities))),
+        };
+        config.alpn_protocols = match self.offers_http2 {
+            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            false => vec![b"http/1.1".to_vec()],
+        };
+        Ok(config)
+    }
+}
+
+pub(crate) fn load_identities(
+    identities: &[Placed<(Source, Source)>],
+    provider: &CryptoProvider,
+    material: &Material,
+) -> Result<Vec<Identity>, TransportError> {
+    let mut loaded = Vec::with_capacity(identities.len());
+    for Placed { field, value } in identities {
+        let (chain, key) = value;
+        let text = |source, key| match material.identity(source, key) {
+            Found::Here(text) => Ok(text),
+            Found::Missing => Err(TransportError::missing(field, source)),
+            Found::NoKey(key) => Err(TransportError::no_key(field, source, key)),
+        };
+        let identity = Identity::from_pem(text(chain, TLS_CRT)?, text(key, TLS_KEY)?, provider)
+            .map_err(|error| TransportError::Identity {
+                field: field.clone(),
+                origin: chain.clone(),
+                source: Box::new(error),
+            })?;
+        loaded.push(identity);
+    }
+    Ok(loaded)
+}
+
+pub(crate) fn identity_sources(
+    identities: &[Placed<(Source, Source)>],
+) -> impl Iterator<Item = &Source> {
+    identities.iter().flat_map(|identity| {
+        let (chain, key) = &identity.value;
+        core::iter::once(chain).chain((chain != key).then_some(key))
+    })
+}
+
+impl Default for IdleConnections {
+    /// Go's default, two.
+    fn default() -> Self {
+        Self::AtMost(2)
+    }
+}
