@@ -235,6 +235,11 @@ impl<T> Entry<T> {
         &self.excluded
     }
 
+    #[inline]
+    pub(crate) fn excludes(&self, name: &str) -> bool {
+        !self.excluded.is_empty() && self.excluded.iter().any(|pattern| pattern.matches(name))
+    }
+
     fn identify(&mut self) {
         let common_name = self.common_name.as_deref();
         let differs = |name: &str| Some(name) != common_name;

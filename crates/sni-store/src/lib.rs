@@ -4,6 +4,7 @@ mod challenge;
 mod change;
 mod default;
 mod entry;
+mod explain;
 #[cfg(feature = "x509")]
 mod facts;
 mod index;
@@ -28,6 +29,7 @@ pub use challenge::{ACME_TLS_ALPN, Challenges, is_challenge};
 pub use change::{ChangeSet, Origin, Rejection, Report, Warning, WarningKind};
 pub use default::{DefaultEntry, DefaultMaker};
 pub use entry::{Entry, EntryId, Source};
+pub use explain::{Candidate, Explanation, Reason};
 #[cfg(feature = "x509")]
 pub use pairs::{PairError, PairLoader, PemPair};
 pub use pattern::{Pattern, PatternError};

@@ -241,6 +241,14 @@ impl<'s, T> Chosen<'s, T> {
         }
     }
 
+    pub(crate) fn matched(&self) -> Match {
+        if self.wildcard {
+            Match::Wildcard
+        } else {
+            Match::Exact
+        }
+    }
+
     fn candidates(
         list: &'s [Arc<Entry<T>>],
         wildcard: bool,
@@ -248,10 +256,7 @@ impl<'s, T> Chosen<'s, T> {
         query: &Query<'_>,
     ) -> impl Iterator<Item = Self> {
         list.iter()
-            .filter(|entry| {
-                let excluded = entry.excluded();
-                excluded.is_empty() || !excluded.iter().any(|name| name.matches(wanted.exact))
-            })
+            .filter(|entry| !entry.excludes(wanted.exact))
             .map(move |entry| Self::new(entry, wildcard, query))
     }
 

@@ -39,11 +39,7 @@ impl<T> Snapshot<T> {
             return Some(Selection {
                 payload: chosen.entry.payload(),
                 entry: Some(chosen.entry),
-                matched: if chosen.wildcard {
-                    Match::Wildcard
-                } else {
-                    Match::Exact
-                },
+                matched: chosen.matched(),
                 usable: chosen.usable,
                 valid: chosen.valid,
             });
