@@ -50,12 +50,19 @@ impl fmt::Display for Percent {
 /// [`Percent`] refuses; a result beyond [`Duration`]'s range is held at its end.
 #[must_use]
 pub fn percent_of(total: Duration, percentage: i32) -> Duration {
-    const NANOS: i128 = 1_000_000_000;
-    let nanos = total.whole_nanoseconds() * i128::from(percentage) / 100;
-    match (i64::try_from(nanos / NANOS), i32::try_from(nanos % NANOS)) {
-        (Ok(seconds), Ok(rest)) => Duration::new(seconds, rest),
-        _ if nanos < 0 => Duration::MIN,
-        _ => Duration::MAX,
+    // Hundreds of seconds, the seconds beyond, the nanoseconds beyond: each product
+    // fits an i64, where the whole in nanoseconds would need an i128 and its slow
+    // division.
+    let factor = i64::from(percentage);
+    let (hundreds, rest) = (total.whole_seconds() / 100, total.whole_seconds() % 100);
+    let rest = rest * factor;
+    let nanos = i64::from(total.subsec_nanoseconds()) * factor / 100;
+    match hundreds.checked_mul(factor) {
+        Some(seconds) => Duration::seconds(seconds)
+            .saturating_add(Duration::seconds(rest / 100))
+            .saturating_add(Duration::nanoseconds(rest % 100 * 10_000_000 + nanos)),
+        None if total.is_negative() == (factor < 0) => Duration::MAX,
+        None => Duration::MIN,
     }
 }
 
@@ -107,6 +114,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn does_what_128_bits_do(seconds: i64, nanos in 0i32..1_000_000_000, p: i32) {
+            let nanos = if seconds < 0 { -nanos } else { nanos };
+            let total = Duration::new(seconds, nanos);
+            let exact = total.whole_nanoseconds() * i128::from(p) / 100;
+            let found = percent_of(total, p).whole_nanoseconds();
+            let (least, most) = (Duration::MIN, Duration::MAX);
+            let held = exact.clamp(least.whole_nanoseconds(), most.whole_nanoseconds());
+            prop_assert_eq!(found, held);
+        }
+
         #[test]
         fn a_share_and_its_complement_make_the_whole(seconds in 1i64..4_000_000_000, p in 1i32..100) {
             let total = Duration::seconds(seconds);

@@ -98,7 +98,10 @@ fn usable(before: Duration, actual: Duration) -> bool {
 }
 
 fn third(actual: Duration) -> Duration {
-    actual / 3
+    // `actual / 3` without the 128-bit division behind it.
+    let (seconds, rest) = (actual.whole_seconds() / 3, actual.whole_seconds() % 3);
+    let nanos = rest * 1_000_000_000 + i64::from(actual.subsec_nanoseconds());
+    Duration::seconds(seconds).saturating_add(Duration::nanoseconds(nanos / 3))
 }
 
 #[cfg(test)]
@@ -373,6 +376,13 @@ mod tests {
                 }
             };
             prop_assert!(due(length) <= due(length + more));
+        }
+
+        #[test]
+        fn a_third_is_a_third(seconds: i64, nanos in 0i32..1_000_000_000) {
+            let nanos = if seconds < 0 { -nanos } else { nanos };
+            let actual = Duration::new(seconds, nanos);
+            prop_assert_eq!(renew_before(actual, None, None), actual / 3);
         }
 
         #[test]
