@@ -67,7 +67,7 @@ fn read_chunk(chunk: &str, line: usize, documents: &mut Vec<Result<Document, Syn
             }
             Ok((event, span)) => builder.event(event, span.start),
             Err(error) => Err(SyntaxError::new(
-                builder.span(*error.marker()),
+                inside(chunk, line, builder.span(*error.marker())),
                 SyntaxErrorKind::Grammar {
                     message: error.info().to_owned(),
                 },
@@ -78,6 +78,17 @@ fn read_chunk(chunk: &str, line: usize, documents: &mut Vec<Result<Document, Syn
             return;
         }
     }
+}
+
+/// The parser finds the end of a text on a line behind the last; a person finds it at the end of the last.
+fn inside(chunk: &str, lines: usize, span: Span) -> Span {
+    let text = chunk.trim_end_matches(['\n', '\r']);
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    let end = Span {
+        line: lines + text.replace("\r\n", "\n").split(['\n', '\r']).count(),
+        column: last.chars().count() + 1,
+    };
+    span.min(end)
 }
 
 /// Builds one document out of the parser's events, without recursion.
@@ -588,6 +599,14 @@ mod tests {
             ("a: &a [*a]", SyntaxErrorKind::RecursiveAlias),
         ] {
             assert_eq!(one(text), Err(kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_ends_too_early_is_wrong_at_its_end() {
+        for text in ["a: {b: 1", "a: {b: 1\n", "a: {b: 1\r\n\r\n"] {
+            let error = parse(text).remove(0).unwrap_err();
+            assert_eq!((error.span.line, error.span.column), (1, 9), "{text:?}");
         }
     }
 
