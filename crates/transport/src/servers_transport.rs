@@ -1,5 +1,6 @@
 //! Traefik's `ServersTransport`, as it is written: custom resource and dynamic configuration alike.
 
+mod decode;
 mod validate;
 
 use core::fmt;
