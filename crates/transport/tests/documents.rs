@@ -25,14 +25,10 @@ fn load(spec: &str) -> Result<Upstream, Violations> {
     ServersTransport::decode(&node, Strictness::Strict).and_then(ServersTransport::validate)
 }
 
-fn dynamic(text: &str, format: Format) -> Result<Vec<Upstream>, Violations> {
+fn dynamic(text: &str, format: Format) -> Result<Vec<(String, Upstream)>, Violations> {
     let node = node(text, format);
-    ServersTransport::decode_dynamic(&node, Strictness::Strict).and_then(|transports| {
-        transports
-            .into_iter()
-            .map(ServersTransport::validate)
-            .collect()
-    })
+    ServersTransport::decode_dynamic(&node, Strictness::Strict)
+        .and_then(ServersTransport::validate_all)
 }
 
 fn policy(spec: &str) -> PeerPolicy {
@@ -321,7 +317,8 @@ fn dynamic_configuration() {
     let toml = "[http.serversTransports.one]\nrootCAs = ['/ca.pem', '-----BEGIN CERTIFICATE-----']\ncertificates = ['/both.pem', {certFile = '/c.pem', keyFile = '/k.pem'}]\n[http.serversTransports.two]\nserverName = 'a.test'\n";
     for (text, format) in [(yaml, Format::Yaml), (toml, Format::Toml)] {
         let upstreams = dynamic(text, format).unwrap();
-        let [Upstream::Verified(one), Upstream::Verified(two)] = upstreams.as_slice() else {
+        let [(_, Upstream::Verified(one)), (_, Upstream::Verified(two))] = upstreams.as_slice()
+        else {
             panic!("not verified");
         };
         let sources: Vec<_> = one.sources().map(ToString::to_string).collect();
@@ -337,6 +334,12 @@ fn dynamic_configuration() {
         );
         assert_eq!(two.server_name("x.test").unwrap().to_str(), "a.test");
     }
+    let two_bad =
+        "http:\n  serversTransports:\n    a: {minVersion: x}\n    b: {spiffe: {ids: [y]}}\n";
+    assert_eq!(
+        dynamic(two_bad, Format::Yaml).unwrap_err().iter().count(),
+        2
+    );
     let secrets = "http:\n  serversTransports:\n    t: {rootCAsSecrets: [a]}\n";
     assert_eq!(
         dynamic(secrets, Format::Yaml).unwrap_err().to_string(),

@@ -81,6 +81,29 @@ impl ServersTransport {
     }
 }
 
+impl ServersTransport {
+    /// [`ServersTransport::validate`] for all transports of a dynamic configuration, by name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any of them.
+    pub fn validate_all(transports: Vec<Self>) -> Result<Vec<(String, Upstream)>, Violations> {
+        let mut upstreams = Vec::with_capacity(transports.len());
+        let mut violations = Vec::new();
+        for transport in transports {
+            let name = transport.name.clone();
+            match transport.validate() {
+                Ok(upstream) => upstreams.push((name, upstream)),
+                Err(found) => violations.extend(found.into_vec()),
+            }
+        }
+        match Violations::from_vec(violations) {
+            None => Ok(upstreams),
+            Some(violations) => Err(violations),
+        }
+    }
+}
+
 struct Check {
     path: FieldPath,
     namespace: Option<String>,
