@@ -263,12 +263,12 @@ impl<T: Send + Sync + 'static> Shared<T> {
             });
         }
         let patches = patches(current.policy, |key| current.get(key), &gone, &come);
-        for id in gone.keys() {
+        for id in &report.removed {
             writer.entries.remove(id);
         }
-        writer
-            .entries
-            .extend(come.into_iter().map(|entry| (entry.id().clone(), entry)));
+        for entry in come {
+            writer.entries.insert(entry.id().clone(), entry);
+        }
         self.lay_over(&mut writer, &current, &patches, default, report.generation);
         drop(current);
         writer.free_retired();
