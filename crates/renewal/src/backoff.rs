@@ -36,22 +36,25 @@ impl FailureBackoff {
 
     /// The whole pause after so many failures in a row; `None` if pauses are off.
     ///
-    /// `attempts` is `status.failedIssuanceAttempts`: unset, zero and negative
-    /// numbers count as one.
+    /// `attempts` is `status.failedIssuanceAttempts`. Unset, zero and negative numbers
+    /// make `min`, even where that is longer than `max`.
     #[must_use]
     pub fn delay(&self, attempts: Option<i64>) -> Option<Duration> {
         if !self.min.is_positive() {
             return None;
         }
-        let doublings = attempts.unwrap_or(1).saturating_sub(1);
-        let doublings = match u32::try_from(doublings) {
-            Ok(0) | Err(_) if doublings <= 0 => return Some(self.min),
-            Ok(doublings @ ..=30) => doublings,
-            // No `max` a manifest can express is reached later than this.
-            _ => return Some(self.max),
+        let Some(attempts @ 1..) = attempts else {
+            return Some(self.min);
         };
-        let delay = self.min.checked_mul(1 << doublings);
-        Some(delay.map_or(self.max, |delay| delay.min(self.max)))
+        let doublings = u32::try_from(attempts - 1).unwrap_or(u32::MAX);
+        let factor = 1i128.checked_shl(doublings).filter(|factor| *factor > 0);
+        let nanos = factor.and_then(|factor| self.min.whole_nanoseconds().checked_mul(factor));
+        match nanos {
+            Some(nanos) if nanos <= self.max.whole_nanoseconds() => {
+                Some(Duration::nanoseconds_i128(nanos))
+            }
+            _ => Some(self.max),
+        }
     }
 
     /// How much of the pause is left; `None` if the next attempt may start.
@@ -103,6 +106,7 @@ mod tests {
     fn pauses_like_cert_manager() {
         let default = FailureBackoff::default();
         let short = FailureBackoff::new(Duration::minutes(10), Duration::hours(2));
+        let inverted = FailureBackoff::new(Duration::HOUR, Duration::minutes(10));
         let off = FailureBackoff::new(Duration::ZERO, Duration::hours(32));
         for (backoff, attempts, since, request, left) in [
             (default, None, None, Matches, None),
@@ -124,6 +128,8 @@ mod tests {
             (off, Some(1), Some(0), Matches, None),
             (short, Some(3), Some(0), Matches, Some(40)),
             (short, Some(9), Some(0), Matches, Some(120)),
+            (inverted, None, Some(0), Matches, Some(60)),
+            (inverted, Some(1), Some(0), Matches, Some(10)),
             // The clock stepped back.
             (default, Some(1), Some(-10), Matches, Some(70)),
         ] {
@@ -131,6 +137,21 @@ mod tests {
             let found = backoff.remaining(attempts, since, request);
             let left = left.map(Duration::minutes);
             assert_eq!(found, left, "{attempts:?} {since:?} {request:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_beginning_doubles_all_the_way() {
+        let backoff = FailureBackoff::new(Duration::NANOSECOND, Duration::hours(32));
+        for (attempts, delay) in [
+            (41, Duration::nanoseconds(1 << 40)),
+            (47, Duration::nanoseconds(1 << 46)),
+            (48, Duration::hours(32)),
+            (128, Duration::hours(32)),
+            (129, Duration::hours(32)),
+            (i64::MAX, Duration::hours(32)),
+        ] {
+            assert_eq!(backoff.delay(Some(attempts)), Some(delay), "{attempts}");
         }
     }
 
