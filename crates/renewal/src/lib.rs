@@ -15,6 +15,8 @@ mod schedule;
 mod seed;
 mod span;
 mod spread;
+#[cfg(feature = "timeline")]
+mod timeline;
 #[cfg(feature = "windows")]
 pub mod window;
 
@@ -30,3 +32,5 @@ pub use policy::{RenewalPolicy, renew_before};
 pub use retry::{Failure, Retry};
 pub use schedule::{Basis, RenewalLoop, Schedule};
 pub use seed::Seed;
+#[cfg(feature = "timeline")]
+pub use timeline::Timeline;

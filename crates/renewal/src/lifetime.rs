@@ -3,7 +3,7 @@
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use crate::instant::{Utc, at, floor};
+use crate::instant::{Utc, at, ceil, floor};
 
 /// The validity of one issued certificate, in whole seconds, never empty.
 ///
@@ -100,7 +100,7 @@ impl Lifetime {
     #[must_use]
     pub fn contains(&self, now: OffsetDateTime) -> bool {
         // A fraction after the last second is past the end.
-        self.not_before <= floor(now) && crate::instant::ceil(now) <= self.not_after
+        self.not_before <= floor(now) && ceil(now) <= self.not_after
     }
 
     pub(crate) fn length_seconds(&self) -> i64 {

@@ -18,7 +18,7 @@ use crate::span::Span;
 
 /// Openings that begin when a cron expression fires in a zone and last a while
 /// (one entry of cert-manager's `spec.renewal.windows`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     cron: Cron,
     duration: Duration,
@@ -136,7 +136,7 @@ pub enum InvalidWindow {
 }
 
 /// Windows of which any may be used; without one, every instant is open.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Windows(Vec<Window>);
 
 impl Windows {
