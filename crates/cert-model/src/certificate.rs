@@ -1,5 +1,9 @@
 //! The `spec` of a Certificate resource as it is written: every value with a grammar is still text.
 
+#[cfg(feature = "documents")]
+mod decode;
+mod validate;
+
 use std::collections::BTreeMap;
 
 /// The `spec` of a `cert-manager.io/v1` Certificate; field names are cert-manager's.
@@ -31,7 +35,7 @@ pub struct CertificateSpec {
     pub private_key: Option<PrivateKeySpec>,
     pub name_constraints: Option<NameConstraintsSpec>,
     pub secret_template: Option<SecretTemplateSpec>,
-    pub additional_output_formats: Vec<String>,
+    pub additional_output_formats: Vec<OutputFormatSpec>,
     pub keystores: Option<KeystoresSpec>,
     pub revision_history_limit: Option<i64>,
 }
@@ -119,6 +123,13 @@ pub struct SubtreesSpec {
 pub struct SecretTemplateSpec {
     pub annotations: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+}
+
+/// One of `additionalOutputFormats`.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "cert-manager's names")]
+pub struct OutputFormatSpec {
+    pub r#type: String,
 }
 
 /// `keystores`.

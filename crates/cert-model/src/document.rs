@@ -176,13 +176,26 @@ impl Node {
     /// What the value is, for messages: `the text "x"`, `a list`.
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
-            Kind::Null => "null".to_owned(),
             Kind::Bool(value) => format!("the boolean {value}"),
             Kind::Int(value) => format!("the integer {value}"),
             Kind::Float(value) => format!("the number {value}"),
             Kind::Text(text) => format!("the text {:?}", Excerpt(text)),
-            Kind::List(_) => "a list".to_owned(),
-            Kind::Map(_) => "a map".to_owned(),
+            other => other.name().to_owned(),
+        }
+    }
+}
+
+impl Kind {
+    /// What kind of value it is, for messages: `a list`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
         }
     }
 }

@@ -129,6 +129,48 @@ pub enum SignatureAlgorithm {
     Sha512WithRsa,
 }
 
+impl SignatureAlgorithm {
+    /// All seven.
+    pub const ALL: [Self; 7] = [
+        Self::EcdsaWithSha256,
+        Self::EcdsaWithSha384,
+        Self::EcdsaWithSha512,
+        Self::PureEd25519,
+        Self::Sha256WithRsa,
+        Self::Sha384WithRsa,
+        Self::Sha512WithRsa,
+    ];
+
+    /// The name in cert-manager's API, for example `SHA256WithRSA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EcdsaWithSha256 => "ECDSAWithSHA256",
+            Self::EcdsaWithSha384 => "ECDSAWithSHA384",
+            Self::EcdsaWithSha512 => "ECDSAWithSHA512",
+            Self::PureEd25519 => "PureEd25519",
+            Self::Sha256WithRsa => "SHA256WithRSA",
+            Self::Sha384WithRsa => "SHA384WithRSA",
+            Self::Sha512WithRsa => "SHA512WithRSA",
+        }
+    }
+
+    /// The algorithm of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+    }
+
+    /// The key that makes such signatures, by the name `privateKey.algorithm` has for it.
+    pub const fn key_algorithm(self) -> &'static str {
+        match self {
+            Self::EcdsaWithSha256 | Self::EcdsaWithSha384 | Self::EcdsaWithSha512 => "ECDSA",
+            Self::PureEd25519 => "Ed25519",
+            Self::Sha256WithRsa | Self::Sha384WithRsa | Self::Sha512WithRsa => "RSA",
+        }
+    }
+}
+
 /// The key a specification asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -8,11 +8,15 @@ pub mod duration;
 pub mod issuer;
 pub mod issuer_ref;
 pub mod key;
+mod kubernetes;
+#[cfg(feature = "documents")]
+pub mod manifest;
 pub mod name;
 pub mod name_constraints;
 pub mod oid;
 pub mod output;
 pub mod pem;
+mod report;
 pub mod secret;
 pub mod subject;
 pub mod usage;
@@ -22,7 +26,10 @@ pub mod violation;
 pub use certificate::CertificateSpec;
 pub use defaults::Defaults;
 pub use duration::GoDuration;
+pub use issuer::{IssuerSpec, RawIssuerSpec};
 pub use issuer_ref::{IssuerKind, IssuerRef};
+#[cfg(feature = "documents")]
+pub use manifest::Manifest;
 pub use secret::TlsSecret;
 pub use validated::ValidatedSpec;
 pub use violation::{FieldPath, Span, Violation, ViolationKind, Violations};

@@ -14,6 +14,12 @@ impl Oid {
         &self.0
     }
 
+    /// An object identifier that this crate's own source spells.
+    pub(crate) fn known(text: &'static str) -> Self {
+        debug_assert!(text.parse::<Self>().is_ok());
+        Self(text.to_owned())
+    }
+
     /// The arcs, left to right.
     pub fn arcs(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.split('.').filter_map(|arc| arc.parse().ok())

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+/// The type of a Secret with a certificate and its key.
+pub const TLS_TYPE: &str = "kubernetes.io/tls";
 /// Key of the certificate chain, leaf first, without the root.
 pub const TLS_CRT: &str = "tls.crt";
 /// Key of the private key.
@@ -27,6 +29,8 @@ pub struct TlsSecret {
     pub namespace: String,
     /// The Secret's name.
     pub name: String,
+    /// The Secret's type; [`TLS_TYPE`] unless one read from a document says otherwise.
+    pub kind: String,
     /// Annotations, by key.
     pub annotations: BTreeMap<String, String>,
     /// Labels, by key.
@@ -40,6 +44,7 @@ impl TlsSecret {
         Self {
             namespace: namespace.into(),
             name: name.into(),
+            kind: TLS_TYPE.to_owned(),
             ..Self::default()
         }
     }
@@ -72,6 +77,7 @@ impl TlsSecret {
         Self {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
+            kind: self.kind.clone(),
             annotations: self.annotations.clone(),
             labels: self.labels.clone(),
             data: self.data.clone(),

@@ -1,5 +1,12 @@
 //! Distinguished names as an ordered list of RDNs.
 
+pub mod attribute;
+mod literal;
+
+use core::fmt;
+
+pub use literal::{LiteralAttribute, LiteralSubject, LiteralSubjectError};
+
 use crate::oid::Oid;
 
 /// A distinguished name: RDNs in the order of the DER, most significant (country) first.
@@ -45,6 +52,22 @@ impl Subject {
             .flat_map(|rdn| &rdn.0)
             .filter(move |attribute| attribute.oid.as_str() == oid)
             .map(|attribute| attribute.value.as_str())
+    }
+}
+
+impl fmt::Display for Subject {
+    /// Writes the name as RFC 4514 does: the least significant RDN first, `CN=web,O=Example,C=GB`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, rdn) in self.0.iter().rev().enumerate() {
+            f.write_str(if i > 0 { "," } else { "" })?;
+            for (j, attribute) in rdn.0.iter().enumerate() {
+                let oid = attribute.oid.as_str();
+                let name = attribute::name_of(oid).unwrap_or(oid);
+                f.write_str(if j > 0 { "+" } else { "" })?;
+                write!(f, "{name}={}", literal::Escaped(&attribute.value))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -261,6 +261,30 @@ impl Usages {
     }
 }
 
+impl Usages {
+    /// Whether there is no usage.
+    pub fn is_empty(&self) -> bool {
+        self.key.is_empty() && self.extended.is_empty()
+    }
+
+    /// The key usages in bit order, then the extended ones in theirs.
+    pub fn iter(&self) -> impl Iterator<Item = Usage> + '_ {
+        let extended = self.extended.iter().copied().map(Usage::Extended);
+        self.key.iter().map(Usage::Key).chain(extended)
+    }
+}
+
+impl fmt::Display for Usages {
+    /// Writes the names, separated by commas.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, usage) in self.iter().enumerate() {
+            f.write_str(if i > 0 { ", " } else { "" })?;
+            usage.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
 impl FromIterator<Usage> for Usages {
     fn from_iter<I: IntoIterator<Item = Usage>>(usages: I) -> Self {
         let mut set = Self::default();

@@ -1,13 +1,16 @@
 //! A Certificate's `spec` that keeps every rule.
 
+use certwright_renewal::{Percent, RenewalPolicy};
+
 use crate::duration::GoDuration;
 use crate::issuer_ref::IssuerRef;
 use crate::key::{KeySpec, SignatureAlgorithm};
 use crate::name::Names;
 use crate::name_constraints::NameConstraints;
-use crate::output::{OutputFormat, SecretTemplate};
+use crate::output::{Keystores, OutputFormat, SecretTemplate};
 use crate::subject::Subject;
 use crate::usage::Usages;
+use crate::violation::Violation;
 
 /// A specification in which nothing is wrong and nothing is left open; made by
 /// [`CertificateSpec::validate`](crate::CertificateSpec::validate).
@@ -28,6 +31,11 @@ pub struct ValidatedSpec {
     pub(crate) constraints: Option<NameConstraints>,
     pub(crate) outputs: Vec<OutputFormat>,
     pub(crate) secret_template: SecretTemplate,
+    pub(crate) keystores: Keystores,
+    pub(crate) revision_history_limit: u32,
+    pub(crate) duration_is_default: bool,
+    pub(crate) timing: RenewalTiming,
+    pub(crate) warnings: Vec<Violation>,
 }
 
 /// When the certificate is to be renewed, as the specification says.
@@ -36,10 +44,21 @@ pub struct ValidatedSpec {
 pub enum RenewalRequest {
     /// This long before the certificate expires.
     Before(GoDuration),
-    /// When this share of its lifetime is left, in per cent, 1..=99.
-    Percentage(u8),
+    /// When this share of its lifetime is left.
+    Percentage(Percent),
     /// After two thirds of its lifetime.
     TwoThirds,
+}
+
+/// At which times a due renewal may start (`spec.renewal`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RenewalTiming {
+    /// At any time.
+    #[default]
+    AnyTime,
+    /// Never: the certificate is renewed only by hand or by a change of its specification.
+    Disabled,
 }
 
 impl ValidatedSpec {
@@ -78,6 +97,12 @@ impl ValidatedSpec {
         self.signature_algorithm
     }
 
+    /// Whether no duration was asked for, so that [`duration`](Self::duration) is a default that an
+    /// issuer's own choice does not contradict.
+    pub fn duration_is_default(&self) -> bool {
+        self.duration_is_default
+    }
+
     /// How long the certificate is to be valid: at least 1h.
     pub fn duration(&self) -> GoDuration {
         self.duration
@@ -86,6 +111,20 @@ impl ValidatedSpec {
     /// When it is to be renewed, as written.
     pub fn renewal(&self) -> RenewalRequest {
         self.renewal
+    }
+
+    /// The same as a policy that schedules an issued lifetime.
+    pub fn renewal_policy(&self) -> RenewalPolicy {
+        match self.renewal {
+            RenewalRequest::Before(before) => RenewalPolicy::Before(before.into()),
+            RenewalRequest::Percentage(percentage) => RenewalPolicy::Percent(percentage),
+            RenewalRequest::TwoThirds => RenewalPolicy::TwoThirds,
+        }
+    }
+
+    /// At which times a due renewal may start.
+    pub fn renewal_timing(&self) -> &RenewalTiming {
+        &self.timing
     }
 
     /// What it may be used for; includes `cert sign` for a CA.
@@ -111,6 +150,21 @@ impl ValidatedSpec {
     /// Additional formats to keep in the Secret.
     pub fn outputs(&self) -> &[OutputFormat] {
         &self.outputs
+    }
+
+    /// Keystores to keep in the Secret.
+    pub fn keystores(&self) -> &Keystores {
+        &self.keystores
+    }
+
+    /// How many of the past CertificateRequests are kept: at least 1.
+    pub fn revision_history_limit(&self) -> u32 {
+        self.revision_history_limit
+    }
+
+    /// What is worth a look but not wrong, in the order of the rules.
+    pub fn warnings(&self) -> &[Violation] {
+        &self.warnings
     }
 
     /// Labels and annotations to keep on the Secret.

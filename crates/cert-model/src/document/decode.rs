@@ -109,6 +109,10 @@ impl<T> Decoded<'_, T> {
         Err(Violations(violations))
     }
 
+    pub(crate) fn into_parts(self) -> (T, Vec<Violation>, Vec<Violation>) {
+        (self.value, self.violations, self.warnings)
+    }
+
     /// What is worth a look but not wrong, in document order; [`Strictness::Lenient`] puts unknown
     /// fields here.
     pub fn warnings(&self) -> &[Violation] {
@@ -118,6 +122,19 @@ impl<T> Decoded<'_, T> {
     /// What was wrong, in document order.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
+    }
+}
+
+impl<'n, T> Decoded<'n, T> {
+    /// A value that was decoded out of a whole document before.
+    pub(crate) fn from_parts(value: T, violations: Vec<Violation>, root: &'n Node) -> Self {
+        Self {
+            value,
+            violations,
+            warnings: Vec::new(),
+            node: root,
+            base: FieldPath::default(),
+        }
     }
 }
 
@@ -240,6 +257,16 @@ impl<'a> Value<'a> {
         self.findings.warnings.push(violation.at(self.node.span));
     }
 
+    /// Like [`mismatch`](Self::mismatch) for a value that may be a secret: only its type is told.
+    pub fn mismatch_hidden<T>(self, expected: &str) -> Option<T> {
+        let found = self.node.kind.name();
+        self.report(
+            ViolationKind::TypeInvalid,
+            format!("expected {expected}, found {found}"),
+        );
+        None
+    }
+
     /// Reports that the value is not `expected`, for example `"a list of texts"`.
     pub fn mismatch<T>(self, expected: &str) -> Option<T> {
         let found = self.node.describe();
@@ -359,6 +386,16 @@ impl Fields<'_> {
     /// Accepts every field that was not asked for, in both kinds of strictness.
     pub fn ignore_rest(&mut self) {
         self.entries = &[];
+    }
+
+    /// Reports something about the field `name` that is a violation in [`Strictness::Strict`] and a
+    /// warning in [`Strictness::Lenient`].
+    pub fn report_strict(&mut self, name: &str, kind: ViolationKind, message: impl Into<String>) {
+        self.report(name, kind, message);
+        let findings = &mut *self.findings;
+        if findings.strictness == Strictness::Lenient {
+            findings.warnings.extend(findings.violations.pop());
+        }
     }
 
     fn report_unknown(&mut self) {

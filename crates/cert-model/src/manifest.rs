@@ -1,0 +1,460 @@
+//! Manifests: streams of Kubernetes documents, each read as what its `kind` says.
+//!
+//! ```
+//! use certwright_cert_model::document::{Format, Strictness};
+//! use certwright_cert_model::{Defaults, Manifest, manifest};
+//!
+//! let text = "\
+//! apiVersion: cert-manager.io/v1
+//! kind: Certificate
+//! metadata: {name: web, namespace: default}
+//! spec:
+//!   secretName: web-tls
+//!   issuerRef: {name: ca}
+//!   dnsNames: [web.example.com, '*.com']
+//! ";
+//! let manifest = manifest::read(text, Format::Yaml, Strictness::Strict).remove(0)?;
+//! let Manifest::Certificate(certificate) = manifest else { panic!() };
+//! assert_eq!(certificate.metadata().name, "web");
+//! let violations = certificate.validate(&Defaults::documented()).unwrap_err();
+//! assert_eq!(
+//!     violations.to_string(),
+//!     "7:31: spec.dnsNames[1]: \"*.com\": a wildcard needs at least two labels behind it, like *.example.com"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod secret;
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use crate::certificate::CertificateSpec;
+use crate::defaults::Defaults;
+use crate::document::{
+    Decoded, Document, Fields, Format, Node, Strictness, SyntaxError, Value, decode, parse,
+};
+use crate::issuer::{IssuerSpec, RawIssuerSpec};
+use crate::secret::TlsSecret;
+use crate::validated::ValidatedSpec;
+use crate::violation::{FieldPath, Violation, ViolationKind, Violations};
+
+/// One document of a manifest, by its `apiVersion` and `kind`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Manifest {
+    /// A `cert-manager.io/v1` Certificate.
+    Certificate(Box<Resource<CertificateSpec>>),
+    /// A `cert-manager.io/v1` ClusterIssuer.
+    ClusterIssuer(Resource<RawIssuerSpec>),
+    /// A `cert-manager.io/v1` Issuer.
+    Issuer(Resource<RawIssuerSpec>),
+    /// A document of any other kind, as it was parsed.
+    Other(Resource<()>),
+    /// A `v1` Secret of any type.
+    Secret(TlsSecret),
+}
+
+/// What every Kubernetes object says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// `apiVersion`, for example `cert-manager.io/v1`; empty if there is none.
+    pub api_version: String,
+    /// `kind`, for example `Certificate`; empty if there is none.
+    pub kind: String,
+    /// `metadata.name`; never empty in a [`Valid`] resource.
+    pub name: String,
+    /// `metadata.namespace`; empty if there is none.
+    pub namespace: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A document whose `spec` is of type `S`, perhaps with violations; nothing of the spec can be had
+/// without asking about them.
+#[derive(Debug)]
+pub struct Resource<S> {
+    metadata: Metadata,
+    node: Node,
+    spec: S,
+    violations: Vec<Violation>,
+    warnings: Vec<Violation>,
+}
+
+/// A resource in which nothing is wrong.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Valid<S> {
+    /// What the object says about itself.
+    pub metadata: Metadata,
+    /// The checked specification.
+    pub spec: S,
+    /// What is worth a look but not wrong, in document order.
+    pub warnings: Vec<Violation>,
+}
+
+/// Reads every document of a text; what is wrong with one does not hide the others.
+///
+/// A `v1` List stands for its items.
+pub fn read(
+    text: &str,
+    format: Format,
+    strictness: Strictness,
+) -> Vec<Result<Manifest, ManifestError>> {
+    let mut manifests = Vec::new();
+    for document in parse(text, format) {
+        match document {
+            Ok(Document { root, .. }) => classify(root, strictness, &mut manifests),
+            Err(error) => manifests.push(Err(error.into())),
+        }
+    }
+    manifests
+}
+
+fn classify(
+    node: Node,
+    strictness: Strictness,
+    manifests: &mut Vec<Result<Manifest, ManifestError>>,
+) {
+    let field = |name: &str| node.get(name).and_then(Node::as_text).unwrap_or_default();
+    let (api_version, kind) = (field("apiVersion"), field("kind"));
+    if api_version == "v1" && kind == "List" {
+        if let Some(items) = node.get("items") {
+            for item in items.elements() {
+                classify(item.clone(), strictness, manifests);
+            }
+        }
+        return;
+    }
+    let manifest =
+        match (api_version.split('/').next(), kind) {
+            (Some("cert-manager.io"), "Certificate") => Ok(Manifest::Certificate(Box::new(
+                Resource::read(node, strictness, CertificateSpec::read),
+            ))),
+            (Some("cert-manager.io"), "ClusterIssuer") => Ok(Manifest::ClusterIssuer(
+                Resource::read(node, strictness, RawIssuerSpec::read),
+            )),
+            (Some("cert-manager.io"), "Issuer") => Ok(Manifest::Issuer(Resource::read(
+                node,
+                strictness,
+                RawIssuerSpec::read,
+            ))),
+            (Some("v1"), "Secret") => secret::read(&node, strictness)
+                .map(Manifest::Secret)
+                .map_err(ManifestError::from),
+            _ => Ok(Manifest::Other(Resource::other(node))),
+        };
+    manifests.push(manifest);
+}
+
+impl<S> Resource<S> {
+    fn read(node: Node, strictness: Strictness, spec: fn(Value<'_>) -> S) -> Self
+    where
+        S: Default,
+    {
+        let decoded = decode(&node, FieldPath::default(), strictness, |root| {
+            root.object(|fields| {
+                let metadata = Metadata::fields(fields, "cert-manager.io/v1");
+                let spec = fields.require("spec").map(spec).unwrap_or_default();
+                fields.get("status");
+                (metadata, spec)
+            })
+            .unwrap_or_default()
+        });
+        let ((metadata, spec), violations, warnings) = decoded.into_parts();
+        Self {
+            metadata,
+            node,
+            spec,
+            violations,
+            warnings,
+        }
+    }
+
+    /// What the object says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The whole document, as it was parsed.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What is worth a look but not wrong, in document order.
+    pub fn warnings(&self) -> &[Violation] {
+        &self.warnings
+    }
+
+    /// The specification as it is written.
+    ///
+    /// # Errors
+    ///
+    /// What could not be decoded, in document order.
+    pub fn into_spec(self) -> Result<S, Violations> {
+        match Violations::from_vec(self.violations) {
+            None => Ok(self.spec),
+            Some(violations) => Err(violations),
+        }
+    }
+
+    fn check<U>(
+        self,
+        check: impl FnOnce(S) -> Result<(U, Vec<Violation>), Violations>,
+    ) -> Result<Valid<U>, Violations> {
+        let mut violations = self.violations;
+        if self.metadata.name.is_empty() {
+            violations.push(unnamed(&self.node));
+        }
+        let decoded = Decoded::from_parts(self.spec, violations, &self.node);
+        let (spec, found) = decoded.and_then(check)?;
+        let mut warnings = self.warnings;
+        warnings.extend(found.into_iter().map(|warning| {
+            let place = self.node.locate(&FieldPath::default(), &warning.field);
+            warning.at(place)
+        }));
+        warnings.sort_by_key(|warning| warning.span);
+        Ok(Valid {
+            metadata: self.metadata,
+            spec,
+            warnings,
+        })
+    }
+}
+
+/// That a document has no name; snippets without one can still be read.
+fn unnamed(root: &Node) -> Violation {
+    let field = FieldPath::root("metadata").child("name");
+    let place = root.locate(&FieldPath::default(), &field);
+    Violation::new(field, ViolationKind::Required, "must be set").at(place)
+}
+
+impl Resource<()> {
+    fn other(node: Node) -> Self {
+        let metadata = decode(&node, FieldPath::default(), Strictness::Lenient, |root| {
+            root.object(|fields| Metadata::fields(fields, ""))
+        });
+        // Whatever is wrong here is not ours to judge.
+        let (metadata, ..) = metadata.into_parts();
+        Self {
+            metadata: metadata.unwrap_or_default(),
+            node,
+            spec: (),
+            violations: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Resource<CertificateSpec> {
+    /// Checks the specification; see [`CertificateSpec::validate`].
+    ///
+    /// # Errors
+    ///
+    /// Every violation of decoding and of the rules, with its place, in document order.
+    pub fn validate(self, defaults: &Defaults) -> Result<Valid<ValidatedSpec>, Violations> {
+        self.check(|spec| {
+            let spec = spec.validate(defaults)?;
+            let warnings = spec.warnings().to_vec();
+            Ok((spec, warnings))
+        })
+    }
+}
+
+impl Resource<RawIssuerSpec> {
+    /// Checks the specification; see [`RawIssuerSpec::validate`].
+    ///
+    /// # Errors
+    ///
+    /// Every violation of decoding and of the rules, with its place, in document order.
+    pub fn validate(self) -> Result<Valid<IssuerSpec>, Violations> {
+        self.check(|spec| Ok((spec.validate()?, Vec::new())))
+    }
+}
+
+impl Metadata {
+    /// Reads `apiVersion`, `kind` and `metadata`; another version than `supported` is a violation.
+    fn fields(fields: &mut Fields<'_>, supported: &str) -> Self {
+        let api_version = fields.text("apiVersion").unwrap_or_default();
+        if !supported.is_empty() && api_version != supported {
+            fields.report_strict(
+                "apiVersion",
+                ViolationKind::NotSupported,
+                format!("{api_version:?} is not supported; write {supported}"),
+            );
+        }
+        let kind = fields.text("kind").unwrap_or_default();
+        let metadata = fields.object("metadata", |metadata| {
+            let read = Self {
+                name: metadata.text("name").unwrap_or_default(),
+                namespace: metadata.text("namespace").unwrap_or_default(),
+                labels: metadata.text_map("labels"),
+                annotations: metadata.text_map("annotations"),
+                ..Self::default()
+            };
+            // What the API server writes, such as uid, is none of our business.
+            metadata.ignore_rest();
+            read
+        });
+        let metadata = metadata.unwrap_or_default();
+        Self {
+            api_version,
+            kind,
+            ..metadata
+        }
+    }
+}
+
+/// Why a document could not be read at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// It is not a document.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// It is a Secret with something wrong in it.
+    #[error(transparent)]
+    Violations(#[from] Violations),
+}
+
+impl fmt::Display for Metadata {
+    /// Writes `Kind namespace/name`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, strictness: Strictness) -> Vec<String> {
+        let show = |manifest: Result<_, ManifestError>| match manifest {
+            Ok(Manifest::Certificate(found)) => {
+                let name = found.metadata().to_string();
+                match found.validate(&Defaults::documented()) {
+                    Ok(valid) => format!("{name}: {} warnings", valid.warnings.len()),
+                    Err(violations) => format!("{name}: {violations}"),
+                }
+            }
+            Ok(Manifest::Issuer(found) | Manifest::ClusterIssuer(found)) => {
+                let name = found.metadata().to_string();
+                match found.validate() {
+                    Ok(valid) => format!("{name}: {:?}", valid.spec),
+                    Err(violations) => format!("{name}: {violations}"),
+                }
+            }
+            Ok(Manifest::Secret(secret)) => format!("{secret:?}"),
+            Ok(Manifest::Other(other)) => other.metadata().to_string(),
+            Err(error) => error.to_string(),
+        };
+        let manifests = read(text, Format::Yaml, strictness);
+        manifests.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_stream_of_many_kinds() {
+        let text = "\
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: root, namespace: pki}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: none}
+spec: {}
+---
+kind: [
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: cert-manager.io/v1
+  kind: Certificate
+  metadata: {namespace: a}
+  spec:
+    secretName: x
+    duration: 90d
+    dnsNames: a.example.com
+    jks: {}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: web}
+";
+        assert_eq!(
+            lines(text, Strictness::Strict),
+            [
+                "Issuer pki/root: SelfSigned(SelfSignedIssuer { crl_distribution_points: [] })",
+                "ClusterIssuer none: 9:7: spec: has no configuration; write acme, ca or selfSigned",
+                "12:1: while parsing a node, did not find expected node content",
+                "Certificate a/: 18:13: metadata.name: must be set\n\
+                 20:5: spec.issuerRef.name: must name the issuer that signs\n\
+                 20:5: spec: names nothing; set at least one of commonName, dnsNames, uris, emailAddresses, ipAddresses and otherNames\n\
+                 21:15: spec.duration: \"90d\": unit \"d\" at byte 2 is not one of h, m, s, ms, us, ns; write 2160h\n\
+                 22:15: spec.dnsNames: expected a list, found the text \"a.example.com\"\n\
+                 23:5: spec.jks: unknown field; the fields here are secretName, issuerRef, commonName, subject, literalSubject, dnsNames, ipAddresses, uris, emailAddresses, otherNames, duration, renewBefore, renewBeforePercentage, renewal, isCA, usages, encodeUsagesInRequest, signatureAlgorithm, privateKey, nameConstraints, secretTemplate, additionalOutputFormats, keystores, revisionHistoryLimit",
+                "Service web",
+            ]
+        );
+    }
+
+    #[test]
+    fn old_versions_and_unknown_fields_are_warnings_when_lenient() {
+        let text = "\
+apiVersion: cert-manager.io/v1alpha2
+kind: Certificate
+metadata: {name: x, uid: 1}
+spec: {secretName: x, issuerRef: {name: i}, dnsNames: [a.example.com], extra: 1}
+";
+        assert_eq!(
+            lines(text, Strictness::Lenient),
+            ["Certificate x: 2 warnings"]
+        );
+        assert_eq!(
+            lines(text, Strictness::Strict)[0].lines().next().unwrap(),
+            "Certificate x: 1:13: apiVersion: \"cert-manager.io/v1alpha2\" is not supported; write cert-manager.io/v1"
+        );
+    }
+
+    #[test]
+    fn secrets_hold_base64_or_text() {
+        let text = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: n}
+type: kubernetes.io/tls
+data:
+  tls.crt: |
+    aGVs
+    bG8=
+  tls.key: aGVsbG8=
+stringData:
+  tls.key: text wins
+---
+apiVersion: v1
+kind: Secret
+metadata: {}
+data: {tls.crt: 'aG!s', tls.key: 123456, short: aGVsb}
+stringData: {pin: 123456}
+";
+        assert_eq!(
+            lines(text, Strictness::Strict),
+            [
+                "TlsSecret { namespace: \"n\", name: \"s\", tls.crt: 5 bytes, tls.key: 9 bytes, .. }",
+                "15:11: metadata.name: must be set\n\
+                 16:17: data[tls.crt]: is not base64: unexpected character at byte 2\n\
+                 16:34: data[tls.key]: expected base64 text, found an integer\n\
+                 16:49: data[short]: is not base64: its 5 characters do not form whole groups of four with '=' only at the end\n\
+                 17:19: stringData[pin]: expected a text, found an integer",
+            ]
+        );
+    }
+}
