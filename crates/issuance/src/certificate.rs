@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use crate::decode::{DerError, INTEGER, Reader, SEQUENCE, context, dotted};
-use crate::extensions::{Extensions, ExtensionError, usage_oids};
+use crate::extensions::{ExtensionError, Extensions, usage_oids};
 use crate::general_name::{GeneralName, GeneralNames};
 use crate::name;
 use crate::pem_limit;
@@ -135,7 +135,10 @@ impl Certificate {
 
     /// Whether basicConstraints says CA.
     pub fn is_ca(&self) -> bool {
-        self.parts.extensions.basic_constraints.is_some_and(|basic| basic.ca)
+        self.parts
+            .extensions
+            .basic_constraints
+            .is_some_and(|basic| basic.ca)
     }
 
     /// How many intermediate CAs may follow below this one, if that is limited.
@@ -199,7 +202,9 @@ impl Certificate {
     /// Whether the certificate's signature verifies with its own key.
     pub fn is_self_signed(&self) -> bool {
         self.is_self_issued()
-            && self.public_key().is_ok_and(|key| self.verify_signature(&key).is_ok())
+            && self
+                .public_key()
+                .is_ok_and(|key| self.verify_signature(&key).is_ok())
     }
 
     /// Checks the certificate's signature with its issuer's key.

@@ -230,7 +230,9 @@ pub(crate) fn dotted(content: &[u8]) -> String {
     let mut arcs: Vec<u64> = Vec::new();
     let mut value = 0_u64;
     for octet in content {
-        value = value.saturating_mul(128).saturating_add(u64::from(octet & 0x7f));
+        value = value
+            .saturating_mul(128)
+            .saturating_add(u64::from(octet & 0x7f));
         if octet & 0x80 == 0 {
             if arcs.is_empty() {
                 let first = (value / 40).min(2);
@@ -308,7 +310,10 @@ mod tests {
     #[test]
     fn oids_print() {
         assert_eq!(dotted(&[0x55, 0x1d, 0x11]), "2.5.29.17");
-        assert_eq!(dotted(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d]), "1.2.840.113549");
+        assert_eq!(
+            dotted(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d]),
+            "1.2.840.113549"
+        );
         assert_eq!(dotted(&[0x88, 0x37, 0x01]), "2.999.1");
     }
 }

@@ -119,6 +119,7 @@ pub(crate) fn oid_content(oid: &Oid) -> Vec<u8> {
 }
 
 /// One whole element around `content`.
+#[cfg(test)]
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(content.len() + 8);
     writer.element(tag, content);
@@ -158,7 +159,12 @@ mod tests {
 
     #[test]
     fn oids_agree_with_der() {
-        for text in ["2.5.4.3", "1.2.840.113549.1.9.1", "2.999.4294967295", "0.9.2342.19200300.100.1.25"] {
+        for text in [
+            "2.5.4.3",
+            "1.2.840.113549.1.9.1",
+            "2.999.4294967295",
+            "0.9.2342.19200300.100.1.25",
+        ] {
             let content = oid_content(&text.parse().unwrap());
             assert_eq!(dotted(&content), text);
             let model = der::asn1::ObjectIdentifier::new(text);

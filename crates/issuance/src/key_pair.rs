@@ -7,7 +7,9 @@ use core::fmt;
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{self, Ed25519KeyPair, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _};
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
+};
 use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding, RsaSize, SignatureAlgorithm};
 use certwright_cert_model::pem::{self, PemError};
 use zeroize::Zeroizing;
@@ -164,7 +166,10 @@ impl KeyPair {
     ///
     /// The cryptographic library refuses to export the key.
     pub fn to_pem(&self, encoding: KeyEncoding) -> Result<Zeroizing<String>, KeyError> {
-        Ok(pem::write(self.pem_label(encoding), &self.to_der(encoding)?))
+        Ok(pem::write(
+            self.pem_label(encoding),
+            &self.to_der(encoding)?,
+        ))
     }
 
     /// The label of [`KeyPair::to_pem`]'s block.
@@ -205,36 +210,36 @@ impl KeyPair {
     /// # Errors
     ///
     /// An algorithm that this key cannot sign with, or a failure of the cryptographic library.
-    pub fn sign(
-        &self,
-        algorithm: SignatureAlgorithm,
-        message: &[u8],
-    ) -> Result<Vec<u8>, KeyError> {
+    pub fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let failed = |_| KeyError::Sign;
         let random = SystemRandom::new();
         match (&self.private, algorithm) {
             (Private::Ed25519(key), SignatureAlgorithm::PureEd25519) => {
                 Ok(key.try_sign(message).map_err(failed)?.as_ref().to_vec())
             }
-            (Private::Ecdsa(key), _) if algorithm == self.public.signature_algorithm() => {
-                Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec())
-            }
+            (Private::Ecdsa(key), _) if algorithm == self.public.signature_algorithm() => Ok(key
+                .sign(&random, message)
+                .map_err(failed)?
+                .as_ref()
+                .to_vec()),
             (Private::Ecdsa(key), _) => {
                 // aws-lc-rs ties a key to one hash; only P-521 signs with another.
                 let other = match (self.algorithm(), algorithm) {
-                    (
-                        KeyAlgorithm::Ecdsa(Curve::P521),
-                        SignatureAlgorithm::EcdsaWithSha256,
-                    ) => &signature::ECDSA_P521_SHA256_ASN1_SIGNING,
-                    (
-                        KeyAlgorithm::Ecdsa(Curve::P521),
-                        SignatureAlgorithm::EcdsaWithSha384,
-                    ) => &signature::ECDSA_P521_SHA384_ASN1_SIGNING,
+                    (KeyAlgorithm::Ecdsa(Curve::P521), SignatureAlgorithm::EcdsaWithSha256) => {
+                        &signature::ECDSA_P521_SHA256_ASN1_SIGNING
+                    }
+                    (KeyAlgorithm::Ecdsa(Curve::P521), SignatureAlgorithm::EcdsaWithSha384) => {
+                        &signature::ECDSA_P521_SHA384_ASN1_SIGNING
+                    }
                     (key, _) => return Err(KeyError::SignatureAlgorithm { algorithm, key }),
                 };
                 let pkcs8 = copy(key.to_pkcs8v1().map_err(failed)?.as_ref());
                 let key = EcdsaKeyPair::from_pkcs8(other, &pkcs8).map_err(|_| KeyError::Sign)?;
-                Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec())
+                Ok(key
+                    .sign(&random, message)
+                    .map_err(failed)?
+                    .as_ref()
+                    .to_vec())
             }
             (Private::Rsa(key), _) => {
                 let padding = match algorithm {
@@ -483,7 +488,13 @@ mod tests {
     fn debug_shows_the_public_half_only() {
         let key = KeyPair::generate(KeyAlgorithm::Ed25519).unwrap();
         let text = format!("{key:?}");
-        assert!(text.starts_with("KeyPair { public: PublicKey(Ed25519, id "), "{text}");
-        assert_eq!(text.len(), "KeyPair { public: PublicKey(Ed25519, id ), .. }".len() + 40);
+        assert!(
+            text.starts_with("KeyPair { public: PublicKey(Ed25519, id "),
+            "{text}"
+        );
+        assert_eq!(
+            text.len(),
+            "KeyPair { public: PublicKey(Ed25519, id ), .. }".len() + 40
+        );
     }
 }

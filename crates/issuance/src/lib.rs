@@ -1,6 +1,9 @@
 //! From a validated specification to a key, a CSR and a signed chain.
 
+pub mod authority;
+pub mod bundle;
 pub mod certificate;
+pub mod chain;
 pub mod csr;
 mod decode;
 mod encode;
@@ -10,14 +13,27 @@ pub mod key_pair;
 mod name;
 pub mod name_constraints;
 pub mod pem_limit;
+pub mod preflight;
+pub mod profile;
 pub mod public_key;
+pub mod self_signed;
+pub mod serial;
+pub mod signing;
 mod validity;
 
-pub use decode::DerError;
-pub use key_pair::{KeyError, KeyPair};
-pub use public_key::{PublicKey, PublicKeyError};
-pub use certificate::{Certificate, CertificateError};
+pub use authority::{CaChain, CaError, CertificateAuthority};
+pub use bundle::SignedBundle;
+pub use certificate::Certificate;
 pub use csr::{Csr, CsrError, CsrPolicy, VerifiedCsr};
+pub use decode::DerError;
 pub use encode::extension::name_constraints_to_der;
-pub use encode::name::{NameStyle, RdnStyle, StringStyle, SubjectError, subject_alt_name_to_der, subject_to_der};
+pub use encode::name::{
+    NameStyle, RdnStyle, StringStyle, SubjectError, subject_alt_name_to_der, subject_to_der,
+};
 pub use extensions::ExtensionError;
+pub use key_pair::{KeyError, KeyPair};
+pub use profile::Profile;
+pub use public_key::PublicKey;
+pub use self_signed::self_signed;
+pub use serial::Serial;
+pub use signing::{SignError, ToBeSigned};

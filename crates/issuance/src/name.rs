@@ -52,10 +52,7 @@ pub(crate) enum Fold {
 
 /// The RDNs of a Name; an empty iterator for anything that is not one.
 pub(crate) fn rdns(name: &[u8]) -> impl Iterator<Item = Rdn<'_>> {
-    elements(Reader::new(name), name).map(move |element| Rdn {
-        name,
-        set: element,
-    })
+    elements(Reader::new(name), name).map(move |element| Rdn { name, set: element })
 }
 
 /// One RDN.
@@ -94,10 +91,7 @@ impl<'a> Rdn<'a> {
 }
 
 /// The elements inside the one outer element of `der`.
-fn elements<'a>(
-    mut outer: Reader<'a>,
-    _der: &'a [u8],
-) -> impl Iterator<Item = Element> + use<'a> {
+fn elements<'a>(mut outer: Reader<'a>, _der: &'a [u8]) -> impl Iterator<Item = Element> + use<'a> {
     let mut inside = outer.any().map(|element| outer.inside(&element)).ok();
     core::iter::from_fn(move || {
         let reader = inside.as_mut()?;
@@ -122,9 +116,9 @@ impl<'a> Attribute<'a> {
     /// The characters, if the value is a string.
     pub(crate) fn chars(self) -> Option<Chars<'a>> {
         match self.tag {
-            UTF8_STRING | PRINTABLE_STRING | IA5_STRING => {
-                core::str::from_utf8(self.value).ok().map(|text| Chars::Text(text.chars()))
-            }
+            UTF8_STRING | PRINTABLE_STRING | IA5_STRING => core::str::from_utf8(self.value)
+                .ok()
+                .map(|text| Chars::Text(text.chars())),
             TELETEX_STRING => Some(Chars::Wide(self.value.chunks_exact(1))),
             BMP_STRING if self.value.len().is_multiple_of(2) => {
                 Some(Chars::Wide(self.value.chunks_exact(2)))
@@ -152,7 +146,9 @@ impl Iterator for Chars<'_> {
             Self::Text(chars) => chars.next(),
             Self::Wide(chunks) => {
                 let chunk = chunks.next()?;
-                let code = chunk.iter().fold(0_u32, |sum, octet| sum << 8 | u32::from(*octet));
+                let code = chunk
+                    .iter()
+                    .fold(0_u32, |sum, octet| sum << 8 | u32::from(*octet));
                 Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
             }
         }
@@ -253,7 +249,11 @@ mod tests {
             ("Acme", "Acme2", false),
             ("", "", true),
         ] {
-            assert_eq!(equal(&utf8(one), &utf8(two), Fold::Ascii), same, "{one} {two}");
+            assert_eq!(
+                equal(&utf8(one), &utf8(two), Fold::Ascii),
+                same,
+                "{one} {two}"
+            );
         }
         let printable = name(PRINTABLE_STRING, &[b"Acme"]);
         let wide = name(BMP_STRING, &[b"\0A\0c\0m\0e"]);

@@ -20,7 +20,6 @@ use crate::name::{self, COMMON_NAME, EMAIL_ADDRESS};
 use dns::Host;
 use mailbox::Mailbox;
 use subtree::{Hit, Side, Subtrees};
-use uri::UriHost;
 
 pub use model::{NameConstraintsError, name_constraints_from_der};
 pub use violation::{NameForm, NameViolation, NameViolations, ViolationReason};
@@ -125,7 +124,8 @@ impl ChainConstraints {
         level: ConstraintLevel,
         position: Position,
     ) -> Result<(), NameViolations> {
-        if self.cas.is_empty() || (position, level) == (Position::SelfIssued, ConstraintLevel::Rfc5280)
+        if self.cas.is_empty()
+            || (position, level) == (Position::SelfIssued, ConstraintLevel::Rfc5280)
         {
             return Ok(());
         }
@@ -180,6 +180,30 @@ pub fn check_chain(chain: &[Certificate], level: ConstraintLevel) -> Result<(), 
     Ok(())
 }
 
+/// Checks that the value of a nameConstraints extension can be evaluated.
+pub(crate) fn check_value(value: &[u8]) -> Result<(), DerError> {
+    subtree::read(value).map(|_| ())
+}
+
+/// The forms that an extension constrains and webpki does not know: it refuses every certificate
+/// that has a name of such a form.
+pub(crate) fn forms_rustls_cannot_evaluate(value: &[u8]) -> impl Iterator<Item = NameForm> {
+    let (permitted, excluded) = subtree::read(value).unwrap_or_default();
+    let any = |used: fn(&Subtrees) -> bool| used(&permitted) || used(&excluded);
+    let forms = [
+        (NameForm::Email, any(|subtrees| !subtrees.email.is_empty())),
+        (NameForm::Uri, any(|subtrees| !subtrees.uri.is_empty())),
+        (
+            NameForm::Directory,
+            any(|subtrees| !subtrees.directory.is_empty()),
+        ),
+        (NameForm::Other, any(|subtrees| subtrees.undefined != 0)),
+    ];
+    forms
+        .into_iter()
+        .filter_map(|(form, used)| used.then_some(form))
+}
+
 /// Collects what is wrong with the names of one certificate.
 struct Judge<'a> {
     cas: &'a [CaConstraints],
@@ -196,7 +220,10 @@ impl Judge<'_> {
             GeneralName::Ip(address) => self.forms(
                 NameForm::Ip,
                 |subtrees| &subtrees.ip,
-                |base, _| base.test(address),
+                |base, _| match address.len() {
+                    4 | 16 => base.test(address),
+                    _ => Hit::Malformed,
+                },
                 || display_ip(address),
             ),
             GeneralName::Directory(name) => self.directory(name, NameForm::Directory),
@@ -263,12 +290,11 @@ impl Judge<'_> {
     }
 
     fn uri(&mut self, text: &str) {
-        let host = match uri::host(text, self.level == ConstraintLevel::Interop) {
-            UriHost::Host(host) if self.level == ConstraintLevel::Interop => Ok(host),
-            UriHost::Host(host) if host.is_qualified() => Ok(host),
-            UriHost::Host(_) => Err(ViolationReason::NoHost),
-            UriHost::Ambiguous => Err(ViolationReason::AmbiguousHost),
-            UriHost::None => Err(ViolationReason::NoHost),
+        let interop = self.level == ConstraintLevel::Interop;
+        let host = uri::host(text, interop);
+        let host = match host {
+            Ok(host) if !interop && !host.is_qualified() => Err(ViolationReason::NoHost),
+            host => host,
         };
         match host {
             Ok(host) => self.forms(

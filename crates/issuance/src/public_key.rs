@@ -88,10 +88,7 @@ impl PublicKey {
     }
 
     /// A key of known algorithm, from the bytes of its BIT STRING.
-    pub(crate) fn from_parts(
-        algorithm: KeyAlgorithm,
-        key: &[u8],
-    ) -> Result<Self, PublicKeyError> {
+    pub(crate) fn from_parts(algorithm: KeyAlgorithm, key: &[u8]) -> Result<Self, PublicKeyError> {
         let identifier = match algorithm {
             KeyAlgorithm::Rsa(_) => alg_id::RSA_ENCRYPTION,
             KeyAlgorithm::Ed25519 => alg_id::ED25519,
@@ -318,7 +315,9 @@ pub enum PublicKeyError {
 #[non_exhaustive]
 pub enum SignatureError {
     /// The algorithm is unknown, broken (SHA-1, MD5) or of another kind of key.
-    #[error("signature algorithm {found} is not accepted with an {key} key; sign with SHA-256 or better")]
+    #[error(
+        "signature algorithm {found} is not accepted with an {key} key; sign with SHA-256 or better"
+    )]
     Algorithm {
         /// The algorithm's object identifier.
         found: String,

@@ -74,7 +74,10 @@ fn parse(element: &Element, input: &[u8]) -> Option<i64> {
     let (year, rest) = match (element.tag, digits.len()) {
         (UTC_TIME, 12) => {
             let year = number(&digits[..2]);
-            (if year < 50 { 2000 + year } else { 1900 + year }, &digits[2..])
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                &digits[2..],
+            )
         }
         (GENERALIZED_TIME, 14) => (number(&digits[..4]), &digits[4..]),
         _ => return None,
@@ -85,14 +88,24 @@ fn parse(element: &Element, input: &[u8]) -> Option<i64> {
     let (hour, minute, second) = (next()?, next()?, next()?);
     let month = time::Month::try_from(month).ok()?;
     let date = time::Date::from_calendar_date(i32::try_from(year).ok()?, month, day).ok()?;
-    Some(date.with_hms(hour, minute, second).ok()?.assume_utc().unix_timestamp())
+    Some(
+        date.with_hms(hour, minute, second)
+            .ok()?
+            .assume_utc()
+            .unix_timestamp(),
+    )
 }
 
 /// UTCTime from 1950 to 2049, GeneralizedTime elsewhere.
 fn write_time(writer: &mut Writer, seconds: i64) {
     let time = instant(seconds);
     let year = time.year().unsigned_abs();
-    let digits = |value: u32| [b'0' + (value / 10 % 10).to_le_bytes()[0], b'0' + (value % 10).to_le_bytes()[0]];
+    let digits = |value: u32| {
+        [
+            b'0' + (value / 10 % 10).to_le_bytes()[0],
+            b'0' + (value % 10).to_le_bytes()[0],
+        ]
+    };
     let mark = writer.len();
     writer.bytes(b"Z");
     for value in [
@@ -136,7 +149,13 @@ mod tests {
 
     #[test]
     fn sloppy_times_are_refused() {
-        for text in ["7001010000Z", "700101000000", "700101000000+0000", "701301000000Z", "700101000060Z"] {
+        for text in [
+            "7001010000Z",
+            "700101000000",
+            "700101000000+0000",
+            "701301000000Z",
+            "700101000060Z",
+        ] {
             let der = crate::encode::element(UTC_TIME, text.as_bytes());
             assert!(read_time(&mut Reader::new(&der)).is_err(), "{text}");
         }

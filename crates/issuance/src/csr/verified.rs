@@ -60,15 +60,18 @@ impl VerifiedCsr {
         let subject = fields.expect(SEQUENCE, "expected the subject, a SEQUENCE")?;
         crate::name::check(&fields.inside(&subject))?;
         let spki = fields.expect(SEQUENCE, "expected a SubjectPublicKeyInfo SEQUENCE")?;
-        let public_key =
-            PublicKey::from_spki_der(spki.whole(der)).map_err(CsrError::PublicKey)?;
+        let public_key = PublicKey::from_spki_der(spki.whole(der)).map_err(CsrError::PublicKey)?;
         if public_key.has_small_exponent() {
             return Err(CsrError::SmallExponent);
         }
         let extensions = read_attributes(&mut fields)?;
         fields.finish()?;
         public_key
-            .verify(algorithm.content(der), info.whole(der), signature.content(der))
+            .verify(
+                algorithm.content(der),
+                info.whole(der),
+                signature.content(der),
+            )
             .map_err(CsrError::Signature)?;
 
         let mut request = Parts {
@@ -93,12 +96,12 @@ impl VerifiedCsr {
     ///
     /// As [`VerifiedCsr::from_der`], and no such block.
     pub fn from_pem(text: &[u8], policy: &CsrPolicy) -> Result<Self, CsrError> {
-        pem_limit::check(text, pem_limit::CERTIFICATE.max(2 * policy.max_size)).map_err(|error| {
-            CsrError::TooLarge {
+        pem_limit::check(text, pem_limit::CERTIFICATE.max(2 * policy.max_size)).map_err(
+            |error| CsrError::TooLarge {
                 found: error.found,
                 max: error.max,
-            }
-        })?;
+            },
+        )?;
         let blocks = pem::read(text).map_err(CsrError::Pem)?;
         match blocks.first() {
             Some(block)
@@ -176,7 +179,9 @@ impl VerifiedCsr {
     /// Whole extensions that the policy lets into the certificate as they are.
     pub(crate) fn copied_extensions(&self) -> Vec<&[u8]> {
         let others = self.0.extensions.others.iter();
-        others.map(|other| &self.0.der[other.whole.clone()]).collect()
+        others
+            .map(|other| &self.0.der[other.whole.clone()])
+            .collect()
     }
 
     fn check_names(&self) -> Result<(), CsrError> {
@@ -189,9 +194,11 @@ impl VerifiedCsr {
                 GeneralName::Dns(text) => ("DNS name", text, is_visible(text)),
                 GeneralName::Email(text) => ("e-mail address", text, is_visible(text)),
                 GeneralName::Uri(text) => ("URI", text, is_visible(text)),
-                GeneralName::Ip(octets) => {
-                    ("IP address of 4 or 16 octets", "", matches!(octets.len(), 4 | 16))
-                }
+                GeneralName::Ip(octets) => (
+                    "IP address of 4 or 16 octets",
+                    "",
+                    matches!(octets.len(), 4 | 16),
+                ),
                 _ => continue,
             };
             if !good {

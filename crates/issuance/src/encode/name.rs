@@ -92,7 +92,11 @@ fn write_attribute(
 ) -> Result<(), SubjectError> {
     let (oid, value) = (attribute.oid.as_str(), attribute.value.as_str());
     let printable = value.bytes().all(is_printable);
-    let mut tag = if printable { PRINTABLE_STRING } else { UTF8_STRING };
+    let mut tag = if printable {
+        PRINTABLE_STRING
+    } else {
+        UTF8_STRING
+    };
     if let (StringStyle::Rfc5280, Some(rule)) = (style, Rule::of(oid)) {
         let length = value.chars().count();
         let fits = match rule.only {
@@ -168,7 +172,9 @@ fn is_printable(byte: u8) -> bool {
 #[non_exhaustive]
 pub enum SubjectError {
     /// A character that the attribute's string type does not have.
-    #[error("{attribute} {found:?} has characters that this attribute cannot carry (RFC 5280, appendix A)")]
+    #[error(
+        "{attribute} {found:?} has characters that this attribute cannot carry (RFC 5280, appendix A)"
+    )]
     Characters {
         /// The attribute.
         attribute: &'static str,
@@ -256,7 +262,10 @@ mod tests {
                 subject(&[&[(O, "o2"), (O, "o1")], &[(OU, "ou")]]),
                 "302531163009060355040a13026f313009060355040a13026f32310b3009060355040b13026f75",
             ),
-            (subject(&[&[(O, "\u{e9}")]]), "300d310b3009060355040a0c02c3a9"),
+            (
+                subject(&[&[(O, "\u{e9}")]]),
+                "300d310b3009060355040a0c02c3a9",
+            ),
         ];
         for (subject, der) in cases {
             let written = subject_to_der(subject, NameStyle::go_compatible()).unwrap();

@@ -40,7 +40,9 @@ impl Certificate<'_> {
         let fixed = self.issuer.len() + self.subject.len() + self.spki.len() + names;
         let mut writer = Writer::with_capacity(fixed + 384);
         writer.nest(SEQUENCE, |w| {
-            w.nest(context(3), |w| w.nest(SEQUENCE, |w| self.write_extensions(w)));
+            w.nest(context(3), |w| {
+                w.nest(SEQUENCE, |w| self.write_extensions(w));
+            });
             w.bytes(self.spki);
             w.bytes(self.subject);
             self.validity.write(w);

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::KeyError;
 use crate::decode::{
-    Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context, context_primitive,
-    dotted, unsigned,
+    Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context, context_primitive, dotted,
+    unsigned,
 };
 use crate::public_key::PublicKeyError;
 
@@ -200,4 +200,3 @@ fn rsa(der: &[u8]) -> Result<Inner<'_>, KeyError> {
         bits: (modulus.len() * 8).saturating_sub(leading as usize),
     })
 }
-

@@ -139,9 +139,7 @@ impl core::fmt::Display for HostBase {
 
 /// Whether `name` is `base` with labels in front.
 fn is_below(name: &[u8], base: &[u8]) -> bool {
-    name.len() > base.len()
-        && name[name.len() - base.len() - 1] == b'.'
-        && name.ends_with(base)
+    name.len() > base.len() && name[name.len() - base.len() - 1] == b'.' && name.ends_with(base)
 }
 
 /// Whether `name` is `base` with exactly one label in front.
@@ -178,8 +176,16 @@ mod tests {
         ] {
             let host = Host::presented(name.as_bytes()).unwrap();
             let read = HostBase::read(base.as_bytes());
-            assert_eq!(read.test_dns(&host, Side::Permitted), permitted, "{base} {name}");
-            assert_eq!(read.test_dns(&host, Side::Excluded), excluded, "{base} {name}");
+            assert_eq!(
+                read.test_dns(&host, Side::Permitted),
+                permitted,
+                "{base} {name}"
+            );
+            assert_eq!(
+                read.test_dns(&host, Side::Excluded),
+                excluded,
+                "{base} {name}"
+            );
         }
     }
 
@@ -189,7 +195,10 @@ mod tests {
             assert!(Host::presented(good.as_bytes()).is_some(), "{good}");
         }
         let long = "a".repeat(64);
-        for bad in ["", ".", "a.", ".a", "a..b", "*", "*.a", "a.*.b", "-a", "a-", "a-.b", "10.0.0.1", "a b", &long] {
+        for bad in [
+            "", ".", "a.", ".a", "a..b", "*", "*.a", "a.*.b", "-a", "a-", "a-.b", "10.0.0.1",
+            "a b", &long,
+        ] {
             assert!(Host::presented(bad.as_bytes()).is_none(), "{bad}");
         }
     }

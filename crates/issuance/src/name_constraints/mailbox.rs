@@ -91,7 +91,13 @@ mod tests {
             let mailbox = Mailbox::new(name).unwrap();
             assert_eq!(MailboxBase::read(base).test(&mailbox), hit, "{base} {name}");
         }
-        for bad in ["example.com", "@example.com", "u@", "u@[10.0.0.1]", "u@10.0.0.1"] {
+        for bad in [
+            "example.com",
+            "@example.com",
+            "u@",
+            "u@[10.0.0.1]",
+            "u@10.0.0.1",
+        ] {
             assert!(Mailbox::new(bad).is_none(), "{bad}");
         }
     }

@@ -46,14 +46,20 @@ fn read_list(mut list: Reader<'_>, subtrees: &mut Subtrees) -> Result<(), NameCo
         match GeneralName::read(base.tag, content, fields.inside(&base))? {
             GeneralName::Dns(text) => subtrees.dns.push(text.parse().map_err(|_| grammar(text))?),
             GeneralName::Email(text) => {
-                subtrees.email.push(text.parse().map_err(|_| grammar(text))?);
+                subtrees
+                    .email
+                    .push(text.parse().map_err(|_| grammar(text))?);
             }
             GeneralName::Uri(text) => subtrees.uri.push(text.parse().map_err(|_| grammar(text))?),
             GeneralName::Ip(octets) => {
                 let text = range(octets).ok_or_else(|| grammar(&format!("{octets:02x?}")))?;
                 subtrees.ip.push(text.parse().map_err(|_| grammar(&text))?);
             }
-            _ => return Err(NameConstraintsError::Form { tag: base.tag & 0x1f }),
+            _ => {
+                return Err(NameConstraintsError::Form {
+                    tag: base.tag & 0x1f,
+                });
+            }
         }
     }
     Ok(())
@@ -68,9 +74,12 @@ fn range(octets: &[u8]) -> Option<String> {
         _ => return None,
     };
     let ones: u32 = mask.iter().map(|octet| octet.count_ones()).sum();
-    let leading = mask.iter().position(|octet| *octet != 0xff).map_or(ones, |at| {
-        u32::try_from(at).unwrap_or(0) * 8 + mask[at].leading_ones()
-    });
+    let leading = mask
+        .iter()
+        .position(|octet| *octet != 0xff)
+        .map_or(ones, |at| {
+            u32::try_from(at).unwrap_or(0) * 8 + mask[at].leading_ones()
+        });
     (ones == leading).then(|| format!("{address}/{ones}"))
 }
 
@@ -85,7 +94,9 @@ pub enum NameConstraintsError {
     #[error("the name constraints have no subtree")]
     Empty,
     /// A form of name that specifications do not have.
-    #[error("the name constraints have a subtree of form [{tag}], which a specification cannot say")]
+    #[error(
+        "the name constraints have a subtree of form [{tag}], which a specification cannot say"
+    )]
     Form {
         /// The tag number of the GeneralName.
         tag: u8,

@@ -87,7 +87,10 @@ impl Subtrees {
         let mut fields = list.inside(&subtree);
         let base = fields.any()?;
         // RFC 5280: minimum is 0, so DER leaves it out; maximum is absent.
-        if [context_primitive(0), context_primitive(1)].map(Some).contains(&fields.peek()) {
+        if [context_primitive(0), context_primitive(1)]
+            .map(Some)
+            .contains(&fields.peek())
+        {
             return Err(DerError {
                 at: fields.at(),
                 problem: "a subtree cannot have minimum or maximum (RFC 5280, 4.2.1.10)",
@@ -170,8 +173,8 @@ impl DirectoryBase {
             Side::Excluded => Fold::Unicode,
         };
         let mut rdns = name::rdns(name);
-        let inside = name::rdns(&self.0)
-            .all(|base| rdns.next().is_some_and(|rdn| base.matches(rdn, fold)));
+        let inside =
+            name::rdns(&self.0).all(|base| rdns.next().is_some_and(|rdn| base.matches(rdn, fold)));
         Hit::from(inside)
     }
 }
@@ -211,6 +214,9 @@ mod tests {
             assert_eq!(base(bad).test(&[10, 1, 2, 3]), Hit::Malformed, "{bad:?}");
         }
         assert_eq!(base(&[0; 8]).test(&[1, 2, 3, 4]), Hit::Inside);
-        assert_eq!(base(&[10, 16, 0, 0, 255, 240, 0, 0]).test(&[10, 31, 0, 1]), Hit::Inside);
+        assert_eq!(
+            base(&[10, 16, 0, 0, 255, 240, 0, 0]).test(&[10, 31, 0, 1]),
+            Hit::Inside
+        );
     }
 }

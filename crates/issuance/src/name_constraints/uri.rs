@@ -1,33 +1,28 @@
 //! The host of a URI, as RFC 3986 and as OpenSSL find it.
 
+use super::ViolationReason;
 use super::dns::Host;
 
-/// What constraints on URIs can be applied to.
-pub(super) enum UriHost {
-    /// A host name.
-    Host(Host),
-    /// Readers of the URI differ about its host.
-    Ambiguous,
-    /// There is no host name: no authority, or an IP address (RFC 5280 demands refusal).
-    None,
-}
-
 /// The host of a URI; `strict` also compares with OpenSSL's way to find it.
-pub(super) fn host(uri: &str, strict: bool) -> UriHost {
+///
+/// No host is there without an authority, and where an IP address is: RFC 5280 demands refusal.
+pub(super) fn host(uri: &str, strict: bool) -> Result<Host, ViolationReason> {
     let Some((_, rest)) = uri.split_once(':') else {
-        return UriHost::None;
+        return Err(ViolationReason::NoHost);
     };
     let Some(rest) = rest.strip_prefix("//") else {
-        return UriHost::None;
+        return Err(ViolationReason::NoHost);
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     if host.starts_with('[') {
-        return UriHost::None;
+        return Err(ViolationReason::NoHost);
     }
     let name = host.split(':').next().unwrap_or_default();
     let Some(parsed) = Host::new(name.as_bytes()) else {
-        return UriHost::None;
+        return Err(ViolationReason::NoHost);
     };
     // OpenSSL takes what stands before the first ':' anywhere, or else before the first '/'.
     let theirs = match rest.split_once(':') {
@@ -35,9 +30,9 @@ pub(super) fn host(uri: &str, strict: bool) -> UriHost {
         None => rest.split('/').next().unwrap_or_default(),
     };
     if strict && theirs != name {
-        return UriHost::Ambiguous;
+        return Err(ViolationReason::AmbiguousHost);
     }
-    UriHost::Host(parsed)
+    Ok(parsed)
 }
 
 #[cfg(test)]
@@ -60,12 +55,10 @@ mod tests {
             ("https://example.com?x", None),
             ("https://example.com/a:b", None),
         ] {
-            let found = match host(uri, true) {
-                UriHost::Host(host) => Some(String::from_utf8(host.as_bytes().to_vec()).unwrap()),
-                UriHost::Ambiguous | UriHost::None => None,
-            };
+            let found = host(uri, true).ok();
+            let found = found.map(|host| String::from_utf8(host.as_bytes().to_vec()).unwrap());
             assert_eq!(found.as_deref(), expected, "{uri}");
         }
-        assert!(matches!(host("https://u@example.com/", false), UriHost::Host(_)));
+        assert!(host("https://u@example.com/", false).is_ok());
     }
 }

@@ -1,0 +1,55 @@
+//! Certificates that are their own issuer: cert-manager's SelfSigned, for roots and for leaves.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::bundle::SignedBundle;
+use crate::csr::VerifiedCsr;
+use crate::encode::tbs::EMPTY_NAME;
+use crate::key_pair::KeyPair;
+use crate::profile::Profile;
+use crate::serial::Serial;
+use crate::signing::{self, SignError, Signer, ToBeSigned};
+
+/// Signs a request with its own key. `tls.crt` and `ca.crt` of the result are both the certificate.
+///
+/// # Errors
+///
+/// A key that is not the request's, an empty subject, usages, basic constraints or a lifetime that
+/// the profile does not allow.
+pub fn self_signed(
+    csr: &VerifiedCsr,
+    key: &KeyPair,
+    profile: &Profile,
+    now: OffsetDateTime,
+) -> Result<SignedBundle, SignError> {
+    prepare_self_signed(csr, profile, now, Serial::random()?)?.sign(key)
+}
+
+/// The first half of [`self_signed`].
+///
+/// # Errors
+///
+/// As [`self_signed`].
+pub fn prepare_self_signed(
+    csr: &VerifiedCsr,
+    profile: &Profile,
+    now: OffsetDateTime,
+    serial: Serial,
+) -> Result<ToBeSigned, SignError> {
+    if csr.subject_der() == EMPTY_NAME {
+        return Err(SignError::NamelessIssuer);
+    }
+    let key = csr.public_key().clone();
+    let signer = Signer {
+        name: csr.subject_der().to_vec(),
+        key_id: key.key_id().to_vec(),
+        algorithm: key.signature_algorithm(),
+        key,
+        chain: Vec::new(),
+        issuers: Arc::default(),
+        anchor: None,
+    };
+    signing::prepare(Arc::new(signer), None, csr, profile, now, serial)
+}

@@ -1,0 +1,379 @@
+//! From a request to a signed certificate, in two halves: what is to be signed, and the signature.
+
+use std::sync::Arc;
+
+use certwright_cert_model::key::SignatureAlgorithm;
+use certwright_cert_model::usage::{ExtendedKeyUsage, KeyUsage, KeyUsages, Usages};
+use rustls_pki_types::TrustAnchor;
+use time::OffsetDateTime;
+
+use crate::bundle::{Issuers, SignedBundle};
+use crate::certificate::Certificate;
+use crate::csr::VerifiedCsr;
+use crate::decode::{DerError, dotted};
+use crate::encode::extension::extended_key_usage_oid;
+use crate::encode::tbs::{self, EMPTY_NAME};
+use crate::key_pair::{KeyError, KeyPair};
+use crate::name_constraints::{MalformedConstraints, NameViolations, check_value};
+use crate::preflight::{self, Expected, PreflightError};
+use crate::profile::{Overrun, Preflight, Profile, Role, UsageRule};
+use crate::public_key::{PublicKey, signature_identifier};
+use crate::serial::{Serial, SerialError};
+use crate::validity::{Validity, instant, is_encodable};
+
+/// Who signs: the parts of an issuer that are the same in every certificate, as DER.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    pub(crate) name: Vec<u8>,
+    pub(crate) key: PublicKey,
+    pub(crate) key_id: Vec<u8>,
+    pub(crate) algorithm: SignatureAlgorithm,
+    /// The issuing CA and the CAs above it; empty when a certificate signs itself.
+    pub(crate) chain: Vec<Certificate>,
+    /// What bundles carry above the certificate.
+    pub(crate) issuers: Arc<Issuers>,
+    /// The issuing CA as webpki sees it; none when a certificate signs itself.
+    pub(crate) anchor: Option<TrustAnchor<'static>>,
+}
+
+/// A certificate that waits for its signature, for example from an HSM; owns everything it needs.
+#[derive(Clone, Debug)]
+pub struct ToBeSigned {
+    tbs: Vec<u8>,
+    signer: Arc<Signer>,
+    preflight: Preflight,
+    expected: Expected,
+    now: OffsetDateTime,
+}
+
+impl ToBeSigned {
+    /// The bytes to sign: the DER of the TBSCertificate.
+    pub fn bytes(&self) -> &[u8] {
+        &self.tbs
+    }
+
+    /// How to sign them.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.signer.algorithm
+    }
+
+    /// The second half with a key at hand.
+    ///
+    /// # Errors
+    ///
+    /// The key is not the issuer's, or the pre-flight finds fault.
+    pub fn sign(self, key: &KeyPair) -> Result<SignedBundle, SignError> {
+        if key.public_key() != &self.signer.key {
+            return Err(SignError::ForeignKey);
+        }
+        let signature = key.sign(self.signer.algorithm, &self.tbs);
+        self.assemble(&signature.map_err(SignError::Key)?)
+    }
+
+    /// The second half with a signature made elsewhere, which is always verified.
+    ///
+    /// # Errors
+    ///
+    /// The signature does not verify with the issuer's key, or the pre-flight finds fault.
+    pub fn complete(self, signature: &[u8]) -> Result<SignedBundle, SignError> {
+        let identifier = signature_identifier(self.signer.algorithm);
+        self.signer
+            .key
+            .verify(&identifier, &self.tbs, signature)
+            .map_err(|_| SignError::WrongSignature)?;
+        self.assemble(signature)
+    }
+
+    fn assemble(self, signature: &[u8]) -> Result<SignedBundle, SignError> {
+        let identifier = signature_identifier(self.signer.algorithm);
+        let der = tbs::signed(&self.tbs, &identifier, signature);
+        let warnings =
+            preflight::run(self.preflight, &der, &self.expected, &self.signer, self.now)?;
+        Ok(SignedBundle::issued(der.into(), &self.signer, warnings))
+    }
+}
+
+/// The first half, for an issuing CA (`issuer` is its validity) or for a certificate that signs itself.
+pub(crate) fn prepare(
+    signer: Arc<Signer>,
+    issuer: Option<Validity>,
+    csr: &VerifiedCsr,
+    profile: &Profile,
+    now: OffsetDateTime,
+    serial: Serial,
+) -> Result<ToBeSigned, SignError> {
+    let validity = validity(profile, issuer, now)?;
+    let usages = usages(csr, profile)?;
+    let (ca, max_path_len) = role(csr, profile, usages.key)?;
+    let name_constraints = csr.name_constraints();
+    if let Some((_, value)) = name_constraints {
+        if !ca {
+            return Err(SignError::ConstraintsWithoutCa);
+        }
+        check_value(value).map_err(SignError::MalformedRequestedConstraints)?;
+    }
+    let (subject, key_id) = (csr.subject_der(), csr.public_key().key_id());
+    if ca && subject == EMPTY_NAME {
+        return Err(SignError::NamelessCa);
+    }
+    let others = csr.copied_extensions();
+    let algorithm = signature_identifier(signer.algorithm);
+    let certificate = tbs::Certificate {
+        serial: serial.as_be_bytes(),
+        algorithm: &algorithm,
+        issuer: &signer.name,
+        validity,
+        subject,
+        spki: csr.public_key().spki_der(),
+        authority_key_id: &signer.key_id,
+        subject_key_id: &key_id,
+        subject_alt_name: csr.subject_alt_name(),
+        key_usage: usages.key,
+        extended_key_usage: &usages.extended,
+        ca,
+        max_path_len,
+        name_constraints,
+        crl_distribution_points: &profile.crl_distribution_points,
+        ocsp_servers: &profile.ocsp_servers,
+        issuing_certificate_urls: &profile.issuing_certificate_urls,
+        others: &others,
+    };
+    Ok(ToBeSigned {
+        tbs: certificate.to_der(),
+        preflight: profile.preflight,
+        expected: Expected {
+            csr: csr.clone(),
+            serial,
+            validity,
+            usages,
+            ca,
+            max_path_len: max_path_len.map(u64::from),
+        },
+        signer,
+        now,
+    })
+}
+
+fn validity(
+    profile: &Profile,
+    issuer: Option<Validity>,
+    now: OffsetDateTime,
+) -> Result<Validity, SignError> {
+    let now = now.unix_timestamp();
+    let mut wanted = Validity {
+        not_before: now.saturating_sub(profile.backdate.whole_seconds()),
+        not_after: now.saturating_add(profile.duration.whole_seconds()),
+    };
+    if let Some(issuer) = issuer {
+        if wanted.not_after > issuer.not_after && profile.overrun == Overrun::Refuse {
+            return Err(SignError::OutlivesCa {
+                wanted: instant(wanted.not_after),
+                ca: instant(issuer.not_after),
+            });
+        }
+        wanted.not_after = wanted.not_after.min(issuer.not_after);
+        // Nothing is gained by dating a certificate before its CA existed.
+        wanted.not_before = wanted.not_before.max(issuer.not_before);
+    }
+    if profile.backdate.is_negative()
+        || wanted.not_before >= wanted.not_after
+        || !is_encodable(wanted.not_before)
+        || !is_encodable(wanted.not_after)
+    {
+        return Err(SignError::Validity {
+            not_before: wanted.not_before,
+            not_after: wanted.not_after,
+        });
+    }
+    Ok(wanted)
+}
+
+fn role(
+    csr: &VerifiedCsr,
+    profile: &Profile,
+    usages: KeyUsages,
+) -> Result<(bool, Option<u8>), SignError> {
+    let asked = csr.asks_for_ca();
+    match profile.role {
+        Role::Leaf if asked == Some(true) => Err(SignError::CaRequested),
+        Role::Leaf if usages.contains(KeyUsage::CertSign) => Err(SignError::CertSignWithoutCa),
+        Role::Leaf => Ok((false, None)),
+        Role::Ca { .. } if asked == Some(false) => Err(SignError::LeafRequested),
+        Role::Ca { .. } if !usages.contains(KeyUsage::CertSign) => {
+            Err(SignError::CaWithoutCertSign)
+        }
+        Role::Ca { max_path_len } => Ok((true, max_path_len)),
+    }
+}
+
+fn usages(csr: &VerifiedCsr, profile: &Profile) -> Result<Usages, SignError> {
+    let (asked_key, asked_extended) = (csr.key_usage(), csr.usage_oids());
+    match &profile.usages {
+        UsageRule::Exactly(usages) => {
+            // cert-manager's rule: a request that names usages names them all.
+            if asked_key.is_none() && asked_extended.is_none() {
+                return Ok(usages.clone());
+            }
+            if asked_key.unwrap_or_default() != usages.key {
+                return Err(SignError::KeyUsages {
+                    asked: asked_key.unwrap_or_default(),
+                    expected: usages.key,
+                });
+            }
+            let expected = || {
+                usages
+                    .extended
+                    .iter()
+                    .map(|usage| extended_key_usage_oid(*usage))
+            };
+            let same = match csr.usage_oids() {
+                Some(asked) => asked.eq(expected()),
+                None => usages.extended.is_empty(),
+            };
+            if same {
+                return Ok(usages.clone());
+            }
+            Err(SignError::ExtendedKeyUsages {
+                asked: asked_extended.into_iter().flatten().map(dotted).collect(),
+                expected: expected().map(dotted).collect(),
+            })
+        }
+        UsageRule::Requested { within } => {
+            if asked_key.is_none() && asked_extended.is_none() {
+                return Ok(within.clone());
+            }
+            let key = asked_key.unwrap_or_default();
+            if key.iter().any(|usage| !within.key.contains(usage)) {
+                return Err(SignError::KeyUsages {
+                    asked: key,
+                    expected: within.key,
+                });
+            }
+            let mut granted = Usages::default();
+            granted.key = key;
+            for oid in asked_extended.into_iter().flatten() {
+                let known = ExtendedKeyUsage::from_oid(&dotted(oid));
+                match known.filter(|usage| within.extended.contains(usage)) {
+                    Some(usage) => granted.extended.push(usage),
+                    None => return Err(SignError::UnapprovedUsage { oid: dotted(oid) }),
+                }
+            }
+            Ok(granted)
+        }
+    }
+}
+
+/// Why a certificate is not signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The request wants to be a CA, the profile does not.
+    #[error("the request asks for a CA certificate, but its specification does not have isCA")]
+    CaRequested,
+    /// A CA that may not sign.
+    #[error("a CA certificate needs the usage cert sign")]
+    CaWithoutCertSign,
+    /// A leaf that may sign.
+    #[error("the usage cert sign needs isCA")]
+    CertSignWithoutCa,
+    /// Name constraints outside a CA certificate.
+    #[error("the request has name constraints, but its specification does not have isCA")]
+    ConstraintsWithoutCa,
+    /// The CA's certificate is not valid at this time.
+    #[error("the CA {ca:?} is valid from {not_before} to {not_after} only")]
+    CaNotValid {
+        /// The CA's subject.
+        ca: String,
+        /// First second of its validity.
+        not_before: OffsetDateTime,
+        /// Last second of its validity.
+        not_after: OffsetDateTime,
+    },
+    /// The extended key usages are not those of the profile.
+    #[error(
+        "the request asks for the extended key usages {asked:?}, the specification for {expected:?}"
+    )]
+    ExtendedKeyUsages {
+        /// Object identifiers in the request.
+        asked: Vec<String>,
+        /// Object identifiers in the profile.
+        expected: Vec<String>,
+    },
+    /// The key does not belong to the issuer.
+    #[error("the key is not the issuer's")]
+    ForeignKey,
+    /// The key could not sign.
+    #[error("the certificate cannot be signed")]
+    Key(#[source] KeyError),
+    /// The key usages are not those of the profile.
+    #[error("the request asks for other key usages than its specification")]
+    KeyUsages {
+        /// In the request.
+        asked: KeyUsages,
+        /// In the profile.
+        expected: KeyUsages,
+    },
+    /// The request does not want to be a CA, the profile does.
+    #[error("the request says it is no CA, but its specification has isCA")]
+    LeafRequested,
+    /// The constraints of the chain, or those asked for, cannot be read.
+    #[error(transparent)]
+    MalformedConstraints(#[from] MalformedConstraints),
+    /// The name constraints asked for cannot be read.
+    #[error("the name constraints in the request are malformed")]
+    MalformedRequestedConstraints(#[source] DerError),
+    /// Names outside the constraints of the chain.
+    #[error("the CAs above do not allow it: {0}")]
+    Names(NameViolations),
+    /// A CA without a name.
+    #[error("a CA certificate needs a subject")]
+    NamelessCa,
+    /// A self-signed certificate without a name; its issuer would be empty (RFC 5280, 4.1.2.4).
+    #[error("a self-signed certificate needs a subject, for it is its own issuer; set commonName")]
+    NamelessIssuer,
+    /// The certificate would be valid beyond its CA, and the profile refuses that.
+    #[error("the certificate would be valid until {wanted}, its CA only until {ca}")]
+    OutlivesCa {
+        /// The certificate's last second.
+        wanted: OffsetDateTime,
+        /// The CA's last second.
+        ca: OffsetDateTime,
+    },
+    /// The CA, or one above it, may have fewer CAs below.
+    #[error(
+        "the chain allows {allowed} more CAs below {ca:?}; the certificate asks for room for {asked} below itself"
+    )]
+    PathLength {
+        /// The issuing CA's subject.
+        ca: String,
+        /// CAs that may follow the issuing one.
+        allowed: u64,
+        /// The path length asked for; 0 if none is.
+        asked: u64,
+    },
+    /// The finished certificate did not pass its check.
+    #[error("the signed certificate does not pass its own check")]
+    Preflight(#[from] PreflightError),
+    /// No serial number could be made.
+    #[error("there is no serial number")]
+    Serial(#[from] SerialError),
+    /// An extended key usage that is not approved.
+    #[error("the extended key usage {oid} is not approved")]
+    UnapprovedUsage {
+        /// Its object identifier.
+        oid: String,
+    },
+    /// The certificate would never be valid.
+    #[error(
+        "the certificate would be valid from {not_before} to {not_after} (seconds since 1970), which is no period"
+    )]
+    Validity {
+        /// First second.
+        not_before: i64,
+        /// Last second.
+        not_after: i64,
+    },
+    /// A signature made elsewhere does not verify.
+    #[error("the signature does not verify with the issuer's key")]
+    WrongSignature,
+}
