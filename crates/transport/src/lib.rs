@@ -14,6 +14,7 @@ pub mod revocation;
 pub mod roots;
 pub mod server;
 pub mod servers_transport;
+pub mod service;
 pub mod timeouts;
 pub mod tls_parameters;
 pub mod transport_error;

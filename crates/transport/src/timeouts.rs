@@ -18,10 +18,16 @@ pub struct Timeouts {
     pub read_idle: Option<Duration>,
     /// From a ping to its answer.
     pub ping: Option<Duration>,
+    /// For the TLS handshake; no field sets it.
+    pub tls_handshake: Option<Duration>,
+    /// Between probes of an idle TCP connection; no field sets it.
+    pub tcp_keep_alive: Option<Duration>,
+    /// For an answer to `Expect: 100-continue`; no field sets it.
+    pub expect_continue: Option<Duration>,
 }
 
 impl Default for Timeouts {
-    /// Traefik's: dial 30 s, idle 90 s, ping 15 s.
+    /// Traefik's: dial 30 s, idle 90 s, ping 15 s, handshake 10 s, probes every 30 s, 100-continue 1 s.
     fn default() -> Self {
         Self {
             dial: Some(Duration::from_secs(30)),
@@ -29,6 +35,9 @@ impl Default for Timeouts {
             idle_conn: Some(Duration::from_secs(90)),
             read_idle: None,
             ping: Some(Duration::from_secs(15)),
+            tls_handshake: Some(Duration::from_secs(10)),
+            tcp_keep_alive: Some(Duration::from_secs(30)),
+            expect_continue: Some(Duration::from_secs(1)),
         }
     }
 }

@@ -297,9 +297,13 @@ impl Check {
                 ),
             );
         }
+        let before = self.violations.len();
         let suites = self.suites(raw);
         let parameters = TlsParameters { min, max, suites };
-        if !raw.cipher_suites.is_empty() && !parameters.offers_anything() {
+        if before == self.violations.len()
+            && !raw.cipher_suites.is_empty()
+            && !parameters.offers_anything()
+        {
             self.wrong(
                 self.path.child("cipherSuites"),
                 ViolationKind::Invalid,
