@@ -44,6 +44,9 @@ impl fmt::Display for Explanation {
         if schedule.asked().subsec_nanoseconds() > 0 {
             f.write_str(", the due instant cut down to a whole second")?;
         }
+        if schedule.is_held_back() {
+            f.write_str("\nheld back to the minimum progress after it was obtained")?;
+        }
         if let Some(opening) = schedule.opening() {
             let (opens, closes) = (opening.opening_second(), opening.closing_second());
             write!(f, "\nin the opening from {} to {}", Utc(opens), Utc(closes))?;
@@ -62,7 +65,7 @@ impl fmt::Display for Explanation {
 
 fn basis(f: &mut fmt::Formatter<'_>, basis: Basis) -> fmt::Result {
     match basis {
-        Basis::AcmeTable(_) => writeln!(f, "the policy takes the lead from Traefik's table"),
+        Basis::AcmeTable => writeln!(f, "the policy takes the lead from Traefik's table"),
         Basis::Ari(window) => {
             let (start, end) = (Utc(window.start_second()), Utc(window.end_second()));
             writeln!(f, "drawn from the CA's window from {start} to {end}")
@@ -156,6 +159,15 @@ mod tests {
             lines(late)[2],
             "drawn from the CA's window from 2026-03-31T00:00:00Z to 2026-03-31T00:00:01Z, but too \
              late: a twentieth of the lifetime instead"
+        );
+        let at_once = window(T + 1);
+        let at_once = too_long.schedule_with_ari(life(), at_once, seed).unwrap();
+        assert_eq!(
+            lines(at_once)[4..],
+            [
+                "held back to the minimum progress after it was obtained",
+                "due at 2026-01-01T01:01:00Z, 2158h59m0s before expiry",
+            ]
         );
         let looping = RenewalPolicy::Before(Duration::days(90) - Duration::SECOND);
         let guarded = looping.schedule(life()).unwrap_err().guarded();

@@ -66,7 +66,7 @@ impl RenewalPolicy {
 
     fn lead(&self, life: Lifetime) -> (Basis, Duration) {
         match *self {
-            Self::AcmeTable(table) => (Basis::AcmeTable(table), table.renew_before()),
+            Self::AcmeTable(table) => (Basis::AcmeTable, table.renew_before()),
             Self::Before(before) if usable(before, life.length()) => (Basis::Before, before),
             Self::Before(asked) => (Basis::BeforeIgnored { asked }, third(life.length())),
             Self::Percent(percent) => (Basis::Percent(percent), percent.of(life.length())),
@@ -212,9 +212,12 @@ mod tests {
         let error = before(720, 0).schedule(life).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "renewing 720h0m0s before expiry, a certificate of 720h0m30s is due 30s after it \
-             was obtained, the least is 1m0s: ask for a shorter lead or for a longer certificate"
+            "a lead of 720h0m0s makes a certificate of 720h0m30s due 30s after it was obtained, \
+             the least is 1m0s after: shorten the lead to 719h59m30s or ask for a longer \
+             certificate"
         );
+        let longest = RenewalPolicy::Before(error.longest_lead());
+        assert!(longest.schedule(life).is_ok());
         assert_eq!(floor(error.unguarded().due()), 30);
         assert_eq!(floor(error.guarded().due()), 20 * DAY + 20);
         assert_eq!(error.guarded().basis(), Basis::Guarded);
@@ -228,6 +231,15 @@ mod tests {
         let arrived = life.obtained_at(life.not_before() + Duration::HOUR);
         let error = policy.schedule(arrived).unwrap_err();
         assert_eq!(error.progress, Duration::minutes(-30));
+        let text = error.to_string();
+        assert!(text.contains("due 30m0s before it was obtained"), "{text}");
+        let second = Lifetime::from_seconds(0, 1).unwrap();
+        let text = RenewalPolicy::TwoThirds.schedule(second).unwrap_err();
+        assert_eq!(
+            text.to_string(),
+            "a lead of 0.333333333s makes a certificate of 1s due 0s after it was obtained, the \
+             least is 1s after: ask for a longer certificate"
+        );
     }
 
     #[test]
@@ -298,6 +310,10 @@ mod tests {
             }
             Err(error) => {
                 assert!(error.progress < error.minimum, "{error}");
+                let longest = error.longest_lead();
+                if longest.is_positive() {
+                    assert!(RenewalPolicy::Before(longest).schedule(life).is_ok());
+                }
                 error.guarded()
             }
         };

@@ -1,9 +1,10 @@
 //! One certificate's renewal, decided.
 
+use core::fmt;
+
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use crate::acme_table::AcmeTable;
 use crate::ari::AriWindow;
 use crate::explain::Explanation;
 use crate::instant::{at, floor};
@@ -16,8 +17,7 @@ use crate::span::Span;
 /// When one certificate is renewed, and why then.
 ///
 /// The due instant lies after the certificate was obtained and before it expires,
-/// on a whole second. Small and `Copy`, it keeps what [`explain`](Self::explain)
-/// tells.
+/// on a whole second. It keeps what [`explain`](Self::explain) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Schedule {
     life: Lifetime,
@@ -33,8 +33,8 @@ pub struct Schedule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Basis {
-    /// A row of Traefik's table.
-    AcmeTable(AcmeTable),
+    /// Traefik's table.
+    AcmeTable,
     /// An instant drawn from the CA's window.
     Ari(AriWindow),
     /// A twentieth of the lifetime before expiry, because the instant drawn from the
@@ -48,10 +48,10 @@ pub enum Basis {
         /// The duration the policy asked for.
         asked: Duration,
     },
-    /// A share of the lifetime.
-    Percent(Percent),
     /// Two thirds, because of a [`RenewalLoop`].
     Guarded,
+    /// A share of the lifetime.
+    Percent(Percent),
     /// Two thirds through the lifetime.
     TwoThirds,
 }
@@ -149,11 +149,7 @@ impl Schedule {
     fn plain(life: Lifetime, basis: Basis, asked: Duration) -> Self {
         // Down to the second: later by a fraction, and the wake-up would come
         // before the decision holds (cert-manager's pull request 4399).
-        let fraction = i64::from(asked.subsec_nanoseconds() > 0);
-        let due = life
-            .end()
-            .saturating_sub(asked.whole_seconds())
-            .saturating_sub(fraction);
+        let due = life.end().saturating_sub(rounded_up(asked));
         Self {
             life,
             basis,
@@ -199,6 +195,12 @@ impl Schedule {
         self.due
     }
 
+    /// Whether the minimum progress made it later than the lead alone.
+    pub(crate) fn is_held_back(&self) -> bool {
+        let due = self.life.end().saturating_sub(rounded_up(self.asked));
+        self.opening.is_none() && due < self.due.saturating_sub(self.spread)
+    }
+
     fn no_sooner_than(self, least: i64) -> Self {
         Self {
             due: self.due.max(least),
@@ -211,9 +213,8 @@ impl Schedule {
 /// again, at once or nearly so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "renewing {} before expiry, a certificate of {} is due {} after it was obtained, \
-     the least is {}: ask for a shorter lead or for a longer certificate",
-    Span(*lead), Span(*lifetime), Span(*progress), Span(*minimum)
+    "a lead of {} makes a certificate of {} due {} it was obtained, the least is {} after: {}",
+    Span(*lead), Span(*lifetime), Progress(*progress), Span(*minimum), Advice(self.longest_lead())
 )]
 #[non_exhaustive]
 pub struct RenewalLoop {
@@ -230,6 +231,13 @@ pub struct RenewalLoop {
 }
 
 impl RenewalLoop {
+    /// The longest lead that leaves this certificate the minimum progress; not
+    /// positive if it is too short for any.
+    #[must_use]
+    pub fn longest_lead(&self) -> Duration {
+        self.life.working().saturating_sub(self.minimum)
+    }
+
     /// The schedule the policy asked for, exactly as cert-manager would follow it.
     /// Following it is the loop.
     #[must_use]
@@ -247,5 +255,34 @@ impl RenewalLoop {
         let third = life.working() / 3;
         let least = life.earliest();
         Schedule::plain(life, Basis::Guarded, third).no_sooner_than(least)
+    }
+}
+
+fn rounded_up(lead: Duration) -> i64 {
+    let fraction = i64::from(lead.subsec_nanoseconds() > 0);
+    lead.whole_seconds().saturating_add(fraction)
+}
+
+struct Progress(Duration);
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.0.is_negative() {
+            "before"
+        } else {
+            "after"
+        };
+        write!(f, "{} {side}", Span(self.0.abs()))
+    }
+}
+
+struct Advice(Duration);
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_positive() {
+            write!(f, "shorten the lead to {} or ", Span(self.0))?;
+        }
+        f.write_str("ask for a longer certificate")
     }
 }
