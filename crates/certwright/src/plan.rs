@@ -1,0 +1,215 @@
+//! What is to be done about one certificate: decided from what is written and what is stored, nothing else.
+
+use core::fmt;
+
+use certwright_cert_model::TlsSecret;
+use certwright_cert_model::issuer_ref::IssuerRef;
+use certwright_cert_model::key::{KeyAlgorithm, RotationPolicy};
+use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
+use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
+use certwright_issuance::{Certificate, KeyPair};
+use certwright_renewal::{Lifetime, Schedule};
+use time::OffsetDateTime;
+
+use crate::annotation;
+
+/// What is known about a certificate besides its specification.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Observed<'a> {
+    /// The Secret as it is stored.
+    pub secret: Option<&'a TlsSecret>,
+    /// The certificate of the CA that would sign now; none if the issuer has none.
+    pub authority: Option<&'a Certificate>,
+}
+
+impl<'a> Observed<'a> {
+    /// A stored Secret, and the CA that would sign now.
+    pub fn new(secret: Option<&'a TlsSecret>, authority: Option<&'a Certificate>) -> Self {
+        Self { secret, authority }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Plan {
+    /// Nothing can be done until somebody decides.
+    Blocked(Blocked),
+    /// Nothing before the schedule's due instant; `None` if renewal is disabled.
+    Idle(Option<Schedule>),
+    /// A certificate is to be issued.
+    Issue {
+        /// Why.
+        reason: Reason,
+        /// With which key.
+        key: KeySource,
+    },
+}
+
+/// Where the key of the next certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A new one is made.
+    Generate,
+    /// The one in the Secret is used again.
+    Reuse,
+}
+
+/// Why a certificate is issued, in the order in which the reasons are looked for; the names are cert-manager's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The Secret does not exist.
+    DoesNotExist,
+    /// The Secret has no such key, or nothing under it.
+    MissingData(&'static str),
+    /// The private key cannot be read, or is another certificate's.
+    InvalidKeyPair(String),
+    /// The certificate cannot be read.
+    InvalidCertificate(String),
+    /// Another issuer signed it.
+    IncorrectIssuer {
+        /// The issuer the Secret tells of, `Kind/name`.
+        stored: String,
+        /// The issuer the specification names.
+        wanted: IssuerRef,
+    },
+    /// The stored key is of another kind than the specification's.
+    KeyMismatch {
+        /// The stored key.
+        stored: KeyAlgorithm,
+        /// The key asked for.
+        wanted: KeyAlgorithm,
+    },
+    /// The specification asks for another certificate than it did when this one was issued.
+    SpecChanged,
+    /// The CA has another certificate now than the one that signed.
+    IssuerChanged,
+    /// Its renewal is due.
+    Renewing(OffsetDateTime),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DoesNotExist => f.write_str("there is no Secret yet"),
+            Self::MissingData(key) => write!(f, "the Secret has no {key}"),
+            Self::InvalidKeyPair(why) => write!(f, "the stored key is unusable: {why}"),
+            Self::InvalidCertificate(why) => write!(f, "the stored certificate is unusable: {why}"),
+            Self::IncorrectIssuer { stored, wanted } => {
+                write!(f, "{stored} signed it, {wanted} is to")
+            }
+            Self::KeyMismatch { stored, wanted } => {
+                write!(f, "the key is {stored}, it is to be {wanted}")
+            }
+            Self::SpecChanged => f.write_str("the specification has changed"),
+            Self::IssuerChanged => f.write_str("the CA has a new certificate"),
+            Self::Renewing(due) => write!(f, "its renewal is due since {due}"),
+        }
+    }
+}
+
+/// Why nothing can be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Blocked {
+    /// The key may not be replaced, and cannot be used.
+    #[error(
+        "the stored key is {stored}, the specification asks for {wanted}, and rotationPolicy: Never keeps the key; set rotationPolicy: Always"
+    )]
+    KeyKept {
+        /// The stored key.
+        stored: KeyAlgorithm,
+        /// The key asked for.
+        wanted: KeyAlgorithm,
+    },
+}
+
+/// Decides what is to be done about a certificate at the instant `now`.
+///
+/// The checks and their order are cert-manager's; a changed CA certificate is ours: what it signed before follows.
+pub fn plan(spec: &ValidatedSpec, observed: Observed<'_>, now: OffsetDateTime) -> Plan {
+    let key = observed
+        .secret
+        .and_then(|secret| KeyPair::from_pem(secret.get(TLS_KEY)?).ok());
+    let wanted = spec.key().algorithm;
+    match (inspect(spec, observed, now), key) {
+        (Ok(schedule), _) => Plan::Idle(schedule),
+        (Err(reason), Some(key)) if spec.key().rotation == RotationPolicy::Never => {
+            let stored = key.algorithm();
+            match stored == wanted {
+                true => Plan::Issue {
+                    reason,
+                    key: KeySource::Reuse,
+                },
+                false => Plan::Blocked(Blocked::KeyKept { stored, wanted }),
+            }
+        }
+        (Err(reason), _) => Plan::Issue {
+            reason,
+            key: KeySource::Generate,
+        },
+    }
+}
+
+/// The schedule of a stored certificate that is as it should be, or why another one is needed.
+fn inspect(
+    spec: &ValidatedSpec,
+    observed: Observed<'_>,
+    now: OffsetDateTime,
+) -> Result<Option<Schedule>, Reason> {
+    let secret = observed.secret.ok_or(Reason::DoesNotExist)?;
+    let data = |key| {
+        secret
+            .get(key)
+            .filter(|bytes| !bytes.is_empty())
+            .ok_or(Reason::MissingData(key))
+    };
+    let (key, chain) = (data(TLS_KEY)?, data(TLS_CRT)?);
+
+    let key = KeyPair::from_pem(key).map_err(|e| Reason::InvalidKeyPair(e.to_string()))?;
+    let invalid = |e: &dyn fmt::Display| Reason::InvalidCertificate(e.to_string());
+    let chain = Certificate::read_pem(chain).map_err(|e| invalid(&e))?;
+    let leaf = chain.first().ok_or(Reason::MissingData(TLS_CRT))?;
+    if leaf.spki_der() != key.public_key().spki_der() {
+        return Err(Reason::InvalidKeyPair(
+            "it is not the certificate's".to_owned(),
+        ));
+    }
+    if let Some(stored) = annotation::other_issuer(secret, spec.issuer_ref()) {
+        return Err(Reason::IncorrectIssuer {
+            stored,
+            wanted: spec.issuer_ref().clone(),
+        });
+    }
+    if key.algorithm() != spec.key().algorithm {
+        return Err(Reason::KeyMismatch {
+            stored: key.algorithm(),
+            wanted: spec.key().algorithm,
+        });
+    }
+    if let Some(authority) = observed.authority {
+        let ca = Certificate::read_pem(secret.get(CA_CRT).unwrap_or_default()).unwrap_or_default();
+        if !chain[1..]
+            .iter()
+            .chain(&ca)
+            .any(|known| known.der() == authority.der())
+        {
+            return Err(Reason::IssuerChanged);
+        }
+    }
+    let life = Lifetime::new(leaf.not_before(), leaf.not_after()).map_err(|e| invalid(&e))?;
+    if *spec.renewal_timing() == RenewalTiming::Disabled {
+        return Ok(None);
+    }
+    // A lead that leaves no time between two certificates is bounded, so that it cannot become a loop.
+    let schedule = spec
+        .renewal_policy()
+        .schedule(life)
+        .unwrap_or_else(|loops| loops.guarded());
+    if schedule.is_due(now) {
+        return Err(Reason::Renewing(schedule.due()));
+    }
+    Ok(Some(schedule))
+}
