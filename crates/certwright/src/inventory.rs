@@ -93,7 +93,7 @@ impl Inventory {
             return Err(InventoryError::SharedSecret {
                 owner: owner.clone(),
                 second: name,
-                secret,
+                secret: secret.name,
             });
         }
         self.owners.insert(secret, name.clone());
@@ -306,7 +306,7 @@ pub enum InventoryError {
         /// The Certificate that came second.
         second: ResourceName,
         /// The Secret both name.
-        secret: ResourceName,
+        secret: String,
     },
 }
 

@@ -228,6 +228,16 @@ impl Manager {
         })
     }
 
+    /// When a Certificate is renewed, and why then; `None` if it is not scheduled, because there is nothing to renew,
+    /// something is due or wrong already, or renewal is disabled.
+    pub fn schedule(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Schedule> {
+        let spec = self.inventory.certificate(name)?;
+        match plan(spec, Observed::new(self.secret_of(name), None), now) {
+            Plan::Idle(schedule) => schedule,
+            Plan::Blocked(_) | Plan::Issue { .. } => None,
+        }
+    }
+
     /// A Certificate's state at the instant `now`; `None` if there is none of this name.
     pub fn status(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Status> {
         let spec = self.inventory.certificate(name)?;
@@ -236,10 +246,7 @@ impl Manager {
             let chain = Certificate::read_pem(secret.get(TLS_CRT)?).ok()?;
             chain.into_iter().next()
         });
-        let scheduled = match plan(spec, Observed::new(stored, None), now) {
-            Plan::Idle(schedule) => schedule.map(|schedule| schedule.due()),
-            Plan::Blocked(_) | Plan::Issue { .. } => None,
-        };
+        let scheduled = self.schedule(name, now).map(|schedule| schedule.due());
         let retry = self.failures.get(name).map(|failing| failing.until);
         let valid = |c: &Certificate| (c.not_before()..=c.not_after()).contains(&now);
         Some(Status {

@@ -19,7 +19,8 @@ impl Clock {
 
     /// What the clock shows.
     pub(crate) fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::Relaxed)).expect("set from an instant")
+        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::Relaxed))
+            .expect("set from an instant")
     }
 
     /// Moves the clock to `instant`.
@@ -31,6 +32,8 @@ impl Clock {
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {
         let seconds = u64::try_from(self.0.load(Ordering::Relaxed)).ok()?;
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            seconds,
+        )))
     }
 }

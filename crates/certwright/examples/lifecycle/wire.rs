@@ -82,5 +82,8 @@ pub(crate) fn connect(
     let mut greeting = String::new();
     tls.read_to_string(&mut greeting)?;
     let chain = tls.conn.peer_certificates().unwrap_or_default();
-    Ok(chain.iter().map(|certificate| certificate.clone().into_owned()).collect())
+    Ok(chain
+        .iter()
+        .map(|certificate| certificate.clone().into_owned())
+        .collect())
 }
