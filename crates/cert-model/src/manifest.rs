@@ -394,7 +394,7 @@ items:
             [
                 "Issuer pki/root: SelfSigned(SelfSignedIssuer { crl_distribution_points: [] })",
                 "ClusterIssuer none: 9:7: spec: has no configuration; write acme, ca or selfSigned",
-                "12:1: while parsing a node, did not find expected node content",
+                "11:8: while parsing a node, did not find expected node content",
                 "Certificate a/: 18:13: metadata.name: must be set\n\
                  20:5: spec.issuerRef.name: must name the issuer that signs\n\
                  20:5: spec: names nothing; set at least one of commonName, dnsNames, uris, emailAddresses, ipAddresses and otherNames\n\

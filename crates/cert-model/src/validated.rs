@@ -1,5 +1,7 @@
 //! A Certificate's `spec` that keeps every rule.
 
+#[cfg(feature = "windows")]
+use certwright_renewal::window::{Window, Windows};
 use certwright_renewal::{Percent, RenewalPolicy};
 
 use crate::duration::GoDuration;
@@ -59,6 +61,34 @@ pub enum RenewalTiming {
     AnyTime,
     /// Never: the certificate is renewed only by hand or by a change of its specification.
     Disabled,
+    /// Only in these windows.
+    Windows(RenewalWindows),
+}
+
+/// Windows in which a renewal may start (`spec.renewal.windows`); at least one, each of them opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalWindows {
+    #[cfg(feature = "windows")]
+    windows: Windows,
+    /// Without the feature there is no way to make one.
+    #[cfg(not(feature = "windows"))]
+    never: core::convert::Infallible,
+}
+
+#[cfg(feature = "windows")]
+impl RenewalWindows {
+    /// The windows, to fit a schedule into.
+    pub fn windows(&self) -> &Windows {
+        &self.windows
+    }
+}
+
+#[cfg(feature = "windows")]
+impl FromIterator<Window> for RenewalWindows {
+    fn from_iter<I: IntoIterator<Item = Window>>(windows: I) -> Self {
+        let windows = windows.into_iter().collect();
+        Self { windows }
+    }
 }
 
 impl ValidatedSpec {

@@ -6,6 +6,7 @@ mod name;
 mod secret;
 mod subject;
 mod usage;
+mod window;
 
 use super::{CertificateSpec, IssuerRefSpec};
 use crate::defaults::Defaults;
@@ -269,6 +270,14 @@ mod tests {
             ),
             ("renewal: {policy: Disabled}", ""),
             ("renewal: {}", "spec.renewal.policy NotSupported"),
+            (
+                "renewal: {policy: RenewBefore, windows: [{windowDuration: 2h, cron: '0 12 * * *', timezone: Europe/Berlin}, {windowDuration: 1h, cron: '@daily'}]}",
+                "",
+            ),
+            (
+                "renewal: {policy: RenewBefore, windows: [{cron: '0 12 * * 7'}, {cron: '@daily', windowDuration: 1h, timezone: Mars/Base}, {cron: '0 0 31 2 *', windowDuration: 1d}, {cron: 'TZ=UTC @daily', windowDuration: 1h, timezone: UTC}]}",
+                "spec.renewal.windows[0].windowDuration Required, spec.renewal.windows[0].cron Invalid, spec.renewal.windows[1].cron Invalid, spec.renewal.windows[1].timezone Invalid, spec.renewal.windows[2].cron Invalid, spec.renewal.windows[2].windowDuration Invalid, spec.renewal.windows[3].cron Invalid",
+            ),
             (
                 "renewal: {policy: Disabled, windows: [{cron: '@daily', windowDuration: 1h}]}",
                 "spec.renewal.windows Forbidden",

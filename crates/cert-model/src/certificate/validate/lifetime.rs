@@ -145,21 +145,5 @@ pub(super) fn timing(report: &mut Report, renewal: Option<&RenewalSpec>) -> Rene
             ),
         ),
     }
-    for (index, window) in renewal.windows.iter().enumerate() {
-        if window.window_duration.is_none() {
-            report.violation(
-                field("windows").index(index).child("windowDuration"),
-                ViolationKind::Required,
-                "must be set, like 2h",
-            );
-        }
-    }
-    if !renewal.windows.is_empty() {
-        report.violation(
-            field("windows"),
-            ViolationKind::NotSupported,
-            "renewal windows are not supported yet",
-        );
-    }
-    RenewalTiming::AnyTime
+    super::window::windows(report, &renewal.windows)
 }
