@@ -5,6 +5,8 @@ pub mod defaults;
 #[cfg(feature = "documents")]
 pub mod document;
 pub mod duration;
+pub mod fingerprint;
+pub mod inspect;
 pub mod issuer;
 pub mod issuer_ref;
 pub mod key;
@@ -16,6 +18,7 @@ pub mod name_constraints;
 pub mod oid;
 pub mod output;
 pub mod pem;
+mod quote;
 mod report;
 pub mod secret;
 pub mod subject;
@@ -26,6 +29,8 @@ pub mod violation;
 pub use certificate::CertificateSpec;
 pub use defaults::Defaults;
 pub use duration::GoDuration;
+pub use fingerprint::Fingerprint;
+pub use inspect::CertificateFacts;
 pub use issuer::{IssuerSpec, RawIssuerSpec};
 pub use issuer_ref::{IssuerKind, IssuerRef};
 #[cfg(feature = "documents")]

@@ -1,5 +1,8 @@
 //! The Secret of type `kubernetes.io/tls` that holds a certificate and its key.
 
+pub mod annotation;
+mod manifest;
+
 use core::fmt;
 use std::collections::BTreeMap;
 

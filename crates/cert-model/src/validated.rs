@@ -5,6 +5,7 @@ use certwright_renewal::window::{Window, Windows};
 use certwright_renewal::{Percent, RenewalPolicy};
 
 use crate::duration::GoDuration;
+use crate::fingerprint::Fingerprint;
 use crate::issuer_ref::IssuerRef;
 use crate::key::{KeySpec, SignatureAlgorithm};
 use crate::name::Names;
@@ -195,6 +196,11 @@ impl ValidatedSpec {
     /// What is worth a look but not wrong, in the order of the rules.
     pub fn warnings(&self) -> &[Violation] {
         &self.warnings
+    }
+
+    /// A digest of everything whose change means a new certificate.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self)
     }
 
     /// Labels and annotations to keep on the Secret.
