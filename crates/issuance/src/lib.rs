@@ -16,9 +16,11 @@ pub mod pem_limit;
 pub mod preflight;
 pub mod profile;
 pub mod public_key;
+pub mod rotation;
 pub mod self_signed;
 pub mod serial;
 pub mod signing;
+pub mod temporary;
 mod validity;
 
 pub use authority::{CaChain, CaError, CertificateAuthority};

@@ -156,8 +156,16 @@ impl ChainConstraints {
 ///
 /// # Errors
 ///
-/// Malformed constraints, or every name that a CA above it does not allow.
+/// Malformed constraints, constraints on a leaf, or every name that a CA above it does not allow.
 pub fn check_chain(chain: &[Certificate], level: ConstraintLevel) -> Result<(), ChainError> {
+    if let Some(end) = chain
+        .first()
+        .filter(|end| !end.is_ca() && end.name_constraints().is_some())
+    {
+        return Err(ChainError::NotACa {
+            certificate: end.subject(),
+        });
+    }
     for (index, certificate) in chain.iter().enumerate() {
         let above = chain.get(index + 1..).unwrap_or_default();
         let constraints = ChainConstraints::of(above)?;
@@ -446,5 +454,11 @@ pub enum ChainError {
         certificate: String,
         /// The names.
         violations: NameViolations,
+    },
+    /// Name constraints on a certificate that is not a CA's (RFC 5280, 4.2.1.10).
+    #[error("{certificate:?} has name constraints but is not a CA")]
+    NotACa {
+        /// The certificate's subject.
+        certificate: String,
     },
 }

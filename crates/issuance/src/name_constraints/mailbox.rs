@@ -15,7 +15,10 @@ impl<'a> Mailbox<'a> {
     pub(super) fn new(text: &'a str) -> Option<Self> {
         let (local, host) = text.rsplit_once('@')?;
         let host = Host::new(host.as_bytes())?;
-        (!local.is_empty()).then_some(Self { local, host })
+        // RFC 5321, 4.1.2: outside quotes there is no second '@'.
+        let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
+        let plain = !local.is_empty() && !local.contains(['@', ' ', '"']);
+        (quoted || plain).then_some(Self { local, host })
     }
 }
 
@@ -97,6 +100,7 @@ mod tests {
             "u@",
             "u@[10.0.0.1]",
             "u@10.0.0.1",
+            "u@v@example.com",
         ] {
             assert!(Mailbox::new(bad).is_none(), "{bad}");
         }

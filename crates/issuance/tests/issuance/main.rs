@@ -3,3 +3,4 @@
 
 mod common;
 mod issue;
+mod refuse;
