@@ -55,7 +55,7 @@ pub(crate) fn leaf_profile() -> Profile {
 pub(crate) fn ca_profile(max_path_len: Option<u8>) -> Profile {
     Profile::ca(
         usages(&["digital signature", "cert sign", "crl sign"]),
-        Duration::days(3650),
+        Duration::days(36_500),
         max_path_len,
     )
 }
@@ -80,7 +80,11 @@ pub(crate) fn intermediate(
     authority(&bundle, above.chain().certificates(), key)
 }
 
-fn authority(bundle: &SignedBundle, above: &[Certificate], key: KeyPair) -> CertificateAuthority {
+pub(crate) fn authority(
+    bundle: &SignedBundle,
+    above: &[Certificate],
+    key: KeyPair,
+) -> CertificateAuthority {
     let mut chain = vec![bundle.certificate().unwrap()];
     chain.extend_from_slice(above);
     CertificateAuthority::new(chain, key, now()).unwrap()

@@ -112,7 +112,7 @@ fn lifetimes_stay_within_the_ca() {
     let ca = root(&request("root", &[]), None);
     let csr = verified(&request("", &["example.com"]), &p256());
     let mut profile = leaf_profile();
-    profile.duration = Duration::days(10_000);
+    profile.duration = Duration::days(100_000);
     let clamped = ca
         .sign(&csr, &profile, now())
         .unwrap()
@@ -135,7 +135,7 @@ fn lifetimes_stay_within_the_ca() {
         .unwrap();
     assert_eq!(backdated.not_before(), late - Duration::hours(1));
     assert_eq!(backdated.not_after(), late + Duration::days(90));
-    for wrong in [now() - Duration::seconds(1), now() + Duration::days(3651)] {
+    for wrong in [now() - Duration::seconds(1), now() + Duration::days(36_501)] {
         assert!(matches!(
             ca.sign(&csr, &leaf_profile(), wrong),
             Err(SignError::CaNotValid { .. })
