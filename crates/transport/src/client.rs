@@ -5,7 +5,8 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, ExtendedKeyPurpose, OtherError, SignatureScheme,
+    CertificateError, CommonState, DigitallySignedStruct, Error, ExtendedKeyPurpose, HandshakeKind,
+    OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use crate::verify::{PeerRole, PeerVerifier};
 /// A configuration that holds one must not resume sessions: TLS does not verify again on resumption.
 #[derive(Debug)]
 pub struct ServerVerifier {
-    peer: PeerVerifier,
+    peer: Arc<PeerVerifier>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
     /// Uses `provider`'s algorithms for the handshake signature.
-    pub fn new(peer: PeerVerifier, provider: &CryptoProvider) -> Self {
+    pub fn new(peer: Arc<PeerVerifier>, provider: &CryptoProvider) -> Self {
         Self {
             peer,
             algorithms: provider.signature_verification_algorithms,
@@ -72,6 +73,36 @@ impl ServerCertVerifier for ServerVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Verifies resumed connections again; TLS itself does not.
+#[derive(Debug)]
+#[must_use]
+pub struct Reverify(pub(crate) Arc<PeerVerifier>);
+
+impl Reverify {
+    /// Checks a connection whose handshake is finished, made for `name`.
+    ///
+    /// # Errors
+    ///
+    /// The session was resumed, and its server would not be accepted today: close the connection.
+    pub fn check(
+        &self,
+        connection: &CommonState,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), PeerError> {
+        if matches!(
+            connection.handshake_kind(),
+            Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+        ) {
+            return Ok(());
+        }
+        let chain = connection.peer_certificates().unwrap_or_default();
+        self.0
+            .verify_chain(chain, PeerRole::Server(name), now)
+            .map(|_| ())
     }
 }
 

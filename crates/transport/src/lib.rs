@@ -5,6 +5,7 @@ mod leaf;
 
 pub mod bundle;
 pub mod client;
+pub mod client_auth;
 pub mod danger;
 pub mod identity;
 pub mod material;
@@ -12,6 +13,7 @@ pub mod peer;
 pub mod peer_error;
 pub mod revocation;
 pub mod roots;
+pub mod rotation;
 pub mod server;
 pub mod servers_transport;
 pub mod service;
@@ -23,6 +25,7 @@ pub mod verify;
 
 pub use material::Material;
 pub use peer_error::PeerError;
+pub use rotation::Rotating;
 pub use servers_transport::ServersTransport;
 pub use transport_error::TransportError;
 pub use upstream::Upstream;

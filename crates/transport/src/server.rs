@@ -5,8 +5,10 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use std::sync::Arc;
 
 use crate::client::into_rustls;
 use crate::roots::Roots;
@@ -14,8 +16,7 @@ use crate::verify::{PeerRole, PeerVerifier};
 
 /// Verifies clients with a [`PeerVerifier`]; every client must present a certificate.
 ///
-/// A configuration that holds one must not resume sessions: set `session_storage` to
-/// `NoServerSessionStorage`, `send_tls13_tickets` to 0, and no ticketer.
+/// A configuration that holds one must not resume sessions, see [`never_resume`].
 #[derive(Debug)]
 pub struct ClientVerifier {
     peer: PeerVerifier,
@@ -37,6 +38,38 @@ impl ClientVerifier {
             hints,
             algorithms: provider.signature_verification_algorithms,
         }
+    }
+}
+
+/// Makes a server start every connection with a full handshake, in which clients are verified.
+///
+/// Without it a client whose certificate is no longer accepted goes on with an old session, and one that was
+/// accepted by another configuration that shares the store or the ticket keys comes in unseen.
+pub fn never_resume(config: &mut ServerConfig) {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.ticketer = Arc::new(NoTickets);
+}
+
+/// rustls' default, which cannot be named.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 }
 

@@ -58,6 +58,11 @@ pub enum TransportError {
     /// The transport names no roots, and no system roots were given.
     #[error("there are no roots: set rootCAs, or give the system's roots")]
     NoRoots,
+    /// Re-verification was asked for where rustls' own verifier works.
+    #[error(
+        "this transport verifies the server name only; use client_config, which resumes already"
+    )]
+    NothingToReverify,
     /// Roots cannot be used.
     #[error("{field}: {origin} does not hold usable roots")]
     Roots {

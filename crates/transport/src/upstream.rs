@@ -11,7 +11,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 
-use crate::client::ServerVerifier;
+use crate::client::{Reverify, ServerVerifier};
 use crate::danger::Unverified;
 use crate::identity::{Candidates, Identity};
 use crate::material::{Found, Material, Source};
@@ -140,40 +140,78 @@ impl Verified {
         clock: Arc<dyn TimeProvider>,
         material: &Material,
     ) -> Result<ClientConfig, TransportError> {
+        match self.peer_verifier(provider, material)? {
+            Some(peer) => {
+                let verifier = Arc::new(ServerVerifier::new(Arc::new(peer), provider));
+                let mut config = self.assemble(provider, clock, material, verifier)?;
+                config.resumption = Resumption::disabled();
+                Ok(config)
+            }
+            None => {
+                let verifier = self.name_verifier(provider, material)?;
+                self.assemble(provider, clock, material, verifier)
+            }
+        }
+    }
+
+    /// A configuration that resumes sessions although identities count, and the check that makes up for it:
+    /// every connection must pass [`Reverify::check`] before anything is sent or believed.
+    ///
+    /// A session saves a signature on the server and its certificates on the wire. In server name mode
+    /// [`Verified::client_config`] resumes already, as rustls does everywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verified::client_config`]; also in server name mode.
+    pub fn resumable_client_config(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        material: &Material,
+    ) -> Result<(ClientConfig, Reverify), TransportError> {
+        self.check_bundles(material)?;
+        let peer = self
+            .peer_verifier(provider, material)?
+            .ok_or(TransportError::NothingToReverify)?;
+        let peer = Arc::new(peer);
+        let verifier = Arc::new(ServerVerifier::new(Arc::clone(&peer), provider));
+        let config = self.assemble(provider, clock, material, verifier)?;
+        Ok((config, Reverify(peer)))
+    }
+
+    fn peer_verifier(
+        &self,
+        provider: &CryptoProvider,
+        material: &Material,
+    ) -> Result<Option<PeerVerifier>, TransportError> {
+        let algorithms = provider.signature_verification_algorithms.all;
+        let peer = match &self.policy {
+            PeerPolicy::ServerName => return Ok(None),
+            PeerPolicy::PeerSans { sans, host_name } => {
+                let roots = self.load_roots(material)?;
+                PeerVerifier::peer_sans(sans.clone(), *host_name, roots, algorithms)
+            }
+            PeerPolicy::Spiffe(policy) => {
+                PeerVerifier::spiffe(policy.clone(), material.bundles.clone(), algorithms)
+            }
+        };
+        Ok(Some(match &material.crls {
+            Some(crls) => peer.with_crls(Arc::clone(crls)),
+            None => peer,
+        }))
+    }
+
+    fn assemble(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        material: &Material,
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> Result<ClientConfig, TransportError> {
         let mut identities = load_identities(&self.identities, provider, material)?;
         identities.extend(material.identities.iter().cloned());
-        let peer = match &self.policy {
-            PeerPolicy::ServerName => None,
-            PeerPolicy::PeerSans { sans, host_name } => Some(PeerVerifier::peer_sans(
-                sans.clone(),
-                *host_name,
-                self.load_roots(material)?,
-                provider.signature_verification_algorithms.all,
-            )),
-            PeerPolicy::Spiffe(policy) => Some(PeerVerifier::spiffe(
-                policy.clone(),
-                material.bundles.clone(),
-                provider.signature_verification_algorithms.all,
-            )),
-        };
-        let resumes = peer.is_none();
-        let verifier: Arc<dyn ServerCertVerifier> = match peer {
-            Some(peer) => {
-                let peer = match &material.crls {
-                    Some(crls) => peer.with_crls(Arc::clone(crls)),
-                    None => peer,
-                };
-                Arc::new(ServerVerifier::new(peer, provider))
-            }
-            None => self.name_verifier(provider, material)?,
-        };
-        let mut config = self
-            .settings
-            .client_config(provider, clock, verifier, identities)?;
-        if !resumes {
-            config.resumption = Resumption::disabled();
-        }
-        Ok(config)
+        self.settings
+            .client_config(provider, clock, verifier, identities)
     }
 
     fn name_verifier(

@@ -7,6 +7,7 @@ use core::cell::Cell;
 use core::fmt;
 use std::sync::Arc;
 
+use certwright_cert_model::name::SpiffeId;
 use rustls_pki_types::{
     CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
 };
@@ -208,6 +209,18 @@ impl PeerVerifier {
             Rules::Spiffe { bundles, .. } => bundles.all_roots().collect(),
         }
     }
+}
+
+/// The SPIFFE ID in the leaf of a chain.
+///
+/// The leaf is read, not verified: ask for the chain of a connection that a [`PeerVerifier`] accepted.
+///
+/// # Errors
+///
+/// The chain is empty, or its leaf has not exactly one URI name that is a SPIFFE ID.
+pub fn spiffe_id(chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerError> {
+    let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
+    svid::id(Facts::read(leaf).ok_or_else(unreadable)?)
 }
 
 impl fmt::Debug for PeerVerifier {
