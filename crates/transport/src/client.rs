@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
 use crate::peer_error::{PeerError, instant};
+use crate::verify::verdict::refused;
 use crate::verify::{PeerRole, PeerVerifier};
 
 /// Verifies servers with a [`PeerVerifier`].
@@ -120,7 +121,12 @@ impl PeerError {
         };
         Some(match error {
             CertificateError::Other(OtherError(error)) => {
-                return error.downcast_ref::<Self>().cloned();
+                // What rustls has no word for comes as webpki's error.
+                let foreign = error.downcast_ref::<webpki::Error>().cloned();
+                return error
+                    .downcast_ref::<Self>()
+                    .cloned()
+                    .or_else(|| Some(refused(foreign?, PeerRole::Client)));
             }
             CertificateError::BadSignature => Self::BadSignature,
             CertificateError::ExpiredContext { time, not_after } => Self::Expired {

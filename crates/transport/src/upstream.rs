@@ -140,18 +140,31 @@ impl Verified {
         clock: Arc<dyn TimeProvider>,
         material: &Material,
     ) -> Result<ClientConfig, TransportError> {
-        match self.peer_verifier(provider, material)? {
-            Some(peer) => {
-                let verifier = Arc::new(ServerVerifier::new(Arc::new(peer), provider));
-                let mut config = self.assemble(provider, clock, material, verifier)?;
-                config.resumption = Resumption::disabled();
-                Ok(config)
-            }
-            None => {
-                let verifier = self.name_verifier(provider, material)?;
-                self.assemble(provider, clock, material, verifier)
-            }
+        let verifier = self.server_verifier(provider, material)?;
+        let mut config = self.assemble(provider, clock, material, verifier)?;
+        if self.policy != PeerPolicy::ServerName {
+            config.resumption = Resumption::disabled();
         }
+        Ok(config)
+    }
+
+    /// The verifier of [`Verified::client_config`] alone, for a configuration made otherwise; in server name
+    /// mode it is rustls' own.
+    ///
+    /// With peer names and with SPIFFE, that configuration must not resume sessions.
+    ///
+    /// # Errors
+    ///
+    /// Roots the transport refers to are missing or unusable.
+    pub fn server_verifier(
+        &self,
+        provider: &CryptoProvider,
+        material: &Material,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TransportError> {
+        Ok(match self.peer_verifier(provider, material)? {
+            Some(peer) => Arc::new(ServerVerifier::new(Arc::new(peer), provider)),
+            None => self.name_verifier(provider, material)?,
+        })
     }
 
     /// A configuration that resumes sessions although identities count, and the check that makes up for it:

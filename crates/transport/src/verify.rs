@@ -1,7 +1,7 @@
 //! The verification itself: no rustls, no clock, one search for a path.
 
 mod svid;
-mod verdict;
+pub(crate) mod verdict;
 
 use core::cell::Cell;
 use core::fmt;

@@ -5,7 +5,7 @@ use crate::leaf::{Facts, RawName};
 use crate::peer_error::{PeerError, instant};
 
 /// webpki's verdict in our words.
-pub(super) fn refused(error: webpki::Error, role: PeerRole<'_>) -> PeerError {
+pub(crate) fn refused(error: webpki::Error, role: PeerRole<'_>) -> PeerError {
     use webpki::Error as E;
     match error {
         E::CaUsedAsEndEntity => PeerError::LeafIsCa,
