@@ -1,4 +1,4 @@
-//! Upstream TLS that never fails open.
+#![doc = include_str!("../README.md")]
 
 mod der;
 mod leaf;
@@ -11,6 +11,8 @@ pub mod identity;
 pub mod material;
 pub mod peer;
 pub mod peer_error;
+#[cfg(feature = "platform-roots")]
+pub mod platform;
 pub mod revocation;
 pub mod roots;
 pub mod rotation;
@@ -23,8 +25,10 @@ pub mod transport_error;
 pub mod upstream;
 pub mod verify;
 
+pub use identity::Identity;
 pub use material::Material;
 pub use peer_error::PeerError;
+pub use roots::Roots;
 pub use rotation::Rotating;
 pub use servers_transport::ServersTransport;
 pub use transport_error::TransportError;
