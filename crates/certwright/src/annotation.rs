@@ -1,25 +1,34 @@
 //! What a Secret's annotations tell about where its certificate came from.
 
-use certwright_cert_model::TlsSecret;
+use certwright_cert_model::inspect::NameTexts;
 use certwright_cert_model::issuer_ref::{CERT_MANAGER_GROUP, IssuerRef};
+use certwright_cert_model::secret::annotation::{ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME, details};
+use certwright_cert_model::{Fingerprint, TlsSecret, ValidatedSpec};
 
 use crate::inventory::ResourceName;
 
-const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
-const ISSUER_GROUP: &str = "cert-manager.io/issuer-group";
-const ISSUER_KIND: &str = "cert-manager.io/issuer-kind";
-const ISSUER_NAME: &str = "cert-manager.io/issuer-name";
+/// The annotation with the fingerprint of the specification a certificate was issued from.
+pub const FINGERPRINT: &str = "certwright/spec-fingerprint";
 
-/// Writes down which Certificate a Secret belongs to and who signed.
-pub(crate) fn record(secret: &mut TlsSecret, certificate: &ResourceName, issuer: &IssuerRef) {
-    for (key, value) in [
-        (CERTIFICATE_NAME, certificate.name.as_str()),
-        (ISSUER_GROUP, issuer.group()),
-        (ISSUER_KIND, issuer.kind()),
-        (ISSUER_NAME, &issuer.name),
-    ] {
-        secret.annotations.insert(key.to_owned(), value.to_owned());
-    }
+/// Writes down what was issued, for whom, by whom, and from which specification.
+pub(crate) fn record(secret: &mut TlsSecret, certificate: &ResourceName, spec: &ValidatedSpec) {
+    let details = details(spec.subject(), &NameTexts::from(spec.names()));
+    secret.annotate(
+        spec.secret_template(),
+        details,
+        &certificate.name,
+        spec.issuer_ref(),
+    );
+    let fingerprint = spec.fingerprint().to_string();
+    secret
+        .annotations
+        .insert(FINGERPRINT.to_owned(), fingerprint);
+}
+
+/// Whether the certificate was issued from another specification; one that tells nothing is taken as it is.
+pub(crate) fn other_spec(secret: &TlsSecret, spec: &ValidatedSpec) -> bool {
+    let stored = secret.annotations.get(FINGERPRINT);
+    stored.is_some_and(|text| text.parse::<Fingerprint>() != Ok(spec.fingerprint()))
 }
 
 /// The issuer a Secret tells of, `Kind/name`, if it is another one; a Secret that tells nothing is nobody's.

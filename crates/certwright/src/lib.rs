@@ -1,6 +1,6 @@
 //! A certificate's whole life.
 
-mod annotation;
+pub mod annotation;
 mod inventory;
 mod issue;
 mod manager;
@@ -11,6 +11,6 @@ mod secret_dir;
 pub use inventory::{Inventory, InventoryError, OrderError, ResourceName};
 pub use issue::IssueError;
 pub use manager::{Manager, Outcome, Status};
-pub use plan::{Blocked, KeySource, Observed, Plan, Reason, plan};
+pub use plan::{KeySource, Observed, Plan, Reason, plan};
 pub use publish::publish;
 pub use secret_dir::{SecretDir, SecretDirError};

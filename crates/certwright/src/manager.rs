@@ -6,13 +6,14 @@ use certwright_cert_model::TlsSecret;
 use certwright_cert_model::secret::TLS_CRT;
 use certwright_cert_model::validated::ValidatedSpec;
 use certwright_issuance::Certificate;
+use certwright_issuance::rotation::KeyMismatch;
 use certwright_renewal::{Agenda, FailureBackoff, Schedule};
 use time::OffsetDateTime;
 
 use crate::annotation;
 use crate::inventory::{Inventory, OrderError, ResourceName};
 use crate::issue::{IssueError, Signer};
-use crate::plan::{Blocked, Observed, Plan, Reason, plan};
+use crate::plan::{Observed, Plan, Reason, plan};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
@@ -40,7 +41,7 @@ struct Failing {
 #[non_exhaustive]
 pub enum Outcome {
     /// Somebody has to decide.
-    Blocked(Blocked),
+    Blocked(KeyMismatch),
     /// Nothing was issued; it is tried again at `retry`.
     Failed {
         /// Why not.
@@ -216,10 +217,7 @@ impl Manager {
             Some(secret) => secret.clone_with_keys(),
             None => TlsSecret::new(&target.namespace, &target.name),
         };
-        let template = spec.secret_template();
-        secret.annotations.extend(template.annotations.clone());
-        secret.labels.extend(template.labels.clone());
-        annotation::record(&mut secret, name, spec.issuer_ref());
+        annotation::record(&mut secret, name, spec);
         let (secret, warnings) = signer.issue(spec, issuer.spec, key, secret, now)?;
         Ok(Renewed::Yes {
             secret,

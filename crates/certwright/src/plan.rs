@@ -4,9 +4,10 @@ use core::fmt;
 
 use certwright_cert_model::TlsSecret;
 use certwright_cert_model::issuer_ref::IssuerRef;
-use certwright_cert_model::key::{KeyAlgorithm, RotationPolicy};
+use certwright_cert_model::key::RotationPolicy;
 use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
 use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
+use certwright_issuance::rotation::{KeyMismatch, mismatch};
 use certwright_issuance::{Certificate, KeyPair};
 use certwright_renewal::{Lifetime, Schedule};
 use time::OffsetDateTime;
@@ -34,8 +35,9 @@ impl<'a> Observed<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Plan {
-    /// Nothing can be done until somebody decides.
-    Blocked(Blocked),
+    /// Nothing can be done until somebody decides: the stored key is of another kind than the specification's,
+    /// and `rotationPolicy: Never` keeps it.
+    Blocked(KeyMismatch),
     /// Nothing before the schedule's due instant; `None` if renewal is disabled.
     Idle(Option<Schedule>),
     /// A certificate is to be issued.
@@ -76,12 +78,7 @@ pub enum Reason {
         wanted: IssuerRef,
     },
     /// The stored key is of another kind than the specification's.
-    KeyMismatch {
-        /// The stored key.
-        stored: KeyAlgorithm,
-        /// The key asked for.
-        wanted: KeyAlgorithm,
-    },
+    SecretMismatch(KeyMismatch),
     /// The specification asks for another certificate than it did when this one was issued.
     SpecChanged,
     /// The CA has another certificate now than the one that signed.
@@ -100,9 +97,7 @@ impl fmt::Display for Reason {
             Self::IncorrectIssuer { stored, wanted } => {
                 write!(f, "{stored} signed it, {wanted} is to")
             }
-            Self::KeyMismatch { stored, wanted } => {
-                write!(f, "the key is {stored}, it is to be {wanted}")
-            }
+            Self::SecretMismatch(mismatch) => mismatch.fmt(f),
             Self::SpecChanged => f.write_str("the specification has changed"),
             Self::IssuerChanged => f.write_str("the CA has a new certificate"),
             Self::Renewing(due) => write!(f, "its renewal is due since {due}"),
@@ -110,47 +105,27 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why nothing can be done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Blocked {
-    /// The key may not be replaced, and cannot be used.
-    #[error(
-        "the stored key is {stored}, the specification asks for {wanted}, and rotationPolicy: Never keeps the key; set rotationPolicy: Always"
-    )]
-    KeyKept {
-        /// The stored key.
-        stored: KeyAlgorithm,
-        /// The key asked for.
-        wanted: KeyAlgorithm,
-    },
-}
-
 /// Decides what is to be done about a certificate at the instant `now`.
 ///
 /// The checks and their order are cert-manager's; a changed CA certificate is ours: what it signed before follows.
 pub fn plan(spec: &ValidatedSpec, observed: Observed<'_>, now: OffsetDateTime) -> Plan {
-    let key = observed
+    let reason = match inspect(spec, observed, now) {
+        Ok(schedule) => return Plan::Idle(schedule),
+        Err(reason) => reason,
+    };
+    let stored = observed
         .secret
         .and_then(|secret| KeyPair::from_pem(secret.get(TLS_KEY)?).ok());
-    let wanted = spec.key().algorithm;
-    match (inspect(spec, observed, now), key) {
-        (Ok(schedule), _) => Plan::Idle(schedule),
-        (Err(reason), Some(key)) if spec.key().rotation == RotationPolicy::Never => {
-            let stored = key.algorithm();
-            match stored == wanted {
-                true => Plan::Issue {
-                    reason,
-                    key: KeySource::Reuse,
-                },
-                false => Plan::Blocked(Blocked::KeyKept { stored, wanted }),
+    let key = match (spec.key().rotation, stored) {
+        (RotationPolicy::Never, Some(stored)) => {
+            match mismatch(spec.key().algorithm, stored.algorithm()) {
+                Some(mismatch) => return Plan::Blocked(mismatch),
+                None => KeySource::Reuse,
             }
         }
-        (Err(reason), _) => Plan::Issue {
-            reason,
-            key: KeySource::Generate,
-        },
-    }
+        _ => KeySource::Generate,
+    };
+    Plan::Issue { reason, key }
 }
 
 /// The schedule of a stored certificate that is as it should be, or why another one is needed.
@@ -183,11 +158,11 @@ fn inspect(
             wanted: spec.issuer_ref().clone(),
         });
     }
-    if key.algorithm() != spec.key().algorithm {
-        return Err(Reason::KeyMismatch {
-            stored: key.algorithm(),
-            wanted: spec.key().algorithm,
-        });
+    if let Some(mismatch) = mismatch(spec.key().algorithm, key.algorithm()) {
+        return Err(Reason::SecretMismatch(mismatch));
+    }
+    if annotation::other_spec(secret, spec) {
+        return Err(Reason::SpecChanged);
     }
     if let Some(authority) = observed.authority {
         let ca = Certificate::read_pem(secret.get(CA_CRT).unwrap_or_default()).unwrap_or_default();
@@ -200,14 +175,17 @@ fn inspect(
         }
     }
     let life = Lifetime::new(leaf.not_before(), leaf.not_after()).map_err(|e| invalid(&e))?;
-    if *spec.renewal_timing() == RenewalTiming::Disabled {
-        return Ok(None);
-    }
     // A lead that leaves no time between two certificates is bounded, so that it cannot become a loop.
     let schedule = spec
         .renewal_policy()
         .schedule(life)
         .unwrap_or_else(|loops| loops.guarded());
+    let schedule = match spec.renewal_timing() {
+        RenewalTiming::Disabled => return Ok(None),
+        // Without a window before expiry it is renewed when it is due: late would be an outage.
+        RenewalTiming::Windows(windows) => windows.windows().fit(schedule).unwrap_or(schedule),
+        _ => schedule,
+    };
     if schedule.is_due(now) {
         return Err(Reason::Renewing(schedule.due()));
     }
