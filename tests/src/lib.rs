@@ -2,3 +2,5 @@
 
 pub mod conformance;
 pub mod limbo;
+pub mod manifests;
+pub mod peer;
