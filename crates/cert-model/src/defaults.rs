@@ -1,6 +1,6 @@
 //! What an absent field means.
 
-use crate::duration::GoDuration;
+use crate::duration::{DurationDialect, GoDuration};
 use crate::key::{KeyAlgorithm, RotationPolicy};
 use crate::usage::{ExtendedKeyUsage, KeyUsage, Usage, Usages};
 
@@ -20,6 +20,8 @@ pub struct Defaults {
     pub rotation: RotationPolicy,
     /// How many CertificateRequests are kept.
     pub revision_history_limit: u32,
+    /// Which units durations may have; cert-manager's API knows Go's only.
+    pub durations: DurationDialect,
     /// Which optional features are allowed.
     pub gates: Gates,
 }
@@ -60,6 +62,7 @@ impl Defaults {
             key_aware_usages: true,
             rotation: RotationPolicy::Never,
             revision_history_limit: 1,
+            durations: DurationDialect::Go,
             gates: Gates::default(),
         }
     }

@@ -23,6 +23,7 @@
 mod decode;
 mod json;
 mod toml;
+mod write;
 mod yaml;
 
 use core::fmt;

@@ -51,11 +51,32 @@ const HOUR: i64 = 60 * MINUTE;
 /// 2^63, the magnitude of the smallest duration.
 const LIMIT: u64 = 1 << 63;
 
+/// Which units a duration's text may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DurationDialect {
+    /// Go's, up to hours: what cert-manager's API accepts.
+    #[default]
+    Go,
+    /// Days (`d`, 24 hours) and weeks (`w`) too: `90d`, `2w`, `1d12h`. Written out again as hours.
+    Extended,
+}
+
 impl FromStr for GoDuration {
     type Err = DurationError;
 
     /// Reads what Go's `time.ParseDuration` reads, with the same arithmetic and overflow.
     fn from_str(text: &str) -> Result<Self, DurationError> {
+        Self::parse(text, DurationDialect::Go)
+    }
+}
+
+impl GoDuration {
+    /// Reads a duration in a dialect.
+    ///
+    /// # Errors
+    ///
+    /// As [`FromStr`], which reads Go's.
+    pub fn parse(text: &str, dialect: DurationDialect) -> Result<Self, DurationError> {
         let (negative, mut rest) = match text.as_bytes() {
             [b'-', ..] => (true, &text[1..]),
             [b'+', ..] => (false, &text[1..]),
@@ -70,7 +91,7 @@ impl FromStr for GoDuration {
         let mut total = 0_u64;
         while !rest.is_empty() {
             let at = text.len() - rest.len();
-            let (nanos, tail) = component(rest, at)?;
+            let (nanos, tail) = component(rest, at, dialect)?;
             total = total
                 .checked_add(nanos)
                 .filter(|total| *total <= LIMIT)
@@ -87,7 +108,11 @@ impl FromStr for GoDuration {
 }
 
 /// One number with its unit, in nanoseconds, and what follows it.
-fn component(text: &str, at: usize) -> Result<(u64, &str), DurationError> {
+fn component(
+    text: &str,
+    at: usize,
+    dialect: DurationDialect,
+) -> Result<(u64, &str), DurationError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (whole, mut rest) = text.split_at(digits);
     let mut fraction = "";
@@ -110,7 +135,7 @@ fn component(text: &str, at: usize) -> Result<(u64, &str), DurationError> {
         .find(|c: char| c == '.' || c.is_ascii_digit())
         .unwrap_or(rest.len());
     let (name, tail) = rest.split_at(length);
-    let unit = unit(name).ok_or_else(|| DurationError::Unit {
+    let unit = unit(name, dialect).ok_or_else(|| DurationError::Unit {
         at: at + text.len() - rest.len(),
         found: name.to_owned(),
         hours: hours_instead(whole, name),
@@ -124,7 +149,7 @@ fn component(text: &str, at: usize) -> Result<(u64, &str), DurationError> {
     Ok((nanos, tail))
 }
 
-fn unit(name: &str) -> Option<i64> {
+fn unit(name: &str, dialect: DurationDialect) -> Option<i64> {
     Some(match name {
         "ns" => 1,
         "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
@@ -132,6 +157,8 @@ fn unit(name: &str) -> Option<i64> {
         "s" => SECOND,
         "m" => MINUTE,
         "h" => HOUR,
+        "d" if dialect == DurationDialect::Extended => 24 * HOUR,
+        "w" if dialect == DurationDialect::Extended => 7 * 24 * HOUR,
         _ => return None,
     })
 }
@@ -241,6 +268,8 @@ pub enum DurationError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -286,6 +315,43 @@ mod tests {
             error.to_string(),
             "unit \"d\" at byte 2 is not one of h, m, s, ms, us, ns; write 2160h"
         );
+    }
+
+    #[test]
+    fn days_and_weeks_are_a_dialect_of_their_own() {
+        for (text, hours) in [
+            ("90d", 2160),
+            ("2w", 336),
+            ("1d12h", 36),
+            (".5d", 12),
+            ("1w1d1h", 193),
+        ] {
+            let duration = GoDuration::parse(text, DurationDialect::Extended).unwrap();
+            assert_eq!(duration.as_nanos(), hours * HOUR, "{text}");
+            assert_eq!(duration.to_string().parse(), Ok(duration));
+            assert!(text.parse::<GoDuration>().is_err(), "{text}");
+        }
+        for text in ["1y", "1D", "d", "106752d"] {
+            assert!(
+                GoDuration::parse(text, DurationDialect::Extended).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(nanos: i64) {
+            let duration = GoDuration::from_nanos(nanos);
+            prop_assert_eq!(duration.to_string().parse(), Ok(duration));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+]?([0-9]{0,22}[.]?[0-9]{0,4}(ns|us|ms|s|m|h|d|w| )?){0,4}") {
+            if let Ok(duration) = GoDuration::parse(&text, DurationDialect::Extended) {
+                prop_assert_eq!(duration.to_string().parse(), Ok(duration));
+            }
+        }
     }
 
     #[test]

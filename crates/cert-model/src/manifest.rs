@@ -35,6 +35,7 @@ use crate::document::{
     Decoded, Document, Fields, Format, Node, Strictness, SyntaxError, Value, decode, parse,
 };
 use crate::issuer::{IssuerSpec, RawIssuerSpec};
+use crate::request::{CertificateRequest, CertificateRequestSpec};
 use crate::secret::TlsSecret;
 use crate::validated::ValidatedSpec;
 use crate::violation::{FieldPath, Violation, ViolationKind, Violations};
@@ -45,6 +46,8 @@ use crate::violation::{FieldPath, Violation, ViolationKind, Violations};
 pub enum Manifest {
     /// A `cert-manager.io/v1` Certificate.
     Certificate(Box<Resource<CertificateSpec>>),
+    /// A `cert-manager.io/v1` CertificateRequest.
+    CertificateRequest(Box<Resource<CertificateRequestSpec>>),
     /// A `cert-manager.io/v1` ClusterIssuer.
     ClusterIssuer(Resource<RawIssuerSpec>),
     /// A `cert-manager.io/v1` Issuer.
@@ -134,6 +137,11 @@ fn classify(
             (Some("cert-manager.io"), "Certificate") => Ok(Manifest::Certificate(Box::new(
                 Resource::read(node, strictness, CertificateSpec::read),
             ))),
+            (Some("cert-manager.io"), "CertificateRequest") => {
+                let read = CertificateRequestSpec::read;
+                let request = Resource::read(node, strictness, read);
+                Ok(Manifest::CertificateRequest(Box::new(request)))
+            }
             (Some("cert-manager.io"), "ClusterIssuer") => Ok(Manifest::ClusterIssuer(
                 Resource::read(node, strictness, RawIssuerSpec::read),
             )),
@@ -264,6 +272,17 @@ impl Resource<CertificateSpec> {
     }
 }
 
+impl Resource<CertificateRequestSpec> {
+    /// Checks the specification; see [`CertificateRequestSpec::validate`].
+    ///
+    /// # Errors
+    ///
+    /// Every violation of decoding and of the rules, with its place, in document order.
+    pub fn validate(self, defaults: &Defaults) -> Result<Valid<CertificateRequest>, Violations> {
+        self.check(|spec| Ok((spec.validate(defaults)?, Vec::new())))
+    }
+}
+
 impl Resource<RawIssuerSpec> {
     /// Checks the specification; see [`RawIssuerSpec::validate`].
     ///
@@ -351,6 +370,7 @@ mod tests {
                     Err(violations) => format!("{name}: {violations}"),
                 }
             }
+            Ok(Manifest::CertificateRequest(found)) => found.metadata().to_string(),
             Ok(Manifest::Secret(secret)) => format!("{secret:?}"),
             Ok(Manifest::Other(other)) => other.metadata().to_string(),
             Err(error) => error.to_string(),

@@ -4,6 +4,7 @@ mod dns;
 mod email;
 mod ip;
 mod other;
+mod punycode;
 mod spiffe;
 mod uri;
 

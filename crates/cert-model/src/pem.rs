@@ -67,7 +67,14 @@ pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
         let Some(label) = boundary(content, b"-----BEGIN ") else {
             continue;
         };
-        let mut body = Zeroizing::new(Vec::with_capacity(text.len()));
+        // Sized once for the block: growing would leave copies of a key behind, and room for the
+        // whole text would cost its length for every block.
+        let size = lines
+            .clone()
+            .take_while(|(content, _)| boundary(content, b"-----END ").is_none())
+            .map(|(content, _)| content.len())
+            .sum();
+        let mut body = Zeroizing::new(Vec::with_capacity(size));
         let mut closed = false;
         for (content, line) in lines.by_ref() {
             if let Some(end) = boundary(content, b"-----END ") {

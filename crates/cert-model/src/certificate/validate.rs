@@ -38,7 +38,7 @@ impl CertificateSpec {
             );
         }
         let life = lifetime::lifetime(&mut report, &self, defaults);
-        let timing = lifetime::timing(&mut report, self.renewal.as_ref());
+        let timing = lifetime::timing(&mut report, self.renewal.as_ref(), defaults);
         let key = key::key(&mut report, self.private_key.as_ref(), defaults);
         let usages = usage::usages(&mut report, &self, key.algorithm, defaults);
         let signature_algorithm = key::signature_algorithm(&mut report, &self);

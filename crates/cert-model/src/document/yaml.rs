@@ -396,7 +396,7 @@ fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-fn resolve(text: &str) -> Result<Kind, SyntaxErrorKind> {
+pub(super) fn resolve(text: &str) -> Result<Kind, SyntaxErrorKind> {
     if is_null(text) {
         return Ok(Kind::Null);
     }

@@ -40,6 +40,11 @@ impl FromStr for DnsName {
         if text.is_empty() {
             return Err(DnsNameError::Empty);
         }
+        if !text.is_ascii()
+            && let Some(suggestion) = super::punycode::to_ascii(text)
+        {
+            return Err(DnsNameError::International { suggestion });
+        }
         if let Some((at, found)) = text
             .char_indices()
             .find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
@@ -150,8 +155,7 @@ pub enum DnsNameError {
     BroadWildcard,
     /// A character that DNS names do not have.
     #[error(
-        "{found:?} at byte {at} is not allowed; a DNS name has letters, digits, '-', '_' and '.', and '*' only as its whole first label{}",
-        if found.is_ascii() { "" } else { "; write an international name as its A-label (xn--...)" }
+        "{found:?} at byte {at} is not allowed; a DNS name has letters, digits, '-', '_' and '.', and '*' only as its whole first label"
     )]
     Character {
         /// Byte offset.
@@ -173,6 +177,12 @@ pub enum DnsNameError {
     Hyphen {
         /// Byte offset of the label.
         at: usize,
+    },
+    /// Labels with letters beyond ASCII (U-labels, RFC 5890).
+    #[error("certificates carry international names as A-labels; write {suggestion}")]
+    International {
+        /// The name with A-labels.
+        suggestion: String,
     },
     /// A label of more than 63 bytes.
     #[error("label at byte {at} has {found} bytes, more than 63")]
@@ -200,6 +210,9 @@ impl DnsNameError {
             Self::EmptyLabel { at } => Self::EmptyLabel { at: at + by },
             Self::Hyphen { at } => Self::Hyphen { at: at + by },
             Self::LongLabel { at, found } => Self::LongLabel { at: at + by, found },
+            Self::International { suggestion } => Self::International {
+                suggestion: format!("*.{suggestion}"),
+            },
             other => other,
         }
     }
@@ -207,6 +220,8 @@ impl DnsNameError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -243,6 +258,44 @@ mod tests {
             &long,
         ] {
             assert!(bad.parse::<DnsPattern>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn international_names_are_refused_with_what_to_write() {
+        for (text, suggestion) in [
+            ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+            ("*.B\u{dc}CHER.example", "*.xn--bcher-kva.example"),
+            (
+                "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}",
+                "xn--r8jz45g.xn--zckzah",
+            ),
+            ("pr\u{103}nt.com", "xn--prnt-1sa.com"),
+        ] {
+            let suggestion = suggestion.to_owned();
+            let error = DnsNameError::International { suggestion };
+            assert_eq!(text.parse::<DnsPattern>(), Err(error), "{text}");
+        }
+        assert_eq!(
+            "a\u{2014}b.example".parse::<DnsName>(),
+            Err(DnsNameError::Character {
+                at: 1,
+                found: '\u{2014}'
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_printed_as_it_was(text in "([*][.])?([a-zA-Z0-9_-]{0,8}[.]){0,4}[a-z0-9-]{0,5}") {
+            if let Ok(name) = text.parse::<DnsPattern>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = text.parse::<DnsPattern>();
         }
     }
 

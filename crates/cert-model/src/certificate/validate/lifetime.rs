@@ -2,7 +2,7 @@ use certwright_renewal::Percent;
 
 use crate::certificate::{CertificateSpec, RenewalSpec};
 use crate::defaults::Defaults;
-use crate::duration::GoDuration;
+use crate::duration::{DurationDialect, GoDuration};
 use crate::report::{Report, spec};
 use crate::validated::{RenewalRequest, RenewalTiming};
 use crate::violation::{FieldPath, ViolationKind};
@@ -21,7 +21,12 @@ pub(super) fn lifetime(
     cert: &CertificateSpec,
     defaults: &Defaults,
 ) -> CheckedLifetime {
-    let asked = duration(report, spec("duration"), cert.duration.as_deref());
+    let asked = duration(
+        report,
+        spec("duration"),
+        cert.duration.as_deref(),
+        defaults.durations,
+    );
     let duration_or_default = asked.unwrap_or(defaults.duration);
     if duration_or_default < MIN_DURATION {
         report.invalid(
@@ -29,7 +34,12 @@ pub(super) fn lifetime(
             format!("{duration_or_default} is shorter than {MIN_DURATION}; write at least 1h"),
         );
     }
-    let before = duration(report, spec("renewBefore"), cert.renew_before.as_deref());
+    let before = duration(
+        report,
+        spec("renewBefore"),
+        cert.renew_before.as_deref(),
+        defaults.durations,
+    );
     if cert.renew_before.is_some() && cert.renew_before_percentage.is_some() {
         let message = "cannot be set together with";
         report.invalid(
@@ -58,8 +68,13 @@ pub(super) fn lifetime(
     }
 }
 
-fn duration(report: &mut Report, field: FieldPath, text: Option<&str>) -> Option<GoDuration> {
-    match text?.parse() {
+pub(super) fn duration(
+    report: &mut Report,
+    field: FieldPath,
+    text: Option<&str>,
+    dialect: DurationDialect,
+) -> Option<GoDuration> {
+    match GoDuration::parse(text?, dialect) {
         Ok(duration) => Some(duration),
         Err(error) => {
             report.refused(field, text?, &error);
@@ -119,7 +134,11 @@ fn check_percentage(report: &mut Report, percentage: i64, duration: GoDuration) 
     Some(valid)
 }
 
-pub(super) fn timing(report: &mut Report, renewal: Option<&RenewalSpec>) -> RenewalTiming {
+pub(super) fn timing(
+    report: &mut Report,
+    renewal: Option<&RenewalSpec>,
+    defaults: &Defaults,
+) -> RenewalTiming {
     let Some(renewal) = renewal else {
         return RenewalTiming::AnyTime;
     };
@@ -145,5 +164,5 @@ pub(super) fn timing(report: &mut Report, renewal: Option<&RenewalSpec>) -> Rene
             ),
         ),
     }
-    super::window::windows(report, &renewal.windows)
+    super::window::windows(report, &renewal.windows, defaults.durations)
 }

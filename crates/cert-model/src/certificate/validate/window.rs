@@ -1,14 +1,19 @@
 use crate::certificate::RenewalWindowSpec;
+use crate::duration::DurationDialect;
 use crate::report::{Report, spec};
 use crate::validated::RenewalTiming;
 use crate::violation::{FieldPath, ViolationKind};
 
 #[cfg(feature = "windows")]
-pub(super) fn windows(report: &mut Report, windows: &[RenewalWindowSpec]) -> RenewalTiming {
+pub(super) fn windows(
+    report: &mut Report,
+    windows: &[RenewalWindowSpec],
+    dialect: DurationDialect,
+) -> RenewalTiming {
     let windows: Vec<_> = windows
         .iter()
         .enumerate()
-        .filter_map(|(index, window)| checked::window(report, &path(index), window))
+        .filter_map(|(index, window)| checked::window(report, &path(index), window, dialect))
         .collect();
     if windows.is_empty() {
         return RenewalTiming::AnyTime;
@@ -18,7 +23,11 @@ pub(super) fn windows(report: &mut Report, windows: &[RenewalWindowSpec]) -> Ren
 
 /// Without the grammar of cron and the time zones no window can be checked, let alone kept.
 #[cfg(not(feature = "windows"))]
-pub(super) fn windows(report: &mut Report, windows: &[RenewalWindowSpec]) -> RenewalTiming {
+pub(super) fn windows(
+    report: &mut Report,
+    windows: &[RenewalWindowSpec],
+    _: DurationDialect,
+) -> RenewalTiming {
     for index in 0..windows.len() {
         report.violation(
             path(index),
@@ -38,14 +47,16 @@ mod checked {
     use certwright_renewal::window::{Cron, InvalidWindow, Window, Zone};
 
     use super::*;
+    use crate::certificate::validate::lifetime;
     use crate::duration::GoDuration;
 
     pub(super) fn window(
         report: &mut Report,
         path: &FieldPath,
         window: &RenewalWindowSpec,
+        dialect: DurationDialect,
     ) -> Option<Window> {
-        let duration = duration(report, path.child("windowDuration"), window);
+        let duration = duration(report, path.child("windowDuration"), window, dialect);
         let zone = zone(report, path.child("timezone"), window.timezone.as_deref());
         let cron = cron(report, path.child("cron"), &window.cron);
         let Ok(zone) = zone else {
@@ -70,18 +81,13 @@ mod checked {
         report: &mut Report,
         field: FieldPath,
         window: &RenewalWindowSpec,
+        dialect: DurationDialect,
     ) -> Option<GoDuration> {
-        let Some(text) = &window.window_duration else {
+        if window.window_duration.is_none() {
             report.violation(field, ViolationKind::Required, "must be set, like 2h");
             return None;
-        };
-        match text.parse() {
-            Ok(duration) => Some(duration),
-            Err(error) => {
-                report.refused(field, text, &error);
-                None
-            }
         }
+        lifetime::duration(report, field, window.window_duration.as_deref(), dialect)
     }
 
     /// The zone if one is written; an error if it was reported.
