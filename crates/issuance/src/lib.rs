@@ -16,6 +16,8 @@ pub mod pem_limit;
 pub mod preflight;
 pub mod profile;
 pub mod public_key;
+#[cfg(feature = "rcgen")]
+pub mod rcgen;
 pub mod rotation;
 pub mod self_signed;
 pub mod serial;

@@ -1,9 +1,12 @@
 //! Issuing from outside: whole certificates, outside judges, differential tests.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod arbitrary;
 mod chains;
 mod common;
 mod interop;
 mod issue;
 mod judge;
+mod properties;
+mod rcgen_agrees;
 mod refuse;
