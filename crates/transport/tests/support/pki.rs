@@ -7,8 +7,8 @@
 )]
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use time::{Duration, OffsetDateTime};
@@ -66,6 +66,8 @@ pub struct Spec {
     /// Days from [`NOW`].
     pub days: (i64, i64),
     pub extensions: Vec<CustomExtension>,
+    pub serial: Option<u64>,
+    pub crl_points: Vec<CrlDistributionPoint>,
 }
 
 impl Spec {
@@ -84,6 +86,8 @@ impl Spec {
             ],
             days: (-1, 30),
             extensions: Vec::new(),
+            serial: None,
+            crl_points: Vec::new(),
         }
     }
 
@@ -124,6 +128,8 @@ impl Spec {
             (Some(true), None) => IsCa::Ca(BasicConstraints::Unconstrained),
             (Some(true), Some(length)) => IsCa::Ca(BasicConstraints::Constrained(length)),
         };
+        params.serial_number = self.serial.map(Into::into);
+        params.crl_distribution_points = self.crl_points.clone();
         params.key_usages = self.key_usage.clone().unwrap_or_default();
         params.extended_key_usages = self.purposes.clone();
         let now = OffsetDateTime::from_unix_timestamp(NOW).unwrap();
