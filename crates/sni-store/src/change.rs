@@ -1,7 +1,8 @@
 //! What is to change in a store, and what came of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use hashbrown::HashMap;
 
 use crate::default::{BoxError, DefaultEntry};
 use crate::entry::{Entry, EntryId};
@@ -13,7 +14,7 @@ use crate::pattern::PatternError;
 /// `entries.into_iter().collect::<ChangeSet<_>>()`.
 #[derive(Debug)]
 pub struct ChangeSet<T> {
-    pub(crate) changes: BTreeMap<EntryId, Change<T>>,
+    pub(crate) changes: HashMap<EntryId, Change<T>>,
     pub(crate) default: Option<DefaultEntry<T>>,
 }
 
@@ -28,7 +29,7 @@ impl<T> ChangeSet<T> {
     /// No changes yet.
     pub fn new() -> Self {
         Self {
-            changes: BTreeMap::new(),
+            changes: HashMap::new(),
             default: None,
         }
     }
@@ -57,6 +58,13 @@ impl<T> ChangeSet<T> {
     /// the error comes back in the report.
     pub fn reject(&mut self, id: impl Into<EntryId>, error: impl Into<BoxError>) -> &mut Self {
         self.changes.insert(id.into(), Change::Reject(error.into()));
+        self
+    }
+
+    /// Adds what `later` says, which has the last word.
+    pub fn merge(&mut self, later: Self) -> &mut Self {
+        self.changes.extend(later.changes);
+        self.default = later.default.or(self.default.take());
         self
     }
 
@@ -163,7 +171,7 @@ pub struct Rejection {
 }
 
 /// What a [`Rejection`] is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Origin {
     /// The default entry.

@@ -1,5 +1,6 @@
 //! One certificate as the selector sees it: what it is called, what it covers, when and for whom it is good.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -19,6 +20,12 @@ pub struct EntryId(Arc<str>);
 impl EntryId {
     /// The identifier's text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for EntryId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -117,7 +124,9 @@ impl<T> Entry<T> {
     #[must_use]
     pub fn with_ips(mut self, ips: impl IntoIterator<Item = IpAddr>) -> Self {
         self.ips = ips.into_iter().map(|ip| ip.to_canonical()).collect();
-        self.identify();
+        if !self.ips.is_empty() {
+            self.identify();
+        }
         self
     }
 
@@ -236,8 +245,10 @@ impl<T> Entry<T> {
     }
 
     #[inline]
-    pub(crate) fn excludes(&self, name: &str) -> bool {
-        !self.excluded.is_empty() && self.excluded.iter().any(|pattern| pattern.matches(name))
+    pub(crate) fn excludes(&self, name: &[u8]) -> bool {
+        !self.excluded.is_empty()
+            && std::str::from_utf8(name)
+                .is_ok_and(|name| self.excluded.iter().any(|pattern| pattern.matches(name)))
     }
 
     fn identify(&mut self) {

@@ -57,7 +57,7 @@ impl<T> Snapshot<T> {
         // The winner first, the others in the order they were looked at.
         candidates.sort_by_key(|candidate| candidate.lost.is_some());
         Explanation {
-            name: wanted.map(|wanted| wanted.exact.to_owned()),
+            name: wanted.map(|wanted| String::from_utf8_lossy(wanted.exact).into_owned()),
             policy: self.policy,
             generation: self.generation,
             outcome: selected.map(|selected| selected.matched()),

@@ -1,8 +1,8 @@
 //! One copy of each intermediate certificate, however many chains end in it.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use hashbrown::HashSet;
 use rustls_pki_types::CertificateDer;
 
 /// Makes the certificate borrow from the copy all chains share, while there is room for one.

@@ -1,21 +1,27 @@
 //! A certificate chain and its private key, both PEM, into an entry rustls can serve.
 
 use std::fmt;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys, SupportedCipherSuite};
 
+use crate::change::ChangeSet;
 use crate::entry::{Entry, EntryId};
 use crate::facts::Facts;
 use crate::resolver::key_schemes;
+use crate::store::CertStore;
 use crate::{intern, pem};
 
 /// Loads pairs with the keys of one [`CryptoProvider`].
 #[derive(Clone)]
 pub struct PairLoader {
     provider: Arc<CryptoProvider>,
+    threads: NonZeroUsize,
 }
 
 /// A chain, leaf first, and the leaf's private key, as PEM texts.
@@ -30,9 +36,19 @@ pub struct PemPair<'a> {
 }
 
 impl PairLoader {
-    /// A loader for servers that use `provider`.
+    /// A loader for servers that use `provider`, working on all processors.
     pub fn new(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider }
+        Self {
+            provider,
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+
+    /// Loads with at most this many threads, for servers that have handshakes to do meanwhile.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// An entry with the leaf's names and validity, the schemes its key signs with, and a fingerprint
@@ -46,17 +62,54 @@ impl PairLoader {
         id: impl Into<EntryId>,
         pair: PemPair<'_>,
     ) -> Result<Entry<CertifiedKey>, PairError> {
-        let (certified, facts) = self.read(pair)?;
-        let mut entry = Entry::new(id, facts.dns_names, Arc::new(certified));
-        entry = entry.with_ips(facts.ips).with_validity(facts.validity);
-        if let Some(name) = facts.common_name {
-            entry = entry.with_common_name(name);
-        }
-        let schemes = key_schemes(&*entry.payload().key);
-        entry = entry.with_schemes(schemes);
-        Ok(match self.fingerprint(pair) {
-            Some(fingerprint) => entry.with_fingerprint(fingerprint),
-            None => entry,
+        self.load_as(id.into(), pair, self.fingerprint(pair))
+    }
+
+    /// A change set with all these pairs, loaded in parallel: pairs that `store` holds already are
+    /// kept unread, broken ones are rejected. Give it to [`CertStore::apply`], or to
+    /// [`CertStore::replace_all`] if the pairs are the whole configuration.
+    ///
+    /// Of several pairs with the same id the last one counts.
+    pub fn load_all<'p, I: Into<EntryId>>(
+        &self,
+        store: &CertStore<CertifiedKey>,
+        pairs: impl IntoIterator<Item = (I, PemPair<'p>)>,
+    ) -> ChangeSet<CertifiedKey> {
+        let pairs: Vec<(EntryId, PemPair<'p>)> = pairs
+            .into_iter()
+            .map(|(id, pair)| (id.into(), pair))
+            .collect();
+        let load = |share: &[(EntryId, PemPair<'p>)]| {
+            let mut change = ChangeSet::new();
+            for (id, pair) in share {
+                let fingerprint = self.fingerprint(*pair);
+                let known = store.entry(id.as_str());
+                if fingerprint.is_some()
+                    && known.is_some_and(|known| known.fingerprint() == fingerprint.as_ref())
+                {
+                    change.keep(id.clone());
+                } else {
+                    match self.load_as(id.clone(), *pair, fingerprint) {
+                        Ok(entry) => change.put(entry),
+                        Err(error) => change.reject(id.clone(), error),
+                    };
+                }
+            }
+            change
+        };
+        let share = pairs.len().div_ceil(self.threads.get()).max(MIN_SHARE);
+        thread::scope(|scope| {
+            let workers: Vec<_> = pairs
+                .chunks(share)
+                .skip(1)
+                .map(|share| scope.spawn(move || load(share)))
+                .collect();
+            let mut all = pairs.chunks(share).next().map(load).unwrap_or_default();
+            for worker in workers {
+                // A worker's panic is this caller's.
+                all.merge(worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            all
         })
     }
 
@@ -85,6 +138,26 @@ impl PairLoader {
     /// at most 4096 are kept.
     pub fn shared_intermediates() -> usize {
         intern::shared()
+    }
+
+    fn load_as(
+        &self,
+        id: EntryId,
+        pair: PemPair<'_>,
+        fingerprint: Option<[u8; 32]>,
+    ) -> Result<Entry<CertifiedKey>, PairError> {
+        let (certified, facts) = self.read(pair)?;
+        let mut entry = Entry::new(id, facts.dns_names, Arc::new(certified));
+        entry = entry.with_ips(facts.ips).with_validity(facts.validity);
+        if let Some(name) = facts.common_name {
+            entry = entry.with_common_name(name);
+        }
+        let schemes = key_schemes(&*entry.payload().key);
+        entry = entry.with_schemes(schemes);
+        Ok(match fingerprint {
+            Some(fingerprint) => entry.with_fingerprint(fingerprint),
+            None => entry,
+        })
     }
 
     fn read(&self, pair: PemPair<'_>) -> Result<(CertifiedKey, Facts), PairError> {
@@ -168,6 +241,9 @@ pub enum PairError {
     #[error("there is no private key; expected a PEM block PRIVATE KEY")]
     NoKey,
 }
+
+/// Loading fewer pairs than this takes less time than starting a thread for them.
+const MIN_SHARE: usize = 64;
 
 /// Whether the key is that of the first certificate. A key that does not know its public half, as those
 /// of some hardware modules do not, is taken at its word.

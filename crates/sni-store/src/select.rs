@@ -10,6 +10,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::entry::{Entry, Source};
+use crate::index::Candidates;
 use crate::pattern::Pattern;
 use crate::scheme::SchemeMask;
 use crate::server_name::Wanted;
@@ -177,6 +178,18 @@ pub struct Selection<'s, T> {
 }
 
 impl<'s, T> Selection<'s, T> {
+    /// An entry the client can use, and that is valid.
+    #[inline]
+    pub(crate) fn served(payload: &'s Arc<T>, entry: &'s Entry<T>, matched: Match) -> Self {
+        Self {
+            payload,
+            entry: Some(entry),
+            matched,
+            usable: true,
+            valid: true,
+        }
+    }
+
     /// What to serve.
     pub fn payload(&self) -> &'s Arc<T> {
         self.payload
@@ -221,6 +234,18 @@ pub(crate) struct Matching<'s, T> {
     pub(crate) wildcard: &'s [Arc<Entry<T>>],
 }
 
+impl<'s, T> Matching<'s, T> {
+    pub(crate) fn new(
+        exact: Option<&'s Candidates<T>>,
+        wildcard: Option<&'s Candidates<T>>,
+    ) -> Self {
+        Self {
+            exact: exact.map_or(&[], Candidates::as_slice),
+            wildcard: wildcard.map_or(&[], Candidates::as_slice),
+        }
+    }
+}
+
 /// A candidate with what the client and the clock say about it.
 pub(crate) struct Chosen<'s, T> {
     pub(crate) entry: &'s Arc<Entry<T>>,
@@ -230,6 +255,7 @@ pub(crate) struct Chosen<'s, T> {
 }
 
 impl<'s, T> Chosen<'s, T> {
+    #[inline]
     pub(crate) fn new(entry: &'s Arc<Entry<T>>, wildcard: bool, query: &Query<'_>) -> Self {
         Self {
             entry,

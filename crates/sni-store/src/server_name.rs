@@ -9,8 +9,8 @@ use crate::select::{Query, SelectionPolicy};
 /// What to look up: the name itself, and for the wildcard table what follows its first label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
-    pub(crate) exact: &'a str,
-    pub(crate) suffix: Option<&'a str>,
+    pub(crate) exact: &'a [u8],
+    pub(crate) suffix: Option<&'a [u8]>,
 }
 
 /// Space for a name that has to be rewritten; names that come in clean (rustls' do) stay where they are.
@@ -27,9 +27,8 @@ impl Buffer {
         }
     }
 
-    fn as_str(&self) -> &str {
-        // Only whole strings are ever written.
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 
@@ -63,6 +62,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    #[inline]
     fn best(query: &Query<'a>, buffer: &'a mut Buffer) -> Option<Self> {
         if query.name.is_empty() {
             return Self::address(query.local_ip?, buffer);
@@ -75,11 +75,9 @@ impl<'a> Wanted<'a> {
         for byte in name {
             seen |= CLASS[usize::from(*byte)];
         }
-        let name = std::str::from_utf8(name).ok()?;
-        if name.as_bytes().last().is_some_and(u8::is_ascii_digit) || seen & OTHER != 0 {
+        if name.last().is_some_and(u8::is_ascii_digit) || seen & OTHER != 0 {
             // An address never takes part in the wildcard rule.
-            let inner = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
-            if let Ok(ip) = inner.unwrap_or(name).parse() {
+            if let Some(ip) = literal(name) {
                 return Self::address(ip, buffer);
             }
         }
@@ -87,14 +85,15 @@ impl<'a> Wanted<'a> {
             return None;
         }
         let exact = if seen & UPPER != 0 {
-            buffer.write_str(name).ok()?;
-            buffer.bytes[..buffer.length].make_ascii_lowercase();
-            buffer.as_str()
+            buffer.length = name.len();
+            buffer.bytes[..name.len()].copy_from_slice(name);
+            buffer.bytes[..name.len()].make_ascii_lowercase();
+            buffer.as_bytes()
         } else {
             name
         };
-        let suffix = exact.find('.').filter(|dot| {
-            let label = &exact.as_bytes()[..*dot];
+        let suffix = exact.iter().position(|b| *b == b'.').filter(|dot| {
+            let label = &exact[..*dot];
             label.len() <= MAX_LABEL
                 && label.first().is_some_and(|b| *b != b'-')
                 && label.last().is_some_and(|b| *b != b'-')
@@ -112,28 +111,41 @@ impl<'a> Wanted<'a> {
             if let Some(ip) = query.local_ip {
                 write!(buffer, "{}", ip.to_canonical()).ok()?;
             }
-            buffer.as_str()
-        } else if name.is_ascii() && !name.bytes().any(|b| b.is_ascii_uppercase()) {
-            name
+            buffer.as_bytes()
+        } else if name
+            .bytes()
+            .all(|b| b.is_ascii() && !b.is_ascii_uppercase())
+        {
+            name.as_bytes()
         } else {
             for lower in name.chars().flat_map(char::to_lowercase) {
                 buffer.write_char(lower).ok()?;
             }
-            buffer.as_str()
+            buffer.as_bytes()
         };
+        let dot = exact.iter().position(|b| *b == b'.');
         Some(Self {
             exact,
-            suffix: Some(exact.find('.').map_or("", |dot| &exact[dot..])),
+            suffix: Some(dot.map_or(&[], |dot| &exact[dot..])),
         })
     }
 
     fn address(ip: IpAddr, buffer: &'a mut Buffer) -> Option<Self> {
         write!(buffer, "{}", ip.to_canonical()).ok()?;
         Some(Self {
-            exact: buffer.as_str(),
+            exact: buffer.as_bytes(),
             suffix: None,
         })
     }
+}
+
+/// An IP address as a server name, in brackets or not.
+fn literal(name: &[u8]) -> Option<IpAddr> {
+    let inner = name.strip_prefix(b"[").and_then(|n| n.strip_suffix(b"]"));
+    std::str::from_utf8(inner.unwrap_or(name))
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// One pass decides whether a name can be looked up as it is, after lower-casing, or not at all.
@@ -166,8 +178,8 @@ mod tests {
 
     fn wanted(policy: SelectionPolicy, query: &Query<'_>) -> Option<(String, Option<String>)> {
         let mut buffer = Buffer::new();
-        Wanted::new(policy, query, &mut buffer)
-            .map(|w| (w.exact.to_owned(), w.suffix.map(str::to_owned)))
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Wanted::new(policy, query, &mut buffer).map(|w| (text(w.exact), w.suffix.map(text)))
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::entry::Entry;
 use crate::index::{Candidates, Index, Key, Table};
 use crate::select::{Match, Matching, Query, Selection, SelectionPolicy};
 use crate::server_name::{Buffer, Wanted};
@@ -32,18 +31,49 @@ impl<T> Snapshot<T> {
     /// At most four hash probes; no lock, no allocation, no parsing.
     #[inline]
     pub fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
-        let mut buffer = Buffer::new();
-        let chosen = Wanted::new(self.policy, query, &mut buffer)
-            .and_then(|wanted| self.policy.choose(&self.matching(&wanted), &wanted, query));
-        if let Some(chosen) = chosen {
-            return Some(Selection {
-                payload: chosen.entry.payload(),
-                entry: Some(chosen.entry),
-                matched: chosen.matched(),
-                usable: chosen.usable,
-                valid: chosen.valid,
-            });
+        let sent = match self.policy {
+            SelectionPolicy::Best => self.exact(query.name),
+            SelectionPolicy::Traefik => None,
+        };
+        // The usual case with half the work: a name that is found as it was sent is a clean one, and
+        // under `Best` nothing beats the first in rank if it is usable and valid.
+        if let Some((payload, entry)) = sent.and_then(|found| found.at_once(query)) {
+            return Some(Selection::served(payload, entry, Match::Exact));
         }
+        self.choose(query, sent).or_else(|| self.fall_back(query))
+    }
+
+    /// `sent` is what was found under the name as it was sent.
+    fn choose<'s>(
+        &'s self,
+        query: &Query<'_>,
+        sent: Option<&'s Candidates<T>>,
+    ) -> Option<Selection<'s, T>> {
+        let mut buffer = Buffer::new();
+        let wanted = Wanted::new(self.policy, query, &mut buffer)?;
+        let exact = if std::ptr::eq(wanted.exact, query.name) && sent.is_some() {
+            sent
+        } else {
+            self.exact(wanted.exact)
+        };
+        let wildcard = wanted.suffix.and_then(|suffix| self.wildcard(suffix));
+        if exact.is_none()
+            && let Some((payload, entry)) = wildcard.and_then(|found| found.at_once(query))
+        {
+            return Some(Selection::served(payload, entry, Match::Wildcard));
+        }
+        let matching = Matching::new(exact, wildcard);
+        let chosen = self.policy.choose(&matching, &wanted, query)?;
+        Some(Selection {
+            payload: chosen.entry.payload(),
+            entry: Some(chosen.entry),
+            matched: chosen.matched(),
+            usable: chosen.usable,
+            valid: chosen.valid,
+        })
+    }
+
+    fn fall_back(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
         let payload = self.default.as_ref().filter(|_| !query.strict)?;
         Some(Selection {
             payload,
@@ -55,14 +85,19 @@ impl<T> Snapshot<T> {
     }
 
     /// The entries found under a name.
-    #[inline]
     pub(crate) fn matching(&self, wanted: &Wanted<'_>) -> Matching<'_, T> {
-        Matching {
-            exact: look_up(&self.overlay.exact, &self.base.exact, wanted.exact),
-            wildcard: wanted.suffix.map_or(&[][..], |suffix| {
-                look_up(&self.overlay.wildcard, &self.base.wildcard, suffix)
-            }),
-        }
+        let wildcard = wanted.suffix.and_then(|suffix| self.wildcard(suffix));
+        Matching::new(self.exact(wanted.exact), wildcard)
+    }
+
+    #[inline]
+    fn exact(&self, name: &[u8]) -> Option<&Candidates<T>> {
+        look_up(&self.overlay.exact, &self.base.exact, name)
+    }
+
+    #[inline]
+    fn wildcard(&self, suffix: &[u8]) -> Option<&Candidates<T>> {
+        look_up(&self.overlay.wildcard, &self.base.wildcard, suffix)
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Candidates<T>> {
@@ -83,14 +118,13 @@ impl<T> fmt::Debug for Snapshot<T> {
 }
 
 #[inline]
-fn look_up<'s, T>(overlay: &'s Table<T>, base: &'s Table<T>, name: &str) -> &'s [Arc<Entry<T>>] {
-    let name = name.as_bytes();
-    let changed = if overlay.is_empty() {
-        None
-    } else {
-        overlay.get(name)
-    };
-    changed
-        .or_else(|| base.get(name))
-        .map_or(&[], Candidates::as_slice)
+fn look_up<'s, T>(
+    overlay: &'s Table<T>,
+    base: &'s Table<T>,
+    name: &[u8],
+) -> Option<&'s Candidates<T>> {
+    if overlay.is_empty() {
+        return base.get(name);
+    }
+    overlay.get(name).or_else(|| base.get(name))
 }

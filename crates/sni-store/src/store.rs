@@ -1,17 +1,18 @@
 //! The store: readers follow one pointer, writers publish the next snapshot behind it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use hashbrown::HashMap;
 
 use crate::change::{Change, ChangeSet, Origin, Rejection, Report, Warning};
 use crate::default::DefaultEntry;
 use crate::entry::{Entry, EntryId};
-use crate::index::{Index, Key, keys, patches};
+use crate::index::{Index, Key, patches};
 use crate::select::{Match, Query, SelectionPolicy};
 use crate::snapshot::Snapshot;
 
@@ -89,11 +90,7 @@ impl<T> CertStore<T> {
 
     /// The entry with this id. Waits for a writer; not for handshakes.
     pub fn entry(&self, id: &str) -> Option<Arc<Entry<T>>> {
-        self.shared
-            .writer()
-            .entries
-            .get(&EntryId::from(id))
-            .cloned()
+        self.shared.writer().entries.get(id).cloned()
     }
 
     /// Every entry, by ascending id. Waits for a writer; not for handshakes.
@@ -254,15 +251,14 @@ impl<T: Send + Sync + 'static> Shared<T> {
             return report;
         }
         report.generation += 1;
-        for entry in &come {
-            keys(current.policy, entry, |kind| {
-                report.warnings.push(Warning {
-                    id: entry.id().clone(),
-                    kind,
-                });
+        let find = |key: &Key| current.get(key);
+        let patches = patches(current.policy, find, &gone, &come, |entry, kind| {
+            report.warnings.push(Warning {
+                id: entry.id().clone(),
+                kind,
             });
-        }
-        let patches = patches(current.policy, |key| current.get(key), &gone, &come);
+        });
+        report.warnings.sort_by(|a, b| a.id.cmp(&b.id));
         for id in &report.removed {
             writer.entries.remove(id);
         }
@@ -353,12 +349,12 @@ impl<T: Send + Sync + 'static> Shared<T> {
     }
 }
 
-/// Splits a change set into the entries that leave (old versions included) and those that come.
+/// The entries that leave, old versions included, and those that come.
 type SortedOut<T> = (HashMap<EntryId, Arc<Entry<T>>>, Vec<Arc<Entry<T>>>);
 
 fn sort_out<T>(
     entries: &HashMap<EntryId, Arc<Entry<T>>>,
-    changes: std::collections::BTreeMap<EntryId, Change<T>>,
+    changes: HashMap<EntryId, Change<T>>,
     unnamed: Unnamed,
     report: &mut Report,
 ) -> SortedOut<T> {
@@ -397,7 +393,10 @@ fn sort_out<T>(
             }),
         }
     }
+    report.added.sort_unstable();
+    report.replaced.sort_unstable();
     report.removed.sort_unstable();
+    report.rejected.sort_by(|a, b| a.origin.cmp(&b.origin));
     (gone, come)
 }
 
