@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys, SupportedCipherSuite};
 
@@ -51,8 +52,8 @@ impl PairLoader {
         self
     }
 
-    /// An entry with the leaf's names and validity, the schemes its key signs with, and a fingerprint
-    /// over both texts.
+    /// An entry with the leaf's names and validity, the schemes its key signs with, and a
+    /// [`fingerprint`](Self::fingerprint) over both texts.
     ///
     /// # Errors
     /// If a text is no PEM, the leaf is not first or is a CA certificate with an issuer, or the key is
@@ -122,16 +123,21 @@ impl PairLoader {
     }
 
     /// The fingerprint [`load`](Self::load) gives to an entry, without loading it: a pair that has it
-    /// already need not be read again. `None` if the provider has no TLS 1.3 suite, whose hash this is.
+    /// already need not be read again. `None` if the provider has no TLS 1.3 suite with SHA-256.
     pub fn fingerprint(&self, pair: PemPair<'_>) -> Option<[u8; 32]> {
         let suites = &self.provider.cipher_suites;
-        let suite = suites.iter().find_map(SupportedCipherSuite::tls13)?;
-        let mut context = suite.common.hash_provider.start();
+        let mut hashes = suites
+            .iter()
+            .filter_map(SupportedCipherSuite::tls13)
+            .map(|suite| suite.common.hash_provider);
+        // RFC 8446 section 9.1: every TLS 1.3 implementation has it.
+        let sha256 = hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)?;
+        let mut context = sha256.start();
         // The length keeps the boundary between the two texts.
         context.update(&pair.chain.len().to_be_bytes());
         context.update(pair.chain);
         context.update(pair.key);
-        context.finish().as_ref().get(..32)?.try_into().ok()
+        context.finish().as_ref().try_into().ok()
     }
 
     /// How many intermediate certificates this process shares between chains. They are never freed;
