@@ -1,0 +1,100 @@
+//! The example `lifecycle` as a user runs it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn lifecycle(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "-q",
+            "--locked",
+            "-p",
+            "certwright",
+            "--example",
+            "lifecycle",
+            "--",
+        ])
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .output()
+        .expect("cargo starts")
+}
+
+#[test]
+fn a_whole_life_goes_by_and_a_second_one_finds_its_secrets() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().to_str().unwrap();
+    let first = lifecycle(&["--out", out]);
+    let text = String::from_utf8_lossy(&first.stdout);
+    assert!(
+        first.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&first.stderr)
+    );
+    for line in [
+        "3 files: 6 Certificates, 2 issuers, 2 ServersTransports",
+        "NAME             READY  SECRET          ISSUER              AGE  RENEWS",
+        "anything.shop.example  shop/tenants-tls     wildcard  verified",
+        "checkout.shop.example  shop/checkout-tls    exact     verified",
+        "nobody.invalid         the default          default   refused",
+        "refused: spiffe://shop.example/ns/shop/sa/backend is not accepted here",
+        "refused: the certificate has none of URI spiffe://shop.example/ns/shop/sa/backend-impostor",
+        "refused: no chain leads to a root of trust domain shop.example",
+        "handshakes meanwhile, 0 failed",
+        "openssl verify -x509_strict",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    let svg = fs::read_to_string(Path::new(out).join("timeline.svg")).unwrap();
+    assert!(svg.starts_with("<svg"), "{svg}");
+    let chain = fs::read(Path::new(out).join("shop/storefront-tls/tls.crt")).unwrap();
+
+    let second = lifecycle(&["--out", out]);
+    assert!(second.status.success());
+    assert_eq!(
+        fs::read(Path::new(out).join("shop/storefront-tls/tls.crt")).unwrap(),
+        chain
+    );
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("broken.yaml");
+    let out = directory.path().join("out");
+    let text = "\
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: ns}
+spec:
+  secretName: web-tls
+  issuerRef: {name: nobody}
+  dnsNames: ['*.com']
+  duration: 90d
+  colour: red
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: other, namespace: ns}
+spec: {secretName: other, issuerRef: {name: nobody}, commonName: other}
+---
+a: [
+";
+    fs::write(&manifest, text).unwrap();
+    let output = lifecycle(&[manifest.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let place = manifest.display();
+    for line in [
+        format!("{place}:7:14: spec.dnsNames[0]: \"*.com\": a wildcard needs at least two labels"),
+        format!("{place}:8:13: spec.duration: \"90d\": unit \"d\" at byte 2 is not one of"),
+        format!("{place}:9:3: spec.colour: unknown field"),
+        format!("{place}:16:"),
+        "Certificate ns/other names Issuer/nobody, which does not exist in namespace ns".to_owned(),
+    ] {
+        assert!(errors.contains(&line), "{line:?} is missing in:\n{errors}");
+    }
+    assert!(!out.exists(), "nothing is written");
+}
