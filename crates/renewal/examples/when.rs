@@ -10,6 +10,9 @@
 //! arguments it explains a certificate of 90 days that may only be renewed at night.
 
 use std::error::Error;
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::str::FromStr;
 
 use certwright_renewal::window::{Window, Windows};
 use certwright_renewal::{
@@ -32,15 +35,51 @@ const NIGHTS: &[&str] = &[
     "www.example.org",
 ];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.is_empty() {
         arguments = NIGHTS.iter().map(ToString::to_string).collect();
-        println!("when {}\n", NIGHTS.join(" "));
+        println!("when {}\n", shell_words(&arguments));
     }
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
+    match answer(arguments) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The head of this file.
+fn usage() -> String {
+    let head = include_str!("when.rs").lines();
+    let lines = head.map_while(|line| line.strip_prefix("//!"));
+    let lines = lines.filter(|line| !line.contains("```"));
+    lines
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The words as a shell takes them.
+fn shell_words(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| match word.contains([' ', '*']) {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn answer(arguments: Vec<String>) -> Result<String, Box<dyn Error>> {
     let question = Question::read(&mut arguments.into_iter())?;
     let schedule = question.schedule()?;
-    println!("{}", schedule.explain());
     if let Some(file) = question.svg {
         // The picture shows what a CA that is down would lead to.
         let backoff = FailureBackoff::default();
@@ -50,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         std::fs::write(file, Timeline::new(schedule).retries(retries).svg())?;
     }
-    Ok(())
+    Ok(schedule.explain().to_string())
 }
 
 struct Question {
@@ -76,11 +115,11 @@ impl Question {
             match option.as_str() {
                 "--before" => question.policy = RenewalPolicy::Before(hours(words)?),
                 "--percent" => {
-                    let percent = Percent::try_from(word(words)?.parse::<i32>()?)?;
+                    let percent = Percent::try_from(number::<i32>(words)?)?;
                     question.policy = RenewalPolicy::Percent(percent);
                 }
                 "--traefik" => {
-                    let table = AcmeTable::for_hours(word(words)?.parse()?);
+                    let table = AcmeTable::for_hours(number(words)?);
                     question.policy = RenewalPolicy::AcmeTable(table);
                 }
                 "--obtained" => question.life = question.life.obtained_at(instant(words)?),
@@ -118,9 +157,77 @@ fn word(words: &mut impl Iterator<Item = String>) -> Result<String, Box<dyn Erro
 }
 
 fn instant(words: &mut impl Iterator<Item = String>) -> Result<OffsetDateTime, Box<dyn Error>> {
-    Ok(OffsetDateTime::parse(&word(words)?, &Rfc3339)?)
+    let word = word(words)?;
+    let instant = OffsetDateTime::parse(&word, &Rfc3339);
+    Ok(instant.map_err(|error| format!("{word:?} is no RFC 3339 instant: {error}"))?)
 }
 
 fn hours(words: &mut impl Iterator<Item = String>) -> Result<Duration, Box<dyn Error>> {
-    Ok(Duration::hours(word(words)?.parse()?))
+    let hours: i32 = number(words)?;
+    Ok(Duration::hours(hours.into()))
+}
+
+fn number<N: FromStr>(words: &mut impl Iterator<Item = String>) -> Result<N, Box<dyn Error>>
+where
+    N::Err: Display,
+{
+    let word = word(words)?;
+    let number = word.parse::<N>();
+    Ok(number.map_err(|error| format!("{word:?} is no number to use here: {error}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer_to(rest: &[&str]) -> String {
+        let life = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
+        let words = life.iter().chain(rest).map(ToString::to_string).collect();
+        answer(words).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn explains() {
+        let nights = NIGHTS.iter().map(ToString::to_string).collect();
+        let text = answer(nights).unwrap();
+        assert!(
+            text.contains("in the opening from 2026-03-02T01:00:00Z"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn says_what_is_wrong_in_words() {
+        for (rest, beginning) in [
+            (
+                &["--before", "9000000000000000000"][..],
+                "\"9000000000000000000\" is no number",
+            ),
+            (&["--percent", "100"], "100 is no usable percentage"),
+            (
+                &["--traefik", "2160"],
+                "a lead of 720h0m0s makes a certificate of 24h0m0s due",
+            ),
+            (&["--obtained", "noon"], "\"noon\" is no RFC 3339 instant"),
+            (
+                &["--window", "0 0 31 2 *", "1", "UTC"],
+                "no renewal window opens",
+            ),
+            (&["--svg"], "a value is missing"),
+        ] {
+            let text = answer_to(rest);
+            assert!(text.starts_with(beginning), "{text}");
+        }
+    }
+
+    #[test]
+    fn prints_a_command_that_can_be_pasted() {
+        let words = ["--window", "0 2 * * *"].map(str::to_owned);
+        assert_eq!(shell_words(&words), "--window '0 2 * * *'");
+        let usage = usage();
+        assert!(
+            usage.contains("when NOT_BEFORE NOT_AFTER [--before HOURS"),
+            "{usage}"
+        );
+    }
 }
