@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 pub use self::cron::{Cron, InvalidCron};
 pub use self::field::{Field, InvalidField};
 pub use self::zone::{UnknownZone, Zone};
-use crate::instant::{Utc, floor};
+use crate::instant::{Utc, at, floor};
 use crate::opening::Opening;
 use crate::schedule::Schedule;
 use crate::span::Span;
@@ -83,9 +83,9 @@ impl Window {
         // The last beginning at or before the instant: leap from the earliest that
         // could still be open. At most `duration / one minute` steps, so the leap
         // halves the span instead of walking it.
-        let mut low = second
-            .saturating_sub(self.duration.whole_seconds())
-            .saturating_sub(1);
+        // Held to the years there are, which a duration may exceed.
+        let low = second.saturating_sub(self.duration.whole_seconds());
+        let mut low = floor(at(low.saturating_sub(1)));
         let mut best = self.begins_after(low).filter(|begin| *begin <= second)?;
         let mut high = second;
         while high - low > 1 {
@@ -235,7 +235,6 @@ impl core::fmt::Display for Never<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instant::at;
     use crate::lifetime::Lifetime;
     use crate::policy::RenewalPolicy;
     use proptest::prelude::*;
@@ -401,6 +400,16 @@ mod tests {
         let hourly = window("0 * * * *", Duration::hours(30), "UTC");
         let opening = hourly.opening_at(instant("2026-01-10T23:59:00Z")).unwrap();
         assert_eq!(opening.opens(), instant("2026-01-10T23:00:00Z"));
+    }
+
+    #[test]
+    fn a_window_longer_than_time_is_open() {
+        for duration in [Duration::days(9000 * 365), Duration::MAX] {
+            let window = window("0 0 29 2 *", duration, "America/New_York");
+            let opening = window.opening_at(instant("2026-01-10T23:59:00Z"));
+            let opens = opening.map(|opening| opening.opens());
+            assert_eq!(opens, Some(instant("2024-02-29T05:00:00Z")), "{duration}");
+        }
     }
 
     #[test]

@@ -504,6 +504,18 @@ mod tests {
     }
 
     #[test]
+    fn fires_from_the_first_instant_to_the_last() {
+        let cron: Cron = "0 12 2 1 *".parse().unwrap();
+        let zone = Zone::default();
+        let first = cron.next(at(i64::MIN), &zone).unwrap();
+        assert_eq!(
+            (first.year(), first.ordinal(), first.hour()),
+            (-9999, 2, 12)
+        );
+        assert_eq!(cron.next(at(i64::MAX), &zone), None);
+    }
+
+    #[test]
     fn refuses_what_upstream_refuses() {
         for (text, message) in [
             (

@@ -67,8 +67,10 @@ pub(super) struct Day {
 }
 
 impl Zone {
-    /// The date at a Unix second; `None` outside the years -9999 to 9999.
+    /// The date at a Unix second; `None` after the last that jiff knows, the first
+    /// it knows before that.
     pub(super) fn date(&self, second: i64) -> Option<Date> {
+        let second = second.max(Timestamp::MIN.as_second());
         let timestamp = Timestamp::from_second(second).ok()?;
         Some(self.0.to_datetime(timestamp).date())
     }
