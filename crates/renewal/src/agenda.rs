@@ -41,7 +41,8 @@ impl<K: Clone + Ord + Hash> Agenda<K> {
     /// Sets when `key` is due, whether it was there or not; gives the instant that
     /// held before.
     pub fn insert(&mut self, key: K, due: OffsetDateTime) -> Option<OffsetDateTime> {
-        let due = ceil(due);
+        // Through `at`, or the last fraction of a second there is would never be due.
+        let due = floor(at(ceil(due)));
         let before = self.dues.insert(key.clone(), due);
         if before != Some(due) {
             self.queue.push(due, key);
@@ -161,6 +162,15 @@ mod tests {
         agenda.insert(1, due);
         assert_eq!(agenda.pop_due(due), None);
         assert_eq!(agenda.pop_due(at(11)), Some((1, at(11))));
+    }
+
+    #[test]
+    fn the_last_instant_comes_too() {
+        let never = time::PrimitiveDateTime::MAX.assume_utc();
+        let mut agenda = Agenda::new();
+        agenda.insert(1, never);
+        let wake = agenda.next_wake().unwrap();
+        assert_eq!(agenda.pop_due(wake), Some((1, wake)));
     }
 
     #[test]
