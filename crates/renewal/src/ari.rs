@@ -125,9 +125,10 @@ pub enum AriAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AriPolling {
-    /// The shortest `Retry-After` that is believed.
+    /// The shortest pause, whatever `Retry-After` says; less than a second counts
+    /// as a second.
     pub shortest: Duration,
-    /// The longest `Retry-After` that is believed.
+    /// The longest pause, whatever `Retry-After` says.
     pub longest: Duration,
     /// The pause after a lasting failure.
     pub lasting: Duration,
@@ -163,7 +164,8 @@ impl AriPolling {
     /// has expired.
     ///
     /// Temporary failures are asked again after one, two, four, ... 32 minutes; the
-    /// seventh in a row counts as lasting.
+    /// seventh in a row counts as lasting. No pause leaves `shortest` to `longest`, so
+    /// cert-manager's figures make an hour of each of these minutes.
     #[must_use]
     pub fn next(
         &self,
@@ -182,7 +184,8 @@ impl AriPolling {
             } => Duration::minutes(1 << failures.saturating_sub(1)),
             AriAnswer::Temporary { .. } | AriAnswer::Lasting => self.lasting,
         };
-        let (low, high) = (self.shortest.whole_seconds(), self.longest.whole_seconds());
+        let low = self.shortest.whole_seconds().max(1);
+        let high = self.longest.whole_seconds();
         let pause = pause.whole_seconds().min(high).max(low);
         let reach = pause.saturating_mul(i64::from(self.jitter)) / 100;
         let seed = seed.with(floor(now).cast_unsigned());
@@ -269,6 +272,20 @@ mod tests {
                 let pause = floor(polling.next(at(0), life, answer, seed).unwrap());
                 assert!((low..=high).contains(&pause), "{asked}: {pause}");
             }
+        }
+    }
+
+    #[test]
+    fn no_setting_asks_without_a_pause() {
+        let life = Lifetime::from_seconds(0, 90 * 86_400).unwrap();
+        for shortest in [Duration::MIN, Duration::ZERO, Duration::milliseconds(999)] {
+            let polling = AriPolling {
+                shortest,
+                longest: Duration::ZERO,
+                ..AriPolling::cert_manager_1_21()
+            };
+            let next = polling.next(at(0), life, AriAnswer::Lasting, Seed::new(b"a"));
+            assert_eq!(next, Some(at(1)), "{shortest}");
         }
     }
 
