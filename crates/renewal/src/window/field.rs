@@ -131,7 +131,8 @@ impl Mask {
                 )
             }
         };
-        let step = step.map_or(Ok(1), integer)?;
+        // A step's range is its own: the field's would mislead.
+        let step = step.map_or(Ok(1), |step| integer(step).map_err(|_| Fault::Step))?;
         if start > end {
             // A stepped number beyond the field's end comes here as well.
             return Err(if high.is_none() {
@@ -211,7 +212,7 @@ impl Fault {
             (Self::Backwards, _) => "the range runs backwards".to_owned(),
             (Self::Hyphens, _) => "a range has one hyphen".to_owned(),
             (Self::Slashes, _) => "a step has one slash".to_owned(),
-            (Self::Step, _) => "the step must be at least 1".to_owned(),
+            (Self::Step, _) => "the step must be a number from 1".to_owned(),
             (Self::NoNumber, [first, .., last]) => {
                 format!("give {least} to {most}, {first} to {last}, or *")
             }
@@ -294,11 +295,20 @@ mod tests {
             (
                 "*/0",
                 Minute,
-                "\"*/0\" is no minute: the step must be at least 1",
+                "\"*/0\" is no minute: the step must be a number from 1",
             ),
             ("-1", Minute, "\"-1\" is no minute: give 0 to 59, or *"),
             ("1,x", Minute, "\"x\" is no minute: give 0 to 59, or *"),
-            ("*/", Minute, "\"*/\" is no minute: give 0 to 59, or *"),
+            (
+                "*/",
+                Minute,
+                "\"*/\" is no minute: the step must be a number from 1",
+            ),
+            (
+                "*/x",
+                Minute,
+                "\"*/x\" is no minute: the step must be a number from 1",
+            ),
             ("jan", Minute, "\"jan\" is no minute: give 0 to 59, or *"),
             (
                 "sun",
