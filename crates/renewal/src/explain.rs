@@ -169,6 +169,11 @@ mod tests {
                 "due at 2026-01-01T01:01:00Z, 2158h59m0s before expiry",
             ]
         );
+        // An opening that needs not move it does not hide that.
+        let opening = Opening::new(at(T), at(T + DAY)).unwrap();
+        let fitted = lines(at_once.moved_into(opening).unwrap());
+        assert_eq!(fitted[4], lines(at_once)[4]);
+        assert!(fitted[5].starts_with("in the opening"), "{fitted:?}");
         let looping = RenewalPolicy::Before(Duration::days(90) - Duration::SECOND);
         let guarded = looping.schedule(life()).unwrap_err().guarded();
         assert_eq!(

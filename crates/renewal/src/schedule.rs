@@ -198,7 +198,8 @@ impl Schedule {
     /// Whether the minimum progress made it later than the lead alone.
     pub(crate) fn is_held_back(&self) -> bool {
         let due = self.life.end().saturating_sub(rounded_up(self.asked));
-        self.opening.is_none() && due < self.due.saturating_sub(self.spread)
+        let least = self.life.earliest();
+        due < least && self.due.saturating_sub(self.spread) == least
     }
 
     fn no_sooner_than(self, least: i64) -> Self {
@@ -247,8 +248,9 @@ impl RenewalLoop {
 
     /// A schedule that keeps the certificate alive until the policy is repaired:
     /// two thirds of the time the certificate can work, and at least the minimum
-    /// progress after it was obtained (the only schedule that may be due in the
-    /// second of expiry: a certificate of one second has no other).
+    /// progress after it was obtained. It alone may be due in the second of expiry,
+    /// as a certificate of one second has no other, or in the second after, if the
+    /// certificate was obtained no sooner than it expires.
     #[must_use]
     pub fn guarded(&self) -> Schedule {
         let life = self.life;
