@@ -40,6 +40,10 @@ impl Lifetime {
 
     /// The same from Unix seconds, the way certificate parsers give them.
     ///
+    /// No certificate leaves the years 0 to 9999. Seconds beyond what
+    /// [`OffsetDateTime`] expresses are computed with, but shown as its first or last
+    /// instant.
+    ///
     /// # Errors
     /// [`EmptyLifetime`] unless `not_after > not_before`.
     pub fn from_seconds(not_before: i64, not_after: i64) -> Result<Self, EmptyLifetime> {
