@@ -1,6 +1,7 @@
 //! Conformance cases as data: `{id, kind, input, expect, …}`, each judged by the family's public API.
 
 mod renewal;
+mod resource;
 mod sni;
 mod vocabulary;
 
@@ -72,7 +73,12 @@ pub fn read(text: &str) -> Result<Vec<Case>, String> {
 
 /// Judges one case.
 pub fn judge(case: &Case) -> Verdict {
-    for judge in [vocabulary::judge, renewal::judge, sni::judge] {
+    for judge in [
+        vocabulary::judge,
+        renewal::judge,
+        resource::judge,
+        sni::judge,
+    ] {
         let verdict = judge(case);
         if verdict != Verdict::Unsupported {
             return verdict;
