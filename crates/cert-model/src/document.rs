@@ -22,12 +22,16 @@
 
 mod decode;
 mod json;
+#[cfg_attr(not(feature = "schema"), allow(dead_code))]
+pub(crate) mod shape;
 mod toml;
 mod write;
 mod yaml;
 
 use core::fmt;
 
+#[cfg(feature = "schema")]
+pub(crate) use decode::shape_of;
 pub use decode::{Decoded, Fields, Strictness, Value, decode};
 
 use crate::violation::{FieldPath, Segment, Span};

@@ -39,7 +39,7 @@ pub enum IssuerSpec {
     SelfSigned(SelfSignedIssuer),
 }
 
-/// `spec.acme`: the account; solvers and account binding are read by who orders the certificates.
+/// `spec.acme`: the server and the account; solvers are read by who orders the certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcmeIssuer {
@@ -55,6 +55,28 @@ pub struct AcmeIssuer {
     pub private_key_secret_name: String,
     /// Must be false: the server is always verified.
     pub skip_tls_verify: bool,
+    /// Base64 of the PEM roots to verify the server with, instead of the platform's.
+    pub ca_bundle: Option<String>,
+    /// An account of the CA's own, to which the ACME account is bound (RFC 8555, 7.3.4).
+    pub external_account_binding: Option<ExternalAccountBinding>,
+    /// Whether an absent account key is an error instead of being made.
+    pub disable_account_key_generation: bool,
+    /// Whether the order asks for the certificate's duration.
+    pub enable_duration_feature: bool,
+    /// Where renewal information comes from: `ARI` or `None`.
+    pub renewal_information_source: Option<String>,
+}
+
+/// `spec.acme.externalAccountBinding`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExternalAccountBinding {
+    /// The CA's name for the account; never empty once validated.
+    pub key_id: String,
+    /// The Secret with the MAC key; never empty once validated.
+    pub key_secret_name: String,
+    /// The key within that Secret.
+    pub key_secret_key: Option<String>,
 }
 
 /// `spec.ca`.
@@ -170,6 +192,20 @@ impl AcmeIssuer {
                 ViolationKind::Required,
                 "must name the Secret that holds the account's key",
             );
+        }
+        if let Some(binding) = &self.external_account_binding {
+            let field = |name: &str| field("externalAccountBinding").child(name);
+            if binding.key_id.is_empty() {
+                let message = "must be the identifier that the CA gave you";
+                report.violation(field("keyID"), ViolationKind::Required, message);
+            }
+            if binding.key_secret_name.is_empty() {
+                report.violation(
+                    field("keySecretRef").child("name"),
+                    ViolationKind::Required,
+                    "must name the Secret that holds the MAC key",
+                );
+            }
         }
         if self.skip_tls_verify {
             report.violation(

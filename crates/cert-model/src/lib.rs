@@ -22,6 +22,8 @@ pub mod pem;
 mod quote;
 mod report;
 pub mod request;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod secret;
 pub mod status;
 pub mod subject;

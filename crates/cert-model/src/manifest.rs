@@ -420,7 +420,7 @@ items:
                  20:5: spec: names nothing; set at least one of commonName, dnsNames, uris, emailAddresses, ipAddresses and otherNames\n\
                  21:15: spec.duration: \"90d\": unit \"d\" at byte 2 is not one of h, m, s, ms, us, ns; write 2160h\n\
                  22:15: spec.dnsNames: expected a list, found the text \"a.example.com\"\n\
-                 23:5: spec.jks: unknown field; the fields here are secretName, issuerRef, commonName, subject, literalSubject, dnsNames, ipAddresses, uris, emailAddresses, otherNames, duration, renewBefore, renewBeforePercentage, renewal, isCA, usages, encodeUsagesInRequest, signatureAlgorithm, privateKey, nameConstraints, secretTemplate, additionalOutputFormats, keystores, revisionHistoryLimit",
+                 23:5: spec.jks: unknown field; remove it or correct its name",
                 "Service web",
             ]
         );

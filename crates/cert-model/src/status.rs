@@ -127,15 +127,67 @@ pub struct SuggestedWindow {
     pub end: Option<OffsetDateTime>,
 }
 
+/// `status` of a CertificateRequest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(rename_all = "camelCase", deny_unknown_fields, default)
+)]
+#[non_exhaustive]
+pub struct CertificateRequestStatus {
+    /// The state, by type `Ready`, `Approved`, `Denied` and `InvalidRequest`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub conditions: Vec<Condition>,
+    /// Base64 of the signed chain in PEM.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub certificate: Option<String>,
+    /// Base64 of the signer's certificate in PEM, if it is known.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub ca: Option<String>,
+    /// When the request failed.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::instant", skip_serializing_if = "Option::is_none")
+    )]
+    pub failure_time: Option<OffsetDateTime>,
+}
+
 /// `status` of an Issuer or ClusterIssuer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "camelCase", default))]
+#[cfg_attr(
+    feature = "serde",
+    serde(rename_all = "camelCase", deny_unknown_fields, default)
+)]
 #[non_exhaustive]
 pub struct IssuerStatus {
     /// The state, by type `Ready`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub conditions: Vec<Condition>,
+    /// The account at the ACME server.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub acme: Option<AcmeAccountStatus>,
+}
+
+/// `status.acme` of an issuer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(rename_all = "camelCase", deny_unknown_fields, default)
+)]
+#[non_exhaustive]
+pub struct AcmeAccountStatus {
+    /// The account's URL.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub uri: Option<String>,
+    /// The address the server knows.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub last_registered_email: Option<String>,
+    /// A hash of the account's key, to see that it changed.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub last_private_key_hash: Option<String>,
 }
 
 /// One observation of a controller.

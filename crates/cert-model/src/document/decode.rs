@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::shape::Shape;
 use super::{Entry, Kind, Node};
 use crate::violation::{FieldPath, Span, Violation, ViolationKind, Violations};
 
@@ -32,6 +33,7 @@ pub fn decode<'n, T>(
         findings: &mut findings,
         place: Place::Base(&base),
         node,
+        shape: None,
     });
     let Findings {
         mut violations,
@@ -48,6 +50,28 @@ pub fn decode<'n, T>(
         base,
     }
 }
+
+/// What a reader asks for, found out by letting it read nothing.
+#[cfg(feature = "schema")]
+pub(crate) fn shape_of<T>(read: impl FnOnce(Value<'_>) -> T) -> Shape {
+    let mut shape = Shape::Any;
+    read(Value {
+        findings: &mut Findings {
+            strictness: Strictness::Lenient,
+            violations: Vec::new(),
+            warnings: Vec::new(),
+        },
+        place: Place::Base(&FieldPath::default()),
+        node: &NOTHING,
+        shape: Some(&mut shape),
+    });
+    shape
+}
+
+const NOTHING: Node = Node {
+    kind: Kind::Null,
+    span: Span { line: 1, column: 1 },
+};
 
 /// A decoded value together with everything that was wrong; the value cannot be had without asking.
 #[derive(Debug)]
@@ -149,6 +173,8 @@ pub struct Value<'a> {
     findings: &'a mut Findings,
     place: Place<'a>,
     node: &'a Node,
+    /// Where to note what is asked for, if that is all that is wanted.
+    shape: Option<&'a mut Shape>,
 }
 
 impl<'a> Value<'a> {
@@ -158,7 +184,10 @@ impl<'a> Value<'a> {
     }
 
     /// A text.
-    pub fn text(self) -> Option<String> {
+    pub fn text(mut self) -> Option<String> {
+        if self.note(Shape::Text) {
+            return None;
+        }
         match &self.node.kind {
             Kind::Text(text) => Some(text.clone()),
             Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => {
@@ -174,7 +203,10 @@ impl<'a> Value<'a> {
     }
 
     /// `true` or `false`.
-    pub fn bool(self) -> Option<bool> {
+    pub fn bool(mut self) -> Option<bool> {
+        if self.note(Shape::Bool) {
+            return None;
+        }
         match self.node.kind {
             Kind::Bool(value) => Some(value),
             _ => self.mismatch("true or false"),
@@ -182,7 +214,10 @@ impl<'a> Value<'a> {
     }
 
     /// A whole number.
-    pub fn int(self) -> Option<i64> {
+    pub fn int(mut self) -> Option<i64> {
+        if self.note(Shape::Int) {
+            return None;
+        }
         match self.node.kind {
             Kind::Int(value) => Some(value),
             _ => self.mismatch("an integer"),
@@ -191,8 +226,10 @@ impl<'a> Value<'a> {
 
     /// A map of known fields; a field that `read` does not ask for is unknown, and reported.
     pub fn object<T>(self, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
-        let Kind::Map(entries) = &self.node.kind else {
-            return self.mismatch("a map");
+        let entries = match &self.node.kind {
+            Kind::Map(entries) => entries.as_slice(),
+            _ if self.shape.is_some() => &[],
+            _ => return self.mismatch("a map"),
         };
         let mut fields = Fields {
             findings: self.findings,
@@ -200,6 +237,7 @@ impl<'a> Value<'a> {
             entries,
             span: self.node.span,
             asked: Vec::with_capacity(16),
+            shape: self.shape.map(Shape::object),
         };
         let value = read(&mut fields);
         fields.report_unknown();
@@ -211,6 +249,14 @@ impl<'a> Value<'a> {
         self,
         mut read: impl FnMut(&'a str, Value<'_>) -> Option<T>,
     ) -> Option<Vec<(String, T)>> {
+        if let Some(shape) = self.shape {
+            let value = Value {
+                shape: Some(shape.map()),
+                ..self
+            };
+            read("", value);
+            return None;
+        }
         let Kind::Map(entries) = &self.node.kind else {
             return self.mismatch("a map");
         };
@@ -220,6 +266,7 @@ impl<'a> Value<'a> {
                 findings: self.findings,
                 place: Place::Key(&self.place, &entry.key),
                 node: &entry.value,
+                shape: None,
             };
             if let Some(value) = read(&entry.key, value) {
                 map.push((entry.key.clone(), value));
@@ -230,6 +277,14 @@ impl<'a> Value<'a> {
 
     /// A list whose elements `read` reads; one it cannot read is left out.
     pub fn list<T>(self, mut read: impl FnMut(Value<'_>) -> Option<T>) -> Option<Vec<T>> {
+        if let Some(shape) = self.shape {
+            let value = Value {
+                shape: Some(shape.list()),
+                ..self
+            };
+            read(value);
+            return None;
+        }
         let Kind::List(elements) = &self.node.kind else {
             return self.mismatch("a list");
         };
@@ -239,9 +294,16 @@ impl<'a> Value<'a> {
                 findings: self.findings,
                 place: Place::Index(&self.place, index),
                 node,
+                shape: None,
             }));
         }
         Some(list)
+    }
+
+    /// Notes what is asked for, if that is all that is wanted.
+    fn note(&mut self, asked: Shape) -> bool {
+        let shape = self.shape.take().map(|shape| *shape = asked);
+        shape.is_some()
     }
 
     /// Reports something wrong with this value: what was found and what to change, without the
@@ -286,6 +348,7 @@ pub struct Fields<'a> {
     entries: &'a [Entry],
     span: Span,
     asked: Vec<&'static str>,
+    shape: Option<&'a mut Vec<(&'static str, Shape)>>,
 }
 
 impl Fields<'_> {
@@ -294,14 +357,21 @@ impl Fields<'_> {
         if !self.asked.contains(&name) {
             self.asked.push(name);
         }
-        let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        if entry.value.kind == Kind::Null {
+        let (node, shape) = match &mut self.shape {
+            Some(fields) => (&NOTHING, Some(Shape::field(fields, name))),
+            None => {
+                let entry = self.entries.iter().find(|entry| entry.key == name)?;
+                (&entry.value, None)
+            }
+        };
+        if node.kind == Kind::Null && shape.is_none() {
             return None;
         }
         Some(Value {
             findings: self.findings,
             place: Place::Field(&self.place, name),
-            node: &entry.value,
+            node,
+            shape,
         })
     }
 
@@ -406,10 +476,11 @@ impl Fields<'_> {
             let message = match nearest(&entry.key, &self.asked) {
                 Some(name) => format!("unknown field; did you mean {name}?"),
                 None if self.asked.is_empty() => "unknown field; there are none here".to_owned(),
-                None => format!(
-                    "unknown field; the fields here are {}",
-                    self.asked.join(", ")
-                ),
+                None if self.asked.len() <= FEW => {
+                    let known = self.asked.join(", ");
+                    format!("unknown field; the fields here are {known}")
+                }
+                None => "unknown field; remove it or correct its name".to_owned(),
             };
             let path = self.place.path().child(entry.key.as_str());
             let violation = Violation::new(path, ViolationKind::UnknownField, message);
@@ -448,6 +519,9 @@ impl Place<'_> {
         }
     }
 }
+
+/// How many fields a message lists.
+const FEW: usize = 10;
 
 /// The known name that a mistyped one probably means: one that differs in case only, that one
 /// starts with the other, or that is at most two edits away.

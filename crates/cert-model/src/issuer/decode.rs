@@ -28,16 +28,8 @@ impl RawIssuerSpec {
 }
 
 fn acme(fields: &mut Fields<'_>) -> AcmeIssuer {
-    for name in [
-        "caBundle",
-        "disableAccountKeyGeneration",
-        "enableDurationFeature",
-        "externalAccountBinding",
-        "solvers",
-    ] {
-        // Known, and left to who orders the certificates.
-        fields.get(name);
-    }
+    // Known, and left to who orders the certificates.
+    fields.get("solvers");
     AcmeIssuer {
         server: fields.text("server").unwrap_or_default(),
         email: fields.text("email"),
@@ -45,10 +37,30 @@ fn acme(fields: &mut Fields<'_>) -> AcmeIssuer {
         profile: fields.text("profile"),
         private_key_secret_name: fields
             .object("privateKeySecretRef", |reference| {
-                reference.get("key");
+                reference.text("key");
                 reference.text("name").unwrap_or_default()
             })
             .unwrap_or_default(),
         skip_tls_verify: fields.bool("skipTLSVerify").unwrap_or_default(),
+        ca_bundle: fields.text("caBundle"),
+        external_account_binding: fields.object("externalAccountBinding", |binding| {
+            // Every server has only ever accepted one; upstream keeps the field and ignores it.
+            binding.text("keyAlgorithm");
+            let (name, key) = binding
+                .object("keySecretRef", |reference| {
+                    (reference.text("name"), reference.text("key"))
+                })
+                .unwrap_or_default();
+            ExternalAccountBinding {
+                key_id: binding.text("keyID").unwrap_or_default(),
+                key_secret_name: name.unwrap_or_default(),
+                key_secret_key: key,
+            }
+        }),
+        disable_account_key_generation: fields
+            .bool("disableAccountKeyGeneration")
+            .unwrap_or_default(),
+        enable_duration_feature: fields.bool("enableDurationFeature").unwrap_or_default(),
+        renewal_information_source: fields.text("renewalInformationSource"),
     }
 }

@@ -1,11 +1,15 @@
 use super::*;
-use crate::document::{Decoded, Fields, Node, Strictness, decode};
+use crate::document::{Decoded, Fields, Node, Strictness, Value, decode};
 use crate::instant;
 use crate::violation::{FieldPath, ViolationKind};
 
 impl CertificateStatus {
     /// Reads the `status` of a Certificate; paths are reported below `status`.
     pub fn decode(status: &Node, strictness: Strictness) -> Decoded<'_, Self> {
+        decode(status, FieldPath::root("status"), strictness, Self::read)
+    }
+
+    pub(crate) fn read(value: Value<'_>) -> Self {
         let fields = |fields: &mut Fields<'_>| Self {
             conditions: conditions(fields),
             last_failure_time: time(fields, "lastFailureTime"),
@@ -28,25 +32,43 @@ impl CertificateStatus {
                 }),
             }),
         };
-        decode(status, FieldPath::root("status"), strictness, |value| {
-            value.object(fields).unwrap_or_default()
-        })
+        value.object(fields).unwrap_or_default()
+    }
+}
+
+impl CertificateRequestStatus {
+    /// Reads the `status` of a CertificateRequest; paths are reported below `status`.
+    pub fn decode(status: &Node, strictness: Strictness) -> Decoded<'_, Self> {
+        decode(status, FieldPath::root("status"), strictness, Self::read)
+    }
+
+    pub(crate) fn read(value: Value<'_>) -> Self {
+        let fields = |fields: &mut Fields<'_>| Self {
+            conditions: conditions(fields),
+            certificate: fields.text("certificate"),
+            ca: fields.text("ca"),
+            failure_time: time(fields, "failureTime"),
+        };
+        value.object(fields).unwrap_or_default()
     }
 }
 
 impl IssuerStatus {
     /// Reads the `status` of an Issuer or ClusterIssuer; paths are reported below `status`.
     pub fn decode(status: &Node, strictness: Strictness) -> Decoded<'_, Self> {
-        let fields = |fields: &mut Fields<'_>| {
-            // The account's state; it belongs to who talks to the server.
-            fields.get("acme");
-            Self {
-                conditions: conditions(fields),
-            }
+        decode(status, FieldPath::root("status"), strictness, Self::read)
+    }
+
+    pub(crate) fn read(value: Value<'_>) -> Self {
+        let fields = |fields: &mut Fields<'_>| Self {
+            conditions: conditions(fields),
+            acme: fields.object("acme", |acme| AcmeAccountStatus {
+                uri: acme.text("uri"),
+                last_registered_email: acme.text("lastRegisteredEmail"),
+                last_private_key_hash: acme.text("lastPrivateKeyHash"),
+            }),
         };
-        decode(status, FieldPath::root("status"), strictness, |value| {
-            value.object(fields).unwrap_or_default()
-        })
+        value.object(fields).unwrap_or_default()
     }
 }
 
