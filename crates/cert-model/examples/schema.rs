@@ -9,26 +9,34 @@ use std::process::ExitCode;
 use certwright_cert_model::document::Node;
 use certwright_cert_model::schema;
 
-const KINDS: [(&str, fn() -> Node); 4] = [
-    ("Certificate", schema::certificate),
-    ("CertificateRequest", schema::certificate_request),
-    ("ClusterIssuer", schema::cluster_issuer),
-    ("Issuer", schema::issuer),
+const KINDS: [&str; 4] = [
+    "Certificate",
+    "CertificateRequest",
+    "ClusterIssuer",
+    "Issuer",
 ];
 
 fn main() -> ExitCode {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    for name in &asked {
-        if !KINDS.iter().any(|(kind, _)| kind == name) {
-            let known = KINDS.map(|(kind, _)| kind).join(", ");
-            eprintln!("{name}: no such kind; the kinds are {known}");
-            return ExitCode::from(2);
-        }
+    let mut kinds: Vec<String> = std::env::args().skip(1).collect();
+    if kinds.is_empty() {
+        kinds = KINDS.map(str::to_owned).to_vec();
     }
-    for (kind, make) in KINDS {
-        if asked.is_empty() || asked.iter().any(|name| name == kind) {
-            print!("---\n{}", make().to_yaml());
-        }
+    for kind in kinds {
+        let Some(crd) = definition(&kind) else {
+            eprintln!("{kind}: no such kind; the kinds are {}", KINDS.join(", "));
+            return ExitCode::from(2);
+        };
+        print!("---\n{}", crd.to_yaml());
     }
     ExitCode::SUCCESS
+}
+
+fn definition(kind: &str) -> Option<Node> {
+    Some(match kind {
+        "Certificate" => schema::certificate(),
+        "CertificateRequest" => schema::certificate_request(),
+        "ClusterIssuer" => schema::cluster_issuer(),
+        "Issuer" => schema::issuer(),
+        _ => return None,
+    })
 }

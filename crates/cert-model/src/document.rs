@@ -230,6 +230,13 @@ impl fmt::Debug for Excerpt<'_> {
 
 /// The positions of two fields with one name, the first such pair.
 fn duplicate(entries: &[Entry]) -> Option<(usize, usize)> {
+    // Most maps are small: comparing all pairs beats an allocation.
+    if entries.len() <= 16 {
+        return (1..entries.len()).find_map(|again| {
+            let first = (0..again).find(|first| entries[*first].key == entries[again].key)?;
+            Some((first, again))
+        });
+    }
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by(|a, b| entries[*a].key.cmp(&entries[*b].key).then(a.cmp(b)));
     order

@@ -611,6 +611,20 @@ mod tests {
     }
 
     #[test]
+    fn repeated_names_are_found_in_large_maps_too() {
+        for count in [3, 16, 17, 40] {
+            let mut lines: Vec<_> = (0..count).map(|i| format!("k{i}: 1\n")).collect();
+            assert!(one(&lines.concat()).is_ok());
+            lines.push("k2: 1\n".to_owned());
+            lines.push("k1: 1\n".to_owned());
+            let Err(SyntaxErrorKind::DuplicateKey { key, first }) = one(&lines.concat()) else {
+                panic!("{count}");
+            };
+            assert_eq!((key.as_str(), first.line), ("k2", 3), "{count}");
+        }
+    }
+
+    #[test]
     fn bombs_are_refused() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for i in 1..10 {
