@@ -174,11 +174,14 @@ impl PairLoader {
         let leaf = chain.first().ok_or(PairError::NoCertificate)?;
         let facts =
             Facts::from_der(leaf).map_err(|reason| PairError::Certificate { index: 0, reason })?;
-        let key = self
-            .provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| PairError::Key(error.to_string()))?;
+        let provider = self.provider.key_provider;
+        let unwrapped = pem::unwrapped(&key).map(|key| provider.load_private_key(key));
+        let key = match unwrapped {
+            Some(Ok(key)) => key,
+            _ => provider
+                .load_private_key(key)
+                .map_err(|error| PairError::Key(error.to_string()))?,
+        };
         let mut certified = CertifiedKey::new(chain, key);
         if !belongs(&certified)? {
             return Err(misplaced(&certified));

@@ -31,13 +31,14 @@ impl<T> Snapshot<T> {
     /// At most four hash probes; no lock, no allocation, no parsing.
     #[inline]
     pub fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
+        // Outer `None`: not looked up.
         let sent = match self.policy {
-            SelectionPolicy::Best => self.exact(query.name),
+            SelectionPolicy::Best => Some(self.exact(query.name)),
             SelectionPolicy::Traefik => None,
         };
         // The usual case with half the work: a name that is found as it was sent is a clean one, and
         // under `Best` nothing beats the first in rank if it is usable and valid.
-        if let Some((payload, entry)) = sent.and_then(|found| found.at_once(query)) {
+        if let Some((payload, entry)) = sent.flatten().and_then(|found| found.at_once(query)) {
             return Some(Selection::served(payload, entry, Match::Exact));
         }
         self.choose(query, sent).or_else(|| self.fall_back(query))
@@ -47,14 +48,13 @@ impl<T> Snapshot<T> {
     fn choose<'s>(
         &'s self,
         query: &Query<'_>,
-        sent: Option<&'s Candidates<T>>,
+        sent: Option<Option<&'s Candidates<T>>>,
     ) -> Option<Selection<'s, T>> {
         let mut buffer = Buffer::new();
         let wanted = Wanted::new(self.policy, query, &mut buffer)?;
-        let exact = if std::ptr::eq(wanted.exact, query.name) && sent.is_some() {
-            sent
-        } else {
-            self.exact(wanted.exact)
+        let exact = match sent {
+            Some(found) if std::ptr::eq(wanted.exact, query.name) => found,
+            _ => self.exact(wanted.exact),
         };
         let wildcard = wanted.suffix.and_then(|suffix| self.wildcard(suffix));
         if exact.is_none()
