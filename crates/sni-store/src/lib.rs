@@ -5,8 +5,6 @@ mod change;
 mod default;
 mod entry;
 mod explain;
-#[cfg(feature = "x509")]
-mod facts;
 mod index;
 #[cfg(feature = "x509")]
 mod intern;

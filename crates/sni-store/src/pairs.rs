@@ -6,6 +6,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
+use certwright_cert_model::CertificateFacts;
+use certwright_cert_model::inspect::FactsError;
+use certwright_cert_model::pem::PemError;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::sign::CertifiedKey;
@@ -13,7 +16,6 @@ use rustls::{Error as TlsError, InconsistentKeys, SupportedCipherSuite};
 
 use crate::change::ChangeSet;
 use crate::entry::{Entry, EntryId};
-use crate::facts::Facts;
 use crate::resolver::key_schemes;
 use crate::store::CertStore;
 use crate::{intern, pem};
@@ -153,9 +155,11 @@ impl PairLoader {
         fingerprint: Option<[u8; 32]>,
     ) -> Result<Entry<CertifiedKey>, PairError> {
         let (certified, facts) = self.read(pair)?;
-        let mut entry = Entry::new(id, facts.dns_names, Arc::new(certified));
-        entry = entry.with_ips(facts.ips).with_validity(facts.validity);
-        if let Some(name) = facts.common_name {
+        let mut entry = Entry::new(id, facts.names.dns, Arc::new(certified))
+            .with_ips(facts.names.ip)
+            .with_validity(facts.not_before..=facts.not_after);
+        // Of several common names the last one counts, as for Traefik.
+        if let Some(name) = facts.subject.values(COMMON_NAME).last() {
             entry = entry.with_common_name(name);
         }
         let schemes = key_schemes(&*entry.payload().key);
@@ -166,14 +170,14 @@ impl PairLoader {
         })
     }
 
-    fn read(&self, pair: PemPair<'_>) -> Result<(CertifiedKey, Facts), PairError> {
+    fn read(&self, pair: PemPair<'_>) -> Result<(CertifiedKey, CertificateFacts), PairError> {
         let chain = pem::certificates(pair.chain).map_err(PairError::ChainPem)?;
         let key = pem::private_key(pair.key)
             .map_err(PairError::KeyPem)?
             .ok_or(PairError::NoKey)?;
         let leaf = chain.first().ok_or(PairError::NoCertificate)?;
-        let facts =
-            Facts::from_der(leaf).map_err(|reason| PairError::Certificate { index: 0, reason })?;
+        let facts = CertificateFacts::from_der(leaf)
+            .map_err(|source| PairError::Certificate { index: 0, source })?;
         let provider = self.provider.key_provider;
         let unwrapped = pem::unwrapped(&key).map(|key| provider.load_private_key(key));
         let key = match unwrapped {
@@ -183,11 +187,11 @@ impl PairLoader {
                 .map_err(|error| PairError::Key(error.to_string()))?,
         };
         let mut certified = CertifiedKey::new(chain, key);
-        if !belongs(&certified)? {
+        if !belongs(&certified) {
             return Err(misplaced(&certified));
         }
         // What `openssl req -x509` makes is a CA certificate too, alone and self-signed; it serves.
-        if facts.is_ca && !(facts.self_issued && certified.cert.len() == 1) {
+        if facts.is_ca && !(facts.is_self_issued() && certified.cert.len() == 1) {
             return Err(PairError::CaLeaf);
         }
         for certificate in certified.cert.iter_mut().skip(1) {
@@ -218,22 +222,22 @@ pub enum PairError {
     #[error("the first certificate is a CA certificate; put the server's certificate first")]
     CaLeaf,
     /// A certificate cannot be read.
-    #[error("certificate {index} of the chain cannot be read: {reason}")]
+    #[error("certificate {index} of the chain cannot be read")]
     Certificate {
         /// Its place in the chain, from 0.
         index: usize,
         /// What is wrong with it.
-        reason: String,
+        source: FactsError,
     },
     /// The chain is no PEM text.
-    #[error("the chain is not valid PEM: {0}")]
-    ChainPem(String),
+    #[error("the chain is not valid PEM")]
+    ChainPem(#[source] PemError),
     /// The key cannot be used.
     #[error("the private key cannot be used: {0}")]
     Key(String),
     /// The key's text is no PEM.
-    #[error("the private key is not valid PEM: {0}")]
-    KeyPem(String),
+    #[error("the private key is not valid PEM")]
+    KeyPem(#[source] PemError),
     /// The key belongs to a later certificate of the chain.
     #[error("the private key belongs to certificate {index} of the chain; put that one first")]
     LeafNotFirst {
@@ -251,20 +255,18 @@ pub enum PairError {
     NoKey,
 }
 
+/// RFC 4519 section 2.3.
+const COMMON_NAME: &str = "2.5.4.3";
 /// Loading fewer pairs than this takes less time than starting a thread for them.
 const MIN_SHARE: usize = 64;
 
 /// Whether the key is that of the first certificate. A key that does not know its public half, as those
 /// of some hardware modules do not, is taken at its word.
-fn belongs(certified: &CertifiedKey) -> Result<bool, PairError> {
-    match certified.keys_match() {
-        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(true),
-        Err(TlsError::InconsistentKeys(_)) => Ok(false),
-        Err(error) => Err(PairError::Certificate {
-            index: 0,
-            reason: error.to_string(),
-        }),
-    }
+fn belongs(certified: &CertifiedKey) -> bool {
+    matches!(
+        certified.keys_match(),
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown))
+    )
 }
 
 /// Which error it is when the key is not the first certificate's.
@@ -272,7 +274,7 @@ fn misplaced(certified: &CertifiedKey) -> PairError {
     let later = certified.cert.iter().enumerate().skip(1);
     let mut owners = later.filter(|(_, certificate)| {
         let alone = CertifiedKey::new(vec![(*certificate).clone()], certified.key.clone());
-        belongs(&alone).is_ok_and(|found| found)
+        belongs(&alone)
     });
     match owners.next() {
         Some((index, _)) => PairError::LeafNotFirst { index },

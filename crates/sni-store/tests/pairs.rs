@@ -1,0 +1,235 @@
+//! What becomes of PEM pairs, good and broken.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::error::Error;
+use std::sync::Arc;
+
+use certwright_sni_store::{
+    CertStore, Entry, Origin, PairError, PairLoader, PemPair, Query, SelectionPolicy,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PKCS_RSA_SHA256, SanType, SignatureAlgorithm,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
+
+fn loader() -> PairLoader {
+    PairLoader::new(Arc::new(aws_lc_rs::default_provider()))
+}
+
+fn load(chain: &str, key: &str) -> Result<Entry<CertifiedKey>, PairError> {
+    let pair = PemPair {
+        chain: chain.as_bytes(),
+        key: key.as_bytes(),
+    };
+    loader().load("id", pair)
+}
+
+struct Chain {
+    leaf: String,
+    key: String,
+    authority: String,
+}
+
+impl Chain {
+    fn new(name: &str, algorithm: &'static SignatureAlgorithm) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "Common");
+        let ip = SanType::IpAddress("2001:db8::7".parse().unwrap());
+        params.subject_alt_names.push(ip);
+        params.not_before = OffsetDateTime::UNIX_EPOCH;
+        params.not_after = OffsetDateTime::UNIX_EPOCH + time::Duration::days(1);
+        let leaf = params.signed_by(&key, &issuer).unwrap().pem();
+        Self {
+            leaf,
+            key: key.serialize_pem(),
+            authority,
+        }
+    }
+
+    fn whole(&self) -> String {
+        format!("{}{}", self.leaf, self.authority)
+    }
+}
+
+#[test]
+fn entries_say_what_the_certificate_says() {
+    let table = [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, "ecdsa_secp256r1_sha256"),
+        (&PKCS_ECDSA_P384_SHA384, "ecdsa_secp384r1_sha384"),
+        (&PKCS_ED25519, "ed25519"),
+        (
+            &PKCS_RSA_SHA256,
+            "rsa_pkcs1_sha256 rsa_pkcs1_sha384 rsa_pkcs1_sha512 rsa_pss_rsae_sha256 rsa_pss_rsae_sha384 rsa_pss_rsae_sha512",
+        ),
+    ];
+    for (algorithm, schemes) in table {
+        let chain = Chain::new("A.test", algorithm);
+        let entry = load(&chain.whole(), &chain.key).unwrap();
+        assert_eq!(entry.identifier(), "2001:db8::7,a.test,common");
+        assert_eq!(entry.common_name(), Some("Common"));
+        assert_eq!(entry.names().collect::<Vec<_>>(), ["A.test"]);
+        assert_eq!((entry.valid_from(), entry.valid_until()), (0, 86_400));
+        assert_eq!(entry.schemes().to_string(), schemes);
+        assert_eq!(entry.payload().cert.len(), 2);
+        assert!(entry.payload().keys_match().is_ok());
+        assert!(entry.fingerprint().is_some());
+    }
+}
+
+#[test]
+fn keys_come_in_three_wrappings() {
+    let directory = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &[&str]| {
+        let output = std::process::Command::new("openssl")
+            .args(arguments)
+            .current_dir(&directory)
+            .output();
+        let Ok(output) = output else {
+            assert!(std::env::var_os("CI").is_none(), "openssl is not installed");
+            eprintln!("SKIPPED: openssl is not installed");
+            return None;
+        };
+        assert!(output.status.success(), "{output:?}");
+        Some(String::from_utf8(output.stdout).unwrap())
+    };
+    let ec = Chain::new("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);
+    let p384 = Chain::new("a.test", &PKCS_ECDSA_P384_SHA384);
+    let rsa = Chain::new("a.test", &PKCS_RSA_SHA256);
+    for (chain, label) in [(ec, "EC"), (p384, "EC"), (rsa, "RSA")] {
+        std::fs::write(directory.path().join("key.pem"), &chain.key).unwrap();
+        let Some(traditional) = openssl(&["pkey", "-in", "key.pem", "-traditional"]) else {
+            return;
+        };
+        assert!(traditional.starts_with(&format!("-----BEGIN {label} PRIVATE KEY-----")));
+        load(&chain.leaf, &traditional).unwrap();
+        load(&chain.leaf, &chain.key).unwrap();
+    }
+}
+
+#[test]
+fn broken_pairs_say_what_to_change() {
+    let chain = Chain::new("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);
+    let other = Chain::new("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["ca.test".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own_authority = params.self_signed(&authority_key).unwrap().pem();
+    let ca_key = authority_key.serialize_pem();
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let broken_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let reversed = format!("{}{}", chain.authority, chain.leaf);
+    let under_ca = format!("{own_authority}{}", chain.authority);
+    let cut = &chain.leaf[..chain.leaf.len() - 20];
+    let table = [
+        (
+            &*chain.whole(),
+            &*other.key,
+            "the private key is not that of the certificate",
+        ),
+        (
+            &*reversed,
+            &*chain.key,
+            "the private key belongs to certificate 1 of the chain; put that one first",
+        ),
+        (
+            "",
+            &*chain.key,
+            "the chain holds no certificate; expected a PEM block CERTIFICATE",
+        ),
+        (
+            &*chain.key,
+            &*chain.key,
+            "the chain holds no certificate; expected a PEM block CERTIFICATE",
+        ),
+        (
+            &*chain.leaf,
+            "",
+            "there is no private key; expected a PEM block PRIVATE KEY",
+        ),
+        (
+            &*chain.leaf,
+            &*chain.leaf,
+            "there is no private key; expected a PEM block PRIVATE KEY",
+        ),
+        (
+            garbage,
+            &*chain.key,
+            "certificate 0 of the chain cannot be read",
+        ),
+        (cut, &*chain.key, "the chain is not valid PEM"),
+        (&*chain.leaf, broken_key, "the private key cannot be used"),
+        (
+            &*under_ca,
+            &*ca_key,
+            "the first certificate is a CA certificate; put the server's certificate first",
+        ),
+    ];
+    for (pem, key, expected) in table {
+        let error = load(pem, key).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+    // What is wrong with the text itself names the block and its line.
+    let error = load(cut, &chain.key).unwrap_err();
+    assert_eq!(
+        error.source().map(ToString::to_string).as_deref(),
+        Some("the CERTIFICATE block at line 1 has no END line")
+    );
+    // A self-signed certificate that may sign others serves all the same: `openssl req -x509` makes them.
+    load(&own_authority, &ca_key).unwrap();
+}
+
+#[test]
+fn one_broken_pair_takes_nothing_down() {
+    let store = CertStore::new(SelectionPolicy::Best);
+    let good: Vec<Chain> = (0..200)
+        .map(|n| Chain::new(&format!("host{n}.test"), &rcgen::PKCS_ECDSA_P256_SHA256))
+        .collect();
+    let pairs = |broken: usize| {
+        good.iter().enumerate().map(move |(n, chain)| {
+            let key = if n == broken { "" } else { &chain.key };
+            let pair = PemPair {
+                chain: chain.leaf.as_bytes(),
+                key: key.as_bytes(),
+            };
+            (format!("{n}"), pair)
+        })
+    };
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let serves = |n: usize| {
+        let name = format!("host{n}.test");
+        store.select(&Query::new(&name, now)).is_some()
+    };
+    let report = store.replace_all(loader().load_all(&store, pairs(7)));
+    assert_eq!((report.added.len(), report.rejected.len()), (199, 1));
+    assert_eq!(report.rejected[0].origin, Origin::Entry("7".into()));
+    let error: &PairError = report.rejected[0].error.downcast_ref().unwrap();
+    assert_eq!(*error, PairError::NoKey);
+    assert_eq!((serves(6), serves(7)), (true, false));
+
+    let report = store.replace_all(loader().load_all(&store, pairs(150)));
+    assert_eq!((report.added.len(), report.unchanged), (1, 198));
+    assert_eq!(report.rejected.len(), 1);
+    assert!(report.removed.is_empty(), "the good predecessor stays");
+    assert!((0..200).all(serves));
+}
+
+#[test]
+fn chains_share_their_intermediates() {
+    let chain = Chain::new("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);
+    let address =
+        |entry: &Entry<CertifiedKey>, index: usize| entry.payload().cert[index].as_ref().as_ptr();
+    let first = load(&chain.whole(), &chain.key).unwrap();
+    let second = load(&chain.whole(), &chain.key).unwrap();
+    assert_eq!(address(&first, 1), address(&second, 1));
+    assert_ne!(address(&first, 0), address(&second, 0));
+    assert!(PairLoader::shared_intermediates() > 0);
+}
