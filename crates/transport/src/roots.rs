@@ -74,6 +74,10 @@ impl Roots {
         &self.anchors
     }
 
+    pub(crate) fn into_anchors(self) -> Vec<TrustAnchor<'static>> {
+        self.anchors
+    }
+
     /// Both pools as one, each root once.
     #[must_use]
     pub fn merged(mut self, other: &Self) -> Self {

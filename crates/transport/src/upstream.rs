@@ -233,7 +233,7 @@ impl Verified {
         material: &Material,
     ) -> Result<Arc<WebPkiServerVerifier>, TransportError> {
         let store = RootCertStore {
-            roots: self.load_roots(material)?.anchors().to_vec(),
+            roots: self.load_roots(material)?.into_anchors(),
         };
         let mut builder = WebPkiServerVerifier::builder_with_provider(
             Arc::new(store),
