@@ -4,6 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// An outside program, if it is installed. Without it a test says so and passes, but in CI it fails.
+///
+/// # Panics
+///
+/// It is missing in CI.
 pub fn find(program: &str) -> Option<Command> {
     let found = std::env::var_os("PATH").is_some_and(|paths| {
         std::env::split_paths(&paths).any(|path| path.join(program).is_file())
@@ -27,6 +31,10 @@ pub fn printed(output: &Output) -> String {
 }
 
 /// Fails unless OpenSSL verifies the leaf in `chain` strictly against the roots in `ca`.
+///
+/// # Panics
+///
+/// It does not, or is missing in CI.
 pub fn openssl_verifies(ca: &Path, chain: &Path) {
     let Some(mut openssl) = find("openssl") else {
         return;

@@ -55,10 +55,10 @@ fn sni_match(case: &Case) -> Verdict {
     let name = input["server_name"].as_str().unwrap_or_default();
     let mut query = Query::new(name, OffsetDateTime::UNIX_EPOCH);
     let local = input["local_addr"].as_str().unwrap_or(LOCAL);
-    if let Some((host, _)) = local.rsplit_once(':') {
-        if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
-            query = query.at_address(ip);
-        }
+    if let Some((host, _)) = local.rsplit_once(':')
+        && let Ok(ip) = host.trim_matches(['[', ']']).parse()
+    {
+        query = query.at_address(ip);
     }
     if input["sni_strict"] == true {
         query = query.strict();

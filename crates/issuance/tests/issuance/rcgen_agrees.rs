@@ -30,12 +30,7 @@ fn params(wish: &Wish, serial: &[u8]) -> CertificateParams {
     params.not_after = now() + profile.duration;
     params.use_authority_key_identifier_extension = true;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    for attribute in request
-        .subject
-        .rdns()
-        .iter()
-        .flat_map(Rdn::attributes)
-    {
+    for attribute in request.subject.rdns().iter().flat_map(Rdn::attributes) {
         let oid = attribute.oid.as_str();
         let value = &attribute.value;
         let printable = |c: char| c.is_ascii_alphanumeric() || " '()+,-./:=?".contains(c);
