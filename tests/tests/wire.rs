@@ -1,4 +1,5 @@
 //! What is published is what clients get: judged by `openssl s_client` and a bare rustls client.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

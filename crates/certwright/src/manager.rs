@@ -17,7 +17,7 @@ use crate::plan::{Observed, Plan, Reason, plan};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
-/// It reads no clock and does no I/O: give it stored Secrets at the start ([`restore`](Self::restore)), call
+/// It reads no clock and does no I/O: give it the Secrets that exist ([`new`](Self::new)), call
 /// [`reconcile`](Self::reconcile) at [`next_wake`](Self::next_wake), and store what it issued.
 #[derive(Debug)]
 pub struct Manager {
