@@ -7,7 +7,7 @@ use crate::violation::{FieldPath, Span, Violation, ViolationKind, Violations};
 /// What a field of an unknown name is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Strictness {
-    /// A warning.
+    /// A warning; and so is `[...]` for a value, as documentation writes what it leaves out.
     Lenient,
     /// A violation.
     #[default]
@@ -351,10 +351,16 @@ pub struct Fields<'a> {
     shape: Option<&'a mut Vec<(&'static str, Shape)>>,
 }
 
+/// Whether a value is `[...]`, which documentation writes for what it leaves out.
+fn is_ellipsis(node: &Node) -> bool {
+    matches!(&node.kind, Kind::List(list) if matches!(list.as_slice(), [one] if one.as_text() == Some("...")))
+}
+
 impl Fields<'_> {
     /// The field `name`, to be read in a way of its own.
     pub fn get(&mut self, name: &'static str) -> Option<Value<'_>> {
-        if !self.asked.contains(&name) {
+        let first = !self.asked.contains(&name);
+        if first {
             self.asked.push(name);
         }
         let (node, shape) = match &mut self.shape {
@@ -367,12 +373,22 @@ impl Fields<'_> {
         if node.kind == Kind::Null && shape.is_none() {
             return None;
         }
-        Some(Value {
+        let lenient = self.findings.strictness == Strictness::Lenient;
+        let left_out = lenient && is_ellipsis(node);
+        let mut value = Value {
             findings: self.findings,
             place: Place::Field(&self.place, name),
             node,
             shape,
-        })
+        };
+        if left_out {
+            if first {
+                let message = "is left out as documentation does; write its value";
+                value.warn(ViolationKind::TypeInvalid, message);
+            }
+            return None;
+        }
+        Some(value)
     }
 
     /// The field `name`; that it is absent is a violation.
@@ -588,6 +604,19 @@ mod tests {
             ]
         );
         assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn what_documentation_leaves_out_is_absent_when_lenient() {
+        let text = "name: [...]\nsize: 1\n";
+        let (lenient, warnings) = read(text, Strictness::Lenient);
+        assert_eq!(lenient, [""; 0]);
+        assert_eq!(
+            warnings,
+            ["1:7: name: is left out as documentation does; write its value"]
+        );
+        let (strict, _) = read(text, Strictness::Strict);
+        assert_eq!(strict.len(), 1, "{strict:?}");
     }
 
     #[test]
