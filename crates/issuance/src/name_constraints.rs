@@ -264,7 +264,7 @@ impl Judge<'_> {
                 && interop
                 && !dns
                 && position == Position::End
-                && subtree::host_like(text.as_bytes()).is_some()
+                && subtree::host_like(text.as_bytes())
             {
                 self.dns(text, NameForm::CommonName);
             }

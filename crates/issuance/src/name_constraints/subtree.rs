@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::dns::{Host, HostBase};
+use super::dns::HostBase;
 use super::mailbox::MailboxBase;
 use crate::decode::{DerError, Reader, SEQUENCE, context, context_primitive};
 use crate::general_name::GeneralName;
@@ -185,17 +185,44 @@ impl fmt::Display for DirectoryBase {
     }
 }
 
-/// A CN that OpenSSL and GnuTLS take for a host name: labels of letters, digits, `_` and inner `-`,
-/// with at least one dot.
-pub(super) fn host_like(text: &[u8]) -> Option<Host> {
-    let text = text.strip_suffix(b"\0").unwrap_or(text);
-    let host = Host::presented(text)?;
-    (host.is_qualified() && !text.starts_with(b"*")).then_some(host)
+/// Whether OpenSSL takes a common name for a host name: letters, digits, `_`, `-` and dots inside,
+/// with at least one dot. An IPv4 address is one, too.
+pub(super) fn host_like(text: &[u8]) -> bool {
+    let mut labels = text.split(|byte| *byte == b'.');
+    let is_label = |label: &[u8]| {
+        let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let edges = [label.first(), label.last()];
+        label.iter().all(good)
+            && edges
+                .iter()
+                .all(|edge| edge.is_some_and(|byte| *byte != b'-'))
+    };
+    text.contains(&b'.') && labels.all(is_label)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_in_common_names() {
+        for (text, like) in [
+            ("www.example.com", true),
+            ("10.0.0.1", true),
+            ("a_b.c-d", true),
+            ("leaf", false),
+            ("Jane Doe", false),
+            ("a..b", false),
+            (".a.b", false),
+            ("a.b.", false),
+            ("-a.b", false),
+            ("a.-b", false),
+            ("*.a.b", false),
+            ("", false),
+        ] {
+            assert_eq!(host_like(text.as_bytes()), like, "{text}");
+        }
+    }
 
     #[test]
     fn address_blocks() {

@@ -8,7 +8,7 @@ use certwright_cert_model::subject::{Attribute, Rdn, Subject};
 use certwright_cert_model::usage::{ExtendedKeyUsage, KeyUsage, Usages};
 use certwright_issuance::Profile;
 use certwright_issuance::csr::Request;
-use certwright_issuance::profile::Role;
+use certwright_issuance::profile::{Role, UsageRule};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -30,6 +30,32 @@ pub(crate) fn common_wish() -> impl Strategy<Value = Wish> {
 /// Everything.
 pub(crate) fn wish() -> impl Strategy<Value = Wish> {
     wish_of(subject().boxed(), any::<bool>().boxed(), 2)
+}
+
+/// Everything that standards leave a choice in: no usage that the key or RFC 3161 forbids, attributes
+/// in RDNs of their own, no domain components in odd places, no e-mail address in the subject only.
+pub(crate) fn tidy_wish() -> impl Strategy<Value = Wish> {
+    let untidy = ["0.9.2342.19200300.100.1.25", "1.2.840.113549.1.9.1"];
+    let tidy = move |mut wish: Wish| {
+        let attributes = wish.request.subject.rdns().iter().flat_map(Rdn::attributes);
+        let rdns = attributes
+            .filter(|attribute| !untidy.contains(&attribute.oid.as_str()))
+            .map(|attribute| Rdn::new(vec![attribute.clone()]).unwrap());
+        wish.request.subject = Subject::new(rdns.collect());
+        if let UsageRule::Exactly(usages) = &mut wish.profile.usages {
+            usages.key.remove(KeyUsage::KeyAgreement);
+            usages
+                .extended
+                .retain(|usage| *usage != ExtendedKeyUsage::Timestamping);
+        }
+        wish
+    };
+    wish()
+        .prop_map(tidy)
+        .prop_filter("somebody is still named", |wish| {
+            let named = !wish.request.subject.is_empty();
+            named || (wish.profile.role == Role::Leaf && wish.request.names != Names::default())
+        })
 }
 
 fn wish_of(

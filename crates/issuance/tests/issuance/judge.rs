@@ -32,6 +32,13 @@ impl Judge {
         Self::find("OPENSSL", "openssl")
     }
 
+    /// A program beside this one.
+    pub(crate) fn sibling(&self, name: &str) -> Self {
+        Self {
+            program: self.program.with_file_name(name),
+        }
+    }
+
     pub(crate) fn run(&self, arguments: &[&str], folder: &Path) -> Output {
         Command::new(&self.program)
             .args(arguments)

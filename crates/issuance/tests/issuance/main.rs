@@ -7,6 +7,8 @@ mod common;
 mod interop;
 mod issue;
 mod judge;
+mod lint;
 mod properties;
 mod rcgen_agrees;
 mod refuse;
+mod soundness;
