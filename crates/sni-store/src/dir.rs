@@ -1,5 +1,7 @@
 //! A directory of certificates and keys.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,25 +90,34 @@ fn find_pairs(directory: &Path) -> Result<Vec<(String, PathBuf, PathBuf)>, DirEr
     let mut pairs = Vec::new();
     for entry in fs::read_dir(directory).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        let text = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy());
         let Some(name) = text(path.file_name()).filter(|name| !name.starts_with('.')) else {
             continue;
         };
         if path.is_dir() {
             let files = [("tls.crt", "tls.key"), ("fullchain.pem", "privkey.pem")];
-            let found = files.into_iter().find(|(chain, _)| path.join(chain).exists());
+            let found = files
+                .into_iter()
+                .find(|(chain, _)| path.join(chain).exists());
             if let Some((chain, key)) = found {
                 pairs.push((name.into_owned(), path.join(chain), path.join(key)));
             }
         } else if let Some("crt" | "pem") = text(path.extension()).as_deref() {
             let beside = path.with_extension("key");
-            let key = if beside.exists() { beside } else { path.clone() };
+            let key = if beside.exists() {
+                beside
+            } else {
+                path.clone()
+            };
             let id = text(path.file_stem()).unwrap_or_default().into_owned();
             pairs.push((id, path, key));
         }
     }
     pairs.sort();
     Ok(pairs)
+}
+
+fn text(part: Option<&OsStr>) -> Option<Cow<'_, str>> {
+    part.map(OsStr::to_string_lossy)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, DirError> {

@@ -3,6 +3,8 @@
 mod challenge;
 mod change;
 mod default;
+#[cfg(feature = "x509")]
+mod dir;
 mod entry;
 mod explain;
 mod index;
@@ -26,6 +28,8 @@ mod store;
 pub use challenge::{ACME_TLS_ALPN, Challenges, is_challenge};
 pub use change::{ChangeSet, Origin, Rejection, Report, Warning, WarningKind};
 pub use default::{DefaultEntry, DefaultMaker};
+#[cfg(feature = "x509")]
+pub use dir::DirError;
 pub use entry::{Entry, EntryId, Source};
 pub use explain::{Candidate, Explanation, Reason};
 #[cfg(feature = "x509")]
