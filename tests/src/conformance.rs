@@ -1,5 +1,7 @@
 //! Conformance cases as data: `{id, kind, input, expect, …}`, each judged by the family's public API.
 
+mod der;
+mod issuance;
 mod renewal;
 mod resource;
 mod sni;
@@ -78,6 +80,7 @@ pub fn judge(case: &Case) -> Verdict {
         renewal::judge,
         resource::judge,
         sni::judge,
+        issuance::judge,
     ] {
         let verdict = judge(case);
         if verdict != Verdict::Unsupported {

@@ -98,7 +98,7 @@ fn issuer(case: &Case) -> Option<Verdict> {
 
 /// How our violations differ from the expected ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Difference {
+pub(super) enum Difference {
     /// We report one that is not expected.
     Extra,
     /// We do not report one that is expected.
@@ -142,7 +142,7 @@ fn compare(
 }
 
 /// The rule by which we differ from upstream about a Certificate's field.
-fn gap(path: &str, kind: Difference) -> Option<&'static str> {
+pub(super) fn gap(path: &str, kind: Difference) -> Option<&'static str> {
     let below = |parent: &str| {
         path.strip_prefix(parent)
             .is_some_and(|rest| rest.starts_with(['[', '.']))

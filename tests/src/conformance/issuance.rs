@@ -1,0 +1,98 @@
+//! Kinds about keys, requests and chains, under cert-manager's present rules.
+
+mod chain;
+mod key;
+mod pki;
+mod request;
+
+use certwright_cert_model::document::Strictness;
+use certwright_cert_model::{CertificateSpec, Defaults, ValidatedSpec, Violations};
+use serde_json::{Value, json};
+
+use super::resource::{self, document};
+use super::{Case, Verdict};
+
+pub(super) fn judge(case: &Case) -> Verdict {
+    let verdict = match case.kind.as_str() {
+        "ca-sign-chain" => chain::ca_sign(case),
+        "chain-assemble" => chain::assemble(case),
+        "csr-generate" => request::generate(case),
+        "csr-signature-algorithm" => request::signature_algorithm(case),
+        "encode-chain" => chain::encode(case),
+        "issuer-signature-algorithm" => key::issuer_signature_algorithm(case),
+        "key-pem-label" => key::pem_label(case),
+        "keygen" => key::generate(case),
+        "name-constraints-der" => request::name_constraints(case),
+        "output-format" => key::output_format(case),
+        "pem-size-limit" => key::pem_size_limit(case),
+        "private-key-matches-spec" => key::matches_spec(case),
+        "san-der" => request::subject_alt_name(case),
+        _ => return Verdict::Unsupported,
+    };
+    verdict.unwrap_or_else(|| Verdict::Failed("the case's input cannot be read".to_owned()))
+}
+
+/// A specification with these fields and whatever every specification must have.
+fn validated(fields: &Value, defaults: &Defaults) -> Option<Result<ValidatedSpec, Violations>> {
+    let mut spec = fields.clone();
+    let map = spec.as_object_mut()?;
+    map.entry("issuerRef").or_insert(json!({"name": "x"}));
+    map.entry("secretName").or_insert(json!("x"));
+    let node = document(&spec)?;
+    let decoded = CertificateSpec::decode(&node, Strictness::Strict);
+    Some(decoded.and_then(|spec| spec.validate(defaults)))
+}
+
+/// A specification of which a case gives nothing but `privateKey` and perhaps `signatureAlgorithm`.
+fn validated_key(input: &Value) -> Option<Result<ValidatedSpec, Violations>> {
+    let mut key = serde_json::Map::new();
+    for name in ["algorithm", "encoding", "size"] {
+        if !input[name].is_null() {
+            key.insert(name.to_owned(), input[name].clone());
+        }
+    }
+    let mut spec = json!({"commonName": "x", "privateKey": key});
+    if !input["signatureAlgorithm"].is_null() {
+        spec["signatureAlgorithm"] = input["signatureAlgorithm"].clone();
+    }
+    validated(&spec, &Defaults::cert_manager_1_21())
+}
+
+/// The verdict on a specification that we refuse. Upstream's functions behind these kinds take what validation
+/// has not seen; `rule` names our reason for a field, beyond those that hold for every specification.
+fn refused(
+    case: &Case,
+    violations: &Violations,
+    rule: impl Fn(&str) -> Option<&'static str>,
+) -> Verdict {
+    if expects_error(case) {
+        return Verdict::Passed;
+    }
+    let paths = violations
+        .iter()
+        .map(|violation| violation.field.to_string());
+    let rules: Option<Vec<_>> = paths
+        .map(|path| rule(&path).or_else(|| resource::gap(&path, resource::Difference::Extra)))
+        .collect();
+    match rules.and_then(|rules| rules.first().copied()) {
+        Some(rule) => Verdict::Deliberate(rule),
+        None => Verdict::Failed(format!("refused: {violations}")),
+    }
+}
+
+fn expects_error(case: &Case) -> bool {
+    case.expect["error"] == true || case.expect["error"].is_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<_>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    digits
+        .chunks(2)
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok())
+        .collect()
+}

@@ -1,0 +1,276 @@
+//! Private keys: made, written, matched; the signatures they make as issuers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding, RsaSize};
+use certwright_cert_model::output::OutputFormat;
+use certwright_cert_model::secret::{KEY_DER, TLS_COMBINED, TLS_KEY};
+use certwright_cert_model::subject::{Attribute, Rdn, Subject, attribute};
+use certwright_cert_model::usage::{KeyUsage, Usage, Usages};
+use certwright_cert_model::{Defaults, TlsSecret, pem};
+use certwright_issuance::bundle::combined_pem;
+use certwright_issuance::csr::Request;
+use certwright_issuance::key_pair::KeyError;
+use certwright_issuance::{
+    CsrPolicy, KeyPair, Profile, PublicKey, SignedBundle, VerifiedCsr, pem_limit, rotation,
+    self_signed,
+};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use super::super::{Case, Verdict, der::element};
+use super::{expects_error, refused, validated, validated_key};
+
+/// A key of each algorithm, made once per process: large RSA keys take seconds.
+pub(super) fn made(algorithm: KeyAlgorithm) -> Result<Arc<KeyPair>, KeyError> {
+    static MADE: Mutex<Option<HashMap<KeyAlgorithm, Arc<KeyPair>>>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = made.get_or_insert_default();
+    if let Some(key) = made.get(&algorithm) {
+        return Ok(Arc::clone(key));
+    }
+    let key = Arc::new(KeyPair::generate(algorithm)?);
+    made.insert(algorithm, Arc::clone(&key));
+    Ok(key)
+}
+
+pub(super) fn generate(case: &Case) -> Option<Verdict> {
+    let spec = match validated_key(&case.input)? {
+        Ok(spec) => spec,
+        Err(violations) => return Some(refused(case, &violations, |_| None)),
+    };
+    let key = match made(spec.key().algorithm) {
+        Ok(key) => key,
+        Err(KeyError::CannotGenerate { .. }) if !expects_error(case) => {
+            return Some(Verdict::Deliberate("rsa-sizes-generated"));
+        }
+        Err(error) => {
+            return Some(match expects_error(case) {
+                true => Verdict::Passed,
+                false => Verdict::Failed(error.to_string()),
+            });
+        }
+    };
+    let size = match key.algorithm() {
+        KeyAlgorithm::Ecdsa(curve) => Some(u64::from(curve.bits())),
+        KeyAlgorithm::Ed25519 => None,
+        KeyAlgorithm::Rsa(size) => Some(u64::from(size.bits())),
+    };
+    let (ok, wanted) = (&case.expect["ok"], &case.expect["keySize"]);
+    // A case need not say what size it expects.
+    let sized = wanted.is_null() || wanted.as_u64() == size;
+    Some(Verdict::equal(&(&json!(true), sized), &(ok, true)))
+}
+
+pub(super) fn pem_label(case: &Case) -> Option<Verdict> {
+    let spec = match validated_key(&case.input)? {
+        Ok(spec) => spec.key(),
+        Err(violations) => return Some(refused(case, &violations, |_| None)),
+    };
+    let text = made(spec.algorithm).ok()?.to_pem(spec.encoding).ok()?;
+    let blocks = pem::read(text.as_bytes()).ok()?;
+    let labels: Vec<_> = blocks.iter().map(pem::Block::label).collect();
+    Some(Verdict::equal(
+        &labels,
+        &vec![case.expect["label"].as_str()?],
+    ))
+}
+
+/// A key as cases name it.
+enum Named {
+    Ecdsa(u16),
+    Ed25519,
+    Rsa(u16),
+}
+
+impl Named {
+    fn read(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::Ed25519);
+        }
+        match name.split_once('-')? {
+            ("RSA", bits) => Some(Self::Rsa(bits.parse().ok()?)),
+            ("P" | "ECDSA", bits) => Some(Self::Ecdsa(bits.trim_start_matches("P-").parse().ok()?)),
+            _ => None,
+        }
+    }
+
+    /// The algorithm, if keys of it can exist here.
+    fn algorithm(&self) -> Option<KeyAlgorithm> {
+        Some(match self {
+            Self::Ecdsa(bits) => KeyAlgorithm::Ecdsa(Curve::from_bits(i64::from(*bits))?),
+            Self::Ed25519 => KeyAlgorithm::Ed25519,
+            Self::Rsa(bits) => KeyAlgorithm::Rsa(RsaSize::from_bits(i64::from(*bits))?),
+        })
+    }
+
+    /// A public key of this kind as a certificate holds it. An RSA modulus of the right length will do: only
+    /// its size decides, and making a real one takes long.
+    fn spki(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Rsa(bits) => {
+                let mut modulus = vec![0];
+                modulus.resize(1 + usize::from(bits / 8), 0xff);
+                let key = [element(0x02, &modulus), element(0x02, &[1, 0, 1])].concat();
+                Some(spki(RSA_ENCRYPTION, &element(0x30, &key)))
+            }
+            Self::Ecdsa(224) => Some(spki(SECP224R1, &[4; 57])),
+            _ => {
+                let key = made(self.algorithm()?).ok()?;
+                Some(key.public_key().spki_der().to_vec())
+            }
+        }
+    }
+}
+
+fn spki(identifier: &[u8], key: &[u8]) -> Vec<u8> {
+    let bits = [&[0], key].concat();
+    let fields = [element(0x30, identifier), element(0x03, &bits)].concat();
+    element(0x30, &fields)
+}
+
+/// The issuer's own signature follows its key, whoever holds the private half.
+pub(super) fn issuer_signature_algorithm(case: &Case) -> Option<Verdict> {
+    let named = Named::read(case.input["signerKey"].as_str()?)?;
+    let key = match PublicKey::from_spki_der(&named.spki()?) {
+        Ok(key) => key,
+        Err(error) => {
+            return Some(match expects_error(case) {
+                true => Verdict::Passed,
+                false => Verdict::Failed(error.to_string()),
+            });
+        }
+    };
+    Some(Verdict::equal(
+        &Some(key.signature_algorithm().name()),
+        &case.expect["signatureAlgorithm"].as_str(),
+    ))
+}
+
+pub(super) fn matches_spec(case: &Case) -> Option<Verdict> {
+    let spec = match validated_key(&case.input)? {
+        Ok(spec) => spec,
+        Err(violations) => return Some(refused(case, &violations, |_| None)),
+    };
+    let found = Named::read(case.input["key"].as_str()?)?.algorithm()?;
+    let mismatch = rotation::mismatch(spec.key().algorithm, found);
+    let fields: Vec<_> = mismatch.iter().map(|mismatch| mismatch.field).collect();
+    Some(Verdict::equal(&json!(fields), &case.expect))
+}
+
+/// What a format adds to the Secret of a certificate. Where the case gives no key or none that can be read, one
+/// of every algorithm is written in every encoding.
+pub(super) fn output_format(case: &Case) -> Option<Verdict> {
+    let input = &case.input;
+    let spec = json!({"commonName": "x", "additionalOutputFormats": [{"type": input["type"]}]});
+    let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
+        Ok(spec) => spec,
+        Err(violations) => return Some(refused(case, &violations, |_| None)),
+    };
+    let (name, wanted) = (
+        case.expect["dataKey"].as_str()?,
+        case.expect["value"].as_str(),
+    );
+    let (given, chain) = (input["key"].as_str()?, input["chain"].as_str()?);
+    let keys = match KeyPair::from_pem(given.as_bytes()) {
+        Ok(key) => vec![Arc::new(key)],
+        Err(_) => [
+            KeyAlgorithm::Ecdsa(Curve::P256),
+            KeyAlgorithm::Ed25519,
+            KeyAlgorithm::default(),
+        ]
+        .into_iter()
+        .map(made)
+        .collect::<Result<_, _>>()
+        .ok()?,
+    };
+    for key in keys {
+        for encoding in [KeyEncoding::Pkcs1, KeyEncoding::Pkcs8] {
+            let secret = secret(&key, encoding, spec.outputs())?;
+            let plain = [TLS_KEY, "tls.crt", "ca.crt"];
+            let added: Vec<_> = secret
+                .data()
+                .map(|(name, _)| name)
+                .filter(|name| !plain.contains(name))
+                .collect();
+            if added != [name] {
+                return Some(Verdict::Failed(format!("expected {name}, found {added:?}")));
+            }
+            let block = pem::read(secret.get(TLS_KEY)?).ok()?.into_iter().next()?;
+            let as_stored = match name {
+                KEY_DER => block.der().to_vec(),
+                TLS_COMBINED => [secret.get(TLS_KEY)?, b"\n", secret.get("tls.crt")?].concat(),
+                _ => return None,
+            };
+            if secret.get(name)? != as_stored {
+                return Some(Verdict::Failed(format!("{name} is not as tls.key has it")));
+            }
+        }
+    }
+    Some(match spec.outputs() {
+        // The texts of the case are no PEM, so they only go through the function that joins them.
+        [OutputFormat::CombinedPem] => {
+            Verdict::equal(&Some(combined_pem(given, chain).as_str()), &wanted)
+        }
+        _ => Verdict::Passed,
+    })
+}
+
+/// The Secret of a self-signed certificate.
+fn secret(key: &KeyPair, encoding: KeyEncoding, outputs: &[OutputFormat]) -> Option<TlsSecret> {
+    let name = Attribute::new(attribute::COMMON_NAME.parse().ok()?, "x");
+    let usages: Usages = [Usage::Key(KeyUsage::DigitalSignature)]
+        .into_iter()
+        .collect();
+    let mut request = Request::default();
+    request.subject = Subject::new(vec![Rdn::new(vec![name])?]);
+    request.usages = usages.clone();
+    let csr = request.sign(key).ok()?;
+    let csr = VerifiedCsr::from_der(csr.der(), &CsrPolicy::default()).ok()?;
+    let profile = Profile::leaf(usages, Duration::hours(1));
+    let bundle: SignedBundle = self_signed(
+        &csr,
+        key,
+        &profile,
+        OffsetDateTime::UNIX_EPOCH + Duration::days(20_000),
+    )
+    .ok()?;
+    bundle
+        .into_secret(TlsSecret::new("ns", "name"), key, encoding, outputs)
+        .ok()
+}
+
+pub(super) fn pem_size_limit(case: &Case) -> Option<Verdict> {
+    let limit = match case.input["what"].as_str()? {
+        "private-key" => pem_limit::PRIVATE_KEY,
+        "single-certificate-or-csr" => pem_limit::CERTIFICATE,
+        "certificate-chain" => pem_limit::CHAIN,
+        "trust-bundle" => pem_limit::BUNDLE,
+        _ => return None,
+    };
+    let wanted = case.expect["maxBytes"].as_u64();
+    if limit == pem_limit::PRIVATE_KEY {
+        // Text around the blocks is skipped, so a key can be made as long as the limit, and longer.
+        let key = made(KeyAlgorithm::Ed25519).ok()?;
+        let text = key.to_pem(KeyEncoding::Pkcs8).ok()?;
+        let padded = |length: usize| {
+            let padding = "\n".repeat(length.saturating_sub(text.len()));
+            KeyPair::from_pem(format!("{padding}{}", text.as_str()).as_bytes())
+        };
+        let held = padded(limit).is_ok() && padded(limit + 1).is_err();
+        if !held {
+            return Some(Verdict::Failed(format!("{limit} bytes are not the limit")));
+        }
+    }
+    Some(Verdict::equal(&u64::try_from(limit).ok(), &wanted))
+}
+
+/// rsaEncryption with its NULL (RFC 3279, 2.3.1).
+const RSA_ENCRYPTION: &[u8] = &[
+    0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0,
+];
+/// id-ecPublicKey with secp224r1 (RFC 5480, 2.1.1).
+const SECP224R1: &[u8] = &[
+    0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 5, 0x2b, 0x81, 4, 0, 33,
+];

@@ -1,0 +1,184 @@
+//! Requests: what a specification encodes to, byte for byte.
+
+use certwright_cert_model::Defaults;
+use certwright_cert_model::name_constraints::{NameConstraints, Subtrees};
+use certwright_issuance::csr::Request;
+use certwright_issuance::name_constraints::{NameConstraintsError, name_constraints_from_der};
+use certwright_issuance::public_key::signature_algorithm_of;
+use certwright_issuance::{
+    CsrPolicy, NameStyle, VerifiedCsr, name_constraints_to_der, subject_alt_name_to_der,
+};
+use serde_json::{Value, json};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::{FromDer, ParsedCriAttribute};
+
+use super::super::{Case, Verdict};
+use super::key::made;
+use super::{expects_error, hex, refused, unhex, validated, validated_key};
+
+pub(super) fn generate(case: &Case) -> Option<Verdict> {
+    let options = &case.input["options"];
+    let on = |name: &str| options[name] == true;
+    let mut defaults = Defaults::cert_manager_1_21();
+    defaults.gates.literal_subject = on("literalSubject");
+    defaults.gates.name_constraints = on("nameConstraints");
+    defaults.gates.other_names = on("otherNames");
+    let spec = match validated(&case.input["spec"], &defaults)? {
+        Ok(spec) => spec,
+        Err(violations) => {
+            // Upstream leaves out what a gate is closed for; its webhook refuses it, and so do we.
+            return Some(refused(case, &violations, |path| {
+                ["literalSubject", "nameConstraints", "otherNames"]
+                    .iter()
+                    .any(|gated| !on(gated) && path.eq_ignore_ascii_case(&format!("spec.{gated}")))
+                    .then_some("gated-fields-refused")
+            }));
+        }
+    };
+    let mut request = Request::for_spec(&spec);
+    request.style = NameStyle::go_compatible();
+    request.basic_constraints = on("encodeBasicConstraints").then(|| spec.is_ca());
+    let key = made(spec.key().algorithm).ok()?;
+    let csr = match request.sign(&key) {
+        Ok(csr) if expects_error(case) => {
+            return Some(Verdict::Failed(format!("made {}", hex(csr.der()))));
+        }
+        Ok(csr) => csr,
+        Err(_) if expects_error(case) => return Some(Verdict::Passed),
+        Err(error) => return Some(Verdict::Failed(error.to_string())),
+    };
+    if let Err(error) = VerifiedCsr::from_der(csr.der(), &CsrPolicy::default()) {
+        return Some(Verdict::Failed(format!("our own request: {error}")));
+    }
+    Some(Verdict::equal(&said(csr.der())?, &case.expect))
+}
+
+/// Subject and extensions of a request, read by another library.
+fn said(der: &[u8]) -> Option<Value> {
+    let (_, request) = X509CertificationRequest::from_der(der).ok()?;
+    let info = &request.certification_request_info;
+    let extensions = info.iter_attributes().flat_map(|attribute| {
+        let requested = match attribute.parsed_attribute() {
+            ParsedCriAttribute::ExtensionRequest(requested) => requested.extensions.as_slice(),
+            _ => &[],
+        };
+        requested.iter().map(|extension| {
+            json!({
+                "oid": extension.oid.to_id_string(),
+                "critical": extension.critical,
+                "valueHex": hex(extension.value),
+            })
+        })
+    });
+    Some(json!({
+        "subjectHex": hex(info.subject.as_raw()),
+        "extensions": extensions.collect::<Vec<_>>(),
+    }))
+}
+
+pub(super) fn signature_algorithm(case: &Case) -> Option<Verdict> {
+    let spec = match validated_key(&case.input)? {
+        Ok(spec) => spec,
+        Err(violations) => {
+            return Some(refused(case, &violations, |path| {
+                // Upstream's function looks at no upper bound, and at no key when an algorithm is named.
+                ["spec.privateKey", "spec.signatureAlgorithm"]
+                    .iter()
+                    .any(|field| path.starts_with(field))
+                    .then_some("key-checked-first")
+            }));
+        }
+    };
+    let chosen = spec
+        .signature_algorithm()
+        .unwrap_or_else(|| signature_algorithm_of(spec.key().algorithm));
+    Some(Verdict::equal(
+        &Some(chosen.name()),
+        &case.expect["signatureAlgorithm"].as_str(),
+    ))
+}
+
+/// Either subtrees to write, or a value to read.
+pub(super) fn name_constraints(case: &Case) -> Option<Verdict> {
+    if let Some(value) = case.input["valueHex"].as_str() {
+        return Some(read_constraints(case, &unhex(value)?));
+    }
+    let spec = json!({"commonName": "x", "isCA": true, "nameConstraints": case.input});
+    let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
+        Ok(spec) => spec,
+        Err(violations) => return Some(refused(case, &violations, |_| None)),
+    };
+    let constraints = spec.constraints()?;
+    let der = name_constraints_to_der(constraints);
+    let read_back = name_constraints_from_der(constraints.critical, &der);
+    if read_back.as_ref() != Ok(constraints) {
+        return Some(Verdict::Failed(format!("reads back as {read_back:?}")));
+    }
+    Some(Verdict::equal(
+        &Some(hex(&der).as_str()),
+        &case.expect["valueHex"].as_str(),
+    ))
+}
+
+fn read_constraints(case: &Case, value: &[u8]) -> Verdict {
+    match name_constraints_from_der(true, value) {
+        Err(_) if expects_error(case) => Verdict::Passed,
+        Err(NameConstraintsError::Grammar { .. }) => {
+            Verdict::Deliberate("constraint-values-checked")
+        }
+        Err(error) => Verdict::Failed(error.to_string()),
+        Ok(found) if expects_error(case) => Verdict::Failed(format!("read {found:?}")),
+        Ok(NameConstraints {
+            permitted,
+            excluded,
+            ..
+        }) => {
+            let found = [
+                ("permitted", texts(&permitted)),
+                ("excluded", texts(&excluded)),
+            ];
+            let wrong = found.iter().find(|(side, lists)| {
+                lists
+                    .iter()
+                    .any(|(list, found)| !same(found, &case.expect[*side][*list]))
+            });
+            Verdict::equal(&wrong, &None)
+        }
+    }
+}
+
+fn texts(subtrees: &Subtrees) -> [(&'static str, Vec<String>); 4] {
+    fn all<T: ToString>(list: &[T]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+    [
+        ("dnsDomains", all(&subtrees.dns)),
+        ("ipRanges", all(&subtrees.ip)),
+        ("emailAddresses", all(&subtrees.email)),
+        ("uriDomains", all(&subtrees.uri)),
+    ]
+}
+
+/// Absent stands for empty.
+fn same(found: &[String], wanted: &Value) -> bool {
+    match wanted {
+        Value::Null => found.is_empty(),
+        wanted => json!(found) == *wanted,
+    }
+}
+
+pub(super) fn subject_alt_name(case: &Case) -> Option<Verdict> {
+    let mut spec = case.input.clone();
+    // An identity beside the names, so that there may be none of those.
+    spec.as_object_mut()?
+        .entry("commonName")
+        .or_insert(json!("x"));
+    let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
+        Ok(spec) => spec,
+        Err(violations) => return Some(refused(case, &violations, |_| None)),
+    };
+    Some(Verdict::equal(
+        &Some(hex(&subject_alt_name_to_der(spec.names())).as_str()),
+        &case.expect["valueHex"].as_str(),
+    ))
+}
