@@ -1,4 +1,11 @@
-//! The vocabulary of certificates: specifications that are validated, names that cannot be wrong.
+#![cfg_attr(
+    all(feature = "documents", feature = "schema", feature = "x509"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "documents", feature = "schema", feature = "x509")),
+    doc = "The vocabulary of certificates; the documentation is that of all features."
+)]
 
 pub mod certificate;
 pub mod defaults;
@@ -27,6 +34,8 @@ pub mod schema;
 pub mod secret;
 pub mod status;
 pub mod subject;
+#[cfg(feature = "serde")]
+mod text_serde;
 pub mod usage;
 pub mod validated;
 pub mod violation;

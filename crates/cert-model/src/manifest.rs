@@ -427,6 +427,14 @@ items:
     }
 
     #[test]
+    fn the_readme_shows_what_is_said() {
+        let text = "apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: web}\nspec:\n  secretName: web-tls\n  issuerRef: {name: ca}\n  duration: 90d\n  dnsNames: [web.example.com, b\u{fc}cher.example]\n";
+        let said = lines(text, Strictness::Strict).remove(0);
+        let said = said.strip_prefix("Certificate web: ").unwrap();
+        assert!(include_str!("../README.md").contains(said), "{said}");
+    }
+
+    #[test]
     fn old_versions_and_unknown_fields_are_warnings_when_lenient() {
         let text = "\
 apiVersion: cert-manager.io/v1alpha2
