@@ -15,7 +15,7 @@ use crate::usage::KeyUsages;
 /// What a certificate says (RFC 5280, 4.1 and 4.2); nothing is verified.
 ///
 /// Names are text as the certificate carries it, not our newtypes: certificates of others hold what
-/// we would refuse. [`from_der`](Self::from_der) needs the feature `x509`.
+/// we would refuse. `from_der` needs the feature `x509`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateFacts {

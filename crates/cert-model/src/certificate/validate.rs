@@ -24,7 +24,7 @@ impl CertificateSpec {
     /// # Errors
     ///
     /// Every violation, not only the first, in the order of the fields. They have no place;
-    /// [`Decoded::and_then`](crate::document::Decoded::and_then) adds it.
+    /// `Decoded::and_then` (feature `documents`) adds it.
     pub fn validate(self, defaults: &Defaults) -> Result<ValidatedSpec, Violations> {
         let mut report = Report::default();
         secret::check_name(&mut report, &self.secret_name);
