@@ -46,7 +46,8 @@ fn public_manifests_decode_and_unknown_fields_are_named() {
                 .iter()
                 .any(|field| violation.contains(&format!(".{field}: unknown field")));
             let other_version = violation.contains("apiVersion");
-            assert!(named || other_version, "{}: {violation}", path.display());
+            let left_out = text.contains("[...]") && violation.contains("found a list");
+            assert!(named || other_version || left_out, "{}: {violation}", path.display());
         }
         seen += 1;
     }
