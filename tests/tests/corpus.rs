@@ -47,7 +47,11 @@ fn public_manifests_decode_and_unknown_fields_are_named() {
                 .any(|field| violation.contains(&format!(".{field}: unknown field")));
             let other_version = violation.contains("apiVersion");
             let left_out = text.contains("[...]") && violation.contains("found a list");
-            assert!(named || other_version || left_out, "{}: {violation}", path.display());
+            assert!(
+                named || other_version || left_out,
+                "{}: {violation}",
+                path.display()
+            );
         }
         seen += 1;
     }

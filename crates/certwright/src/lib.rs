@@ -1,4 +1,27 @@
-//! A certificate's whole life.
+//! A certificate's whole life in one library: what manifests ask for is issued in order, kept, served, renewed.
+//!
+//! ```
+//! use certwright::{Inventory, Manager, ResourceName};
+//! use certwright_cert_model::issuer::{IssuerSpec, SelfSignedIssuer};
+//! use certwright_cert_model::{CertificateSpec, Defaults};
+//!
+//! let mut spec = CertificateSpec::default();
+//! (spec.secret_name, spec.issuer_ref.name) = ("root".into(), "self".into());
+//! (spec.common_name, spec.is_ca) = (Some("Root".into()), true);
+//! let mut inventory = Inventory::default();
+//! inventory.add_issuer(ResourceName::new("ns", "self"), IssuerSpec::SelfSigned(SelfSignedIssuer::default()))?;
+//! inventory.add_certificate(ResourceName::new("ns", "root"), spec.validate(&Defaults::documented())?)?;
+//! let mut manager = Manager::new(inventory, []).expect("every issuer exists");
+//! manager.reconcile(time::OffsetDateTime::now_utc());
+//! assert!(manager.secret(&ResourceName::new("ns", "root")).unwrap().get("tls.crt").is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An [`Inventory`] holds what is asked for; [`plan`] decides, without doing anything, what one certificate needs; a
+//! [`Manager`] does it, CAs first, at the instants it names itself. [`publish`] hands the result to an SNI store, and
+//! a [`SecretDir`] keeps it on disk. None of them reads a clock.
+//!
+//! The example `lifecycle` is a whole program: manifests in, handshakes out.
 
 pub mod annotation;
 mod inventory;
