@@ -144,20 +144,16 @@ impl CaChain {
             intermediates.last().cloned()
         };
         let anchor = webpki::anchor_from_trusted_cert(first.der()).ok();
+        let own_id = key.key_id();
+        let key_id = first.subject_key_id().unwrap_or(&own_id);
         let signer = Signer {
-            name: first.subject_der().to_vec(),
-            key_id: match first.subject_key_id() {
-                Some(id) => id.to_vec(),
-                None => key.key_id().to_vec(),
-            },
-            algorithm: key.signature_algorithm(),
-            key,
             anchor: anchor.map(|anchor| anchor.to_owned()),
             issuers: Arc::new(Issuers {
                 intermediates,
                 authority,
             }),
             chain,
+            ..Signer::new(first.subject_der(), key, key_id)
         };
         Ok(Self {
             signer: Arc::new(signer),

@@ -27,17 +27,18 @@ impl Writer {
         self.buffer.len() - self.head
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
+        if self.head < bytes.len() {
+            self.grow(bytes.len());
+        }
         let start = self.head - bytes.len();
         self.buffer[start..self.head].copy_from_slice(bytes);
         self.head = start;
     }
 
-    fn reserve(&mut self, count: usize) {
-        if self.head >= count {
-            return;
-        }
+    #[cold]
+    fn grow(&mut self, count: usize) {
         let written = self.len();
         let mut larger = vec![0; 2 * (self.buffer.len() + count)];
         let head = larger.len() - written;

@@ -8,6 +8,7 @@ mod dns;
 mod mailbox;
 mod model;
 mod subtree;
+mod tree;
 mod uri;
 mod violation;
 
@@ -249,7 +250,9 @@ impl Judge<'_> {
         self.directory(subject, NameForm::Subject);
         let interop = self.level == ConstraintLevel::Interop;
         for attribute in name::rdns(subject).flat_map(name::Rdn::attributes) {
-            let Some(chars) = attribute.chars() else {
+            let email = attribute.oid == EMAIL_ADDRESS && (interop || !any);
+            let host = attribute.oid == COMMON_NAME && interop && !dns && position == Position::End;
+            let Some(chars) = attribute.chars().filter(|_| email || host) else {
                 continue;
             };
             // At most 255 bytes are of interest; a longer value is no mailbox and no host.
@@ -257,15 +260,9 @@ impl Judge<'_> {
             let Some(text) = ascii(chars, &mut buffer) else {
                 continue;
             };
-            if attribute.oid == EMAIL_ADDRESS && (interop || !any) {
+            if email {
                 self.email(text, NameForm::SubjectEmail);
-            }
-            if attribute.oid == COMMON_NAME
-                && interop
-                && !dns
-                && position == Position::End
-                && subtree::host_like(text.as_bytes())
-            {
+            } else if subtree::host_like(text.as_bytes()) {
                 self.dns(text, NameForm::CommonName);
             }
         }
@@ -273,15 +270,33 @@ impl Judge<'_> {
 
     fn dns(&mut self, text: &str, form: NameForm) {
         let host = Host::presented(text.as_bytes());
-        self.forms(
-            form,
-            |subtrees| &subtrees.dns,
-            |base, side| match &host {
-                Some(host) => base.test_dns(host, side),
-                None => Hit::Malformed,
-            },
-            || text.to_owned(),
-        );
+        for ca in self.cas {
+            let (permitted, excluded) = (&ca.permitted.dns, &ca.excluded.dns);
+            if permitted.is_empty() && excluded.is_empty() {
+                continue;
+            }
+            let malformed = permitted.malformed().or(excluded.malformed());
+            let violation = match &host {
+                _ if malformed.is_some() => {
+                    ca.violation(form, text, malformed, ViolationReason::Malformed)
+                }
+                None => {
+                    let subtree = permitted.only().or(excluded.only());
+                    ca.violation(form, text, subtree, ViolationReason::Malformed)
+                }
+                Some(host) => {
+                    if let Some(subtree) = excluded.touching(host) {
+                        ca.violation(form, text, Some(subtree), ViolationReason::Excluded)
+                    } else if permitted.is_empty() || permitted.holding(host).is_some() {
+                        continue;
+                    } else {
+                        let only = permitted.only();
+                        ca.violation(form, text, only, ViolationReason::NotPermitted)
+                    }
+                }
+            };
+            self.violations.push(violation);
+        }
     }
 
     fn email(&mut self, text: &str, form: NameForm) {
@@ -308,15 +323,14 @@ impl Judge<'_> {
             Ok(host) => self.forms(
                 NameForm::Uri,
                 |subtrees| &subtrees.uri,
-                |base, _| base.test_host(&host),
+                |base, _| base.test(&host),
                 || text.to_owned(),
             ),
             Err(reason) => {
                 for ca in self.cas {
                     if !(ca.permitted.uri.is_empty() && ca.excluded.uri.is_empty()) {
                         let subtree = ca.permitted.uri.first().or(ca.excluded.uri.first());
-                        let violation =
-                            ca.violation(NameForm::Uri, text.to_owned(), subtree, reason);
+                        let violation = ca.violation(NameForm::Uri, text, subtree, reason);
                         self.violations.push(violation);
                     }
                 }
@@ -339,8 +353,7 @@ impl Judge<'_> {
             if (ca.permitted.undefined | ca.excluded.undefined) & (1 << tag) != 0 {
                 let none: Option<&String> = None;
                 let reason = ViolationReason::UndefinedForm;
-                self.violations
-                    .push(ca.violation(form, String::new(), none, reason));
+                self.violations.push(ca.violation(form, "", none, reason));
             }
         }
     }
@@ -383,7 +396,7 @@ impl Judge<'_> {
             }
             if let Some((base, reason)) = found {
                 self.violations
-                    .push(ca.violation(form, text(), base, reason));
+                    .push(ca.violation(form, &text(), base, reason));
             }
         }
     }
@@ -393,16 +406,16 @@ impl CaConstraints {
     fn violation(
         &self,
         form: NameForm,
-        name: String,
-        subtree: Option<&impl Display>,
+        name: &str,
+        subtree: Option<impl Display>,
         reason: ViolationReason,
     ) -> NameViolation {
         NameViolation {
             ca: name::display(&self.subject),
             ca_index: self.index,
             form,
-            name,
-            subtree: subtree.map(ToString::to_string),
+            name: name.to_owned(),
+            subtree: subtree.map(|subtree| subtree.to_string()),
             reason,
         }
     }

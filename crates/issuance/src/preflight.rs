@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use certwright_cert_model::key::KeyAlgorithm;
-use certwright_cert_model::usage::{KeyUsage, Usages};
+use certwright_cert_model::usage::{KeyUsage, KeyUsages, Usages};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 
@@ -20,54 +20,26 @@ use crate::validity::Validity;
 /// What the certificate was to say.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
+    pub(crate) level: Preflight,
     pub(crate) csr: VerifiedCsr,
     pub(crate) serial: Serial,
     pub(crate) validity: Validity,
     pub(crate) usages: Usages,
     pub(crate) ca: bool,
     pub(crate) max_path_len: Option<u64>,
+    pub(crate) now: OffsetDateTime,
 }
 
-pub(crate) fn run(
-    level: Preflight,
-    der: &[u8],
-    expected: &Expected,
-    signer: &Signer,
-    now: OffsetDateTime,
-) -> Result<Vec<Warning>, PreflightError> {
-    let mut warnings = expected.warnings();
-    if level == Preflight::Off {
-        return Ok(warnings);
-    }
-    let certificate = Certificate::from_der(der.to_vec()).map_err(PreflightError::Unreadable)?;
-    expected.compare(&certificate, signer)?;
-    if level == Preflight::Full {
-        let refusal = match (&signer.anchor, expected.ca) {
-            (Some(anchor), false) => verify_with_webpki(&certificate, anchor, now),
-            _ => Some(None),
-        };
-        if let Some(reason) = refusal {
-            // webpki refused before or without looking at the signature, or was not asked.
-            certificate
-                .verify_signature(&signer.key)
-                .map_err(|_| PreflightError::Signature)?;
-            warnings.extend(reason.map(|reason| Warning::RefusedByRustls { reason }));
-        }
-    }
-    Ok(warnings)
-}
-
-/// `None` when webpki accepts; otherwise its reason.
 fn verify_with_webpki(
     certificate: &Certificate,
     anchor: &rustls_pki_types::TrustAnchor<'_>,
     now: OffsetDateTime,
-) -> Option<Option<String>> {
+) -> Result<(), webpki::Error> {
     let der: &CertificateDer<'_> = certificate.der();
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
     let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    let verdict = webpki::EndEntityCert::try_from(der).and_then(|end| {
-        end.verify_for_usage(
+    webpki::EndEntityCert::try_from(der)?
+        .verify_for_usage(
             ALGORITHMS,
             core::slice::from_ref(anchor),
             &[],
@@ -77,8 +49,6 @@ fn verify_with_webpki(
             None,
         )
         .map(|_| ())
-    });
-    verdict.err().map(|error| Some(format!("{error:?}")))
 }
 
 /// What a certificate is used for is not the pre-flight's business.
@@ -91,6 +61,35 @@ impl webpki::ExtendedKeyUsageValidator for AnyUsage {
 }
 
 impl Expected {
+    /// Reads the finished certificate back; the result is what webpki does not like about it.
+    pub(crate) fn check(
+        &self,
+        der: &[u8],
+        signer: &Signer,
+    ) -> Result<Option<Warning>, PreflightError> {
+        let certificate =
+            Certificate::from_der(der.to_vec()).map_err(PreflightError::Unreadable)?;
+        self.compare(&certificate, signer)?;
+        if self.level != Preflight::Full {
+            return Ok(None);
+        }
+        let mut refusal = None;
+        if let (Some(anchor), false) = (&signer.anchor, self.ca) {
+            match verify_with_webpki(&certificate, anchor, self.now) {
+                Ok(()) => return Ok(None),
+                Err(error) => {
+                    let reason = format!("{error:?}");
+                    refusal = Some(Warning::RefusedByRustls { reason });
+                }
+            }
+        }
+        // webpki was not asked, or refused, perhaps without a look at the signature.
+        certificate
+            .verify_signature(&signer.key)
+            .map_err(|_| PreflightError::Signature)?;
+        Ok(refusal)
+    }
+
     fn compare(&self, found: &Certificate, signer: &Signer) -> Result<(), PreflightError> {
         let csr = &self.csr;
         let critical = csr.subject_der() == EMPTY_NAME;
@@ -133,7 +132,7 @@ impl Expected {
             ),
             (
                 "subject key identifier",
-                found.subject_key_id() == Some(&csr.public_key().key_id()),
+                found.subject_key_id() == Some(csr.key_id().as_slice()),
             ),
             (
                 "authority key identifier",
@@ -145,26 +144,27 @@ impl Expected {
             None => Ok(()),
         }
     }
+}
 
-    fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        let key = self.csr.public_key().algorithm();
-        if !matches!(key, KeyAlgorithm::Rsa(_)) {
-            for usage in [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment] {
-                if self.usages.key.contains(usage) {
-                    warnings.push(Warning::UsageUnfitForKey { usage, key });
-                }
+/// What is unusual about what is asked for.
+pub(crate) fn warnings(csr: &VerifiedCsr, usages: KeyUsages) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let key = csr.public_key().algorithm();
+    if !matches!(key, KeyAlgorithm::Rsa(_)) {
+        for usage in [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment] {
+            if usages.contains(usage) {
+                warnings.push(Warning::UsageUnfitForKey { usage, key });
             }
         }
-        if let Some((critical, value)) = self.csr.name_constraints() {
-            let forms = forms_rustls_cannot_evaluate(value);
-            warnings.extend(forms.map(|form| Warning::RustlsCannotEvaluate { form }));
-            if !critical {
-                warnings.push(Warning::UncriticalConstraints);
-            }
-        }
-        warnings
     }
+    if let Some((critical, value)) = csr.name_constraints() {
+        let forms = forms_rustls_cannot_evaluate(value);
+        warnings.extend(forms.map(|form| Warning::RustlsCannotEvaluate { form }));
+        if !critical {
+            warnings.push(Warning::UncriticalConstraints);
+        }
+    }
+    warnings
 }
 
 /// What is unusual about a certificate, though nothing forbids it.

@@ -41,15 +41,6 @@ pub fn prepare_self_signed(
     if csr.subject_der() == EMPTY_NAME {
         return Err(SignError::NamelessIssuer);
     }
-    let key = csr.public_key().clone();
-    let signer = Signer {
-        name: csr.subject_der().to_vec(),
-        key_id: key.key_id().to_vec(),
-        algorithm: key.signature_algorithm(),
-        key,
-        chain: Vec::new(),
-        issuers: Arc::default(),
-        anchor: None,
-    };
+    let signer = Signer::new(csr.subject_der(), csr.public_key().clone(), csr.key_id());
     signing::prepare(Arc::new(signer), None, csr, profile, now, serial)
 }

@@ -4,7 +4,10 @@ use aws_lc_rs::rand;
 
 /// A certificate's serial number: 1 to 20 octets, positive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Serial(Vec<u8>);
+pub struct Serial {
+    octets: [u8; 20],
+    length: usize,
+}
 
 impl Serial {
     /// 16 octets with 126 random bits from the system: never zero, never negative, always the same
@@ -22,7 +25,7 @@ impl Serial {
     /// The serial number made of these random octets; for a source of randomness of your own.
     pub fn from_random(mut octets: [u8; 16]) -> Self {
         octets[0] = (octets[0] & 0x3f) | 0x40;
-        Self(octets.to_vec())
+        Self::new(&octets)
     }
 
     /// A serial number of your choice, big endian; leading zeros do not count. Never use one twice
@@ -38,13 +41,23 @@ impl Serial {
             [] => Err(SerialError::Zero),
             [0x80..=0xff, ..] if octets.len() >= 20 => Err(SerialError::TooLong),
             _ if octets.len() > 20 => Err(SerialError::TooLong),
-            _ => Ok(Self(octets.to_vec())),
+            _ => Ok(Self::new(octets)),
+        }
+    }
+
+    /// `magnitude` has at most 20 octets.
+    fn new(magnitude: &[u8]) -> Self {
+        let mut octets = [0; 20];
+        octets[..magnitude.len()].copy_from_slice(magnitude);
+        Self {
+            octets,
+            length: magnitude.len(),
         }
     }
 
     /// The magnitude, big endian, without leading zeros.
     pub fn as_be_bytes(&self) -> &[u8] {
-        &self.0
+        &self.octets[..self.length]
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a request to a signed certificate, in two halves: what is to be signed, and the signature.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use certwright_cert_model::key::SignatureAlgorithm;
@@ -10,12 +11,13 @@ use time::OffsetDateTime;
 use crate::bundle::{Issuers, SignedBundle};
 use crate::certificate::Certificate;
 use crate::csr::VerifiedCsr;
-use crate::decode::{DerError, dotted};
-use crate::encode::extension::extended_key_usage_oid;
+use crate::decode::{DerError, SEQUENCE, dotted};
+use crate::encode::Writer;
+use crate::encode::extension::{self, extended_key_usage_oid};
 use crate::encode::tbs::{self, EMPTY_NAME};
 use crate::key_pair::{KeyError, KeyPair};
 use crate::name_constraints::{MalformedConstraints, NameViolations, check_value};
-use crate::preflight::{self, Expected, PreflightError};
+use crate::preflight::{self, Expected, PreflightError, Warning};
 use crate::profile::{Overrun, Preflight, Profile, Role, UsageRule};
 use crate::public_key::{PublicKey, signature_identifier};
 use crate::serial::{Serial, SerialError};
@@ -27,7 +29,11 @@ pub(crate) struct Signer {
     pub(crate) name: Vec<u8>,
     pub(crate) key: PublicKey,
     pub(crate) key_id: Vec<u8>,
+    /// The authorityKeyIdentifier extension of what it signs.
+    pub(crate) authority_key_id: Vec<u8>,
     pub(crate) algorithm: SignatureAlgorithm,
+    /// The AlgorithmIdentifier of its signatures.
+    pub(crate) algorithm_der: Vec<u8>,
     /// The issuing CA and the CAs above it; empty when a certificate signs itself.
     pub(crate) chain: Vec<Certificate>,
     /// What bundles carry above the certificate.
@@ -36,14 +42,42 @@ pub(crate) struct Signer {
     pub(crate) anchor: Option<TrustAnchor<'static>>,
 }
 
+impl Signer {
+    /// A signer of this name and key, without certificates; `key_id` is what its certificates are
+    /// to point at.
+    pub(crate) fn new(name: &[u8], key: PublicKey, key_id: &[u8]) -> Self {
+        let algorithm = key.signature_algorithm();
+        let mut algorithm_der = Writer::with_capacity(16);
+        algorithm_der.element(SEQUENCE, &signature_identifier(algorithm));
+        let mut authority_key_id = Writer::with_capacity(64);
+        extension::extension(
+            &mut authority_key_id,
+            extension::id::AUTHORITY_KEY_IDENTIFIER,
+            false,
+            |w| extension::authority_key_identifier(w, key_id),
+        );
+        Self {
+            name: name.to_vec(),
+            key,
+            key_id: key_id.to_vec(),
+            authority_key_id: authority_key_id.into_vec(),
+            algorithm,
+            algorithm_der: algorithm_der.into_vec(),
+            chain: Vec::new(),
+            issuers: Arc::default(),
+            anchor: None,
+        }
+    }
+}
+
 /// A certificate that waits for its signature, for example from an HSM; owns everything it needs.
 #[derive(Clone, Debug)]
 pub struct ToBeSigned {
     tbs: Vec<u8>,
     signer: Arc<Signer>,
-    preflight: Preflight,
-    expected: Expected,
-    now: OffsetDateTime,
+    /// What the finished certificate is held against, unless the pre-flight is off.
+    expected: Option<Box<Expected>>,
+    warnings: Vec<Warning>,
 }
 
 impl ToBeSigned {
@@ -87,8 +121,10 @@ impl ToBeSigned {
     fn assemble(self, signature: &[u8]) -> Result<SignedBundle, SignError> {
         let identifier = signature_identifier(self.signer.algorithm);
         let der = tbs::signed(&self.tbs, &identifier, signature);
-        let warnings =
-            preflight::run(self.preflight, &der, &self.expected, &self.signer, self.now)?;
+        let mut warnings = self.warnings;
+        if let Some(expected) = self.expected {
+            warnings.extend(expected.check(&der, &self.signer)?);
+        }
         Ok(SignedBundle::issued(der.into(), &self.signer, warnings))
     }
 }
@@ -112,21 +148,20 @@ pub(crate) fn prepare(
         }
         check_value(value).map_err(SignError::MalformedRequestedConstraints)?;
     }
-    let (subject, key_id) = (csr.subject_der(), csr.public_key().key_id());
+    let subject = csr.subject_der();
     if ca && subject == EMPTY_NAME {
         return Err(SignError::NamelessCa);
     }
     let others = csr.copied_extensions();
-    let algorithm = signature_identifier(signer.algorithm);
     let certificate = tbs::Certificate {
         serial: serial.as_be_bytes(),
-        algorithm: &algorithm,
+        algorithm: &signer.algorithm_der,
         issuer: &signer.name,
         validity,
         subject,
         spki: csr.public_key().spki_der(),
-        authority_key_id: &signer.key_id,
-        subject_key_id: &key_id,
+        authority_key_id: &signer.authority_key_id,
+        subject_key_id: csr.key_id(),
         subject_alt_name: csr.subject_alt_name(),
         key_usage: usages.key,
         extended_key_usage: &usages.extended,
@@ -138,19 +173,25 @@ pub(crate) fn prepare(
         issuing_certificate_urls: &profile.issuing_certificate_urls,
         others: &others,
     };
-    Ok(ToBeSigned {
-        tbs: certificate.to_der(),
-        preflight: profile.preflight,
-        expected: Expected {
+    let tbs = certificate.to_der();
+    let warnings = preflight::warnings(csr, usages.key);
+    let expected = (profile.preflight != Preflight::Off).then(|| {
+        Box::new(Expected {
+            level: profile.preflight,
             csr: csr.clone(),
             serial,
             validity,
-            usages,
+            usages: usages.into_owned(),
             ca,
             max_path_len: max_path_len.map(u64::from),
-        },
+            now,
+        })
+    });
+    Ok(ToBeSigned {
+        tbs,
         signer,
-        now,
+        expected,
+        warnings,
     })
 }
 
@@ -206,13 +247,13 @@ fn role(
     }
 }
 
-fn usages(csr: &VerifiedCsr, profile: &Profile) -> Result<Usages, SignError> {
+fn usages<'a>(csr: &VerifiedCsr, profile: &'a Profile) -> Result<Cow<'a, Usages>, SignError> {
     let (asked_key, asked_extended) = (csr.key_usage(), csr.usage_oids());
     match &profile.usages {
         UsageRule::Exactly(usages) => {
             // cert-manager's rule: a request that names usages names them all.
             if asked_key.is_none() && asked_extended.is_none() {
-                return Ok(usages.clone());
+                return Ok(Cow::Borrowed(usages));
             }
             if asked_key.unwrap_or_default() != usages.key {
                 return Err(SignError::KeyUsages {
@@ -231,7 +272,7 @@ fn usages(csr: &VerifiedCsr, profile: &Profile) -> Result<Usages, SignError> {
                 None => usages.extended.is_empty(),
             };
             if same {
-                return Ok(usages.clone());
+                return Ok(Cow::Borrowed(usages));
             }
             Err(SignError::ExtendedKeyUsages {
                 asked: asked_extended.into_iter().flatten().map(dotted).collect(),
@@ -240,7 +281,7 @@ fn usages(csr: &VerifiedCsr, profile: &Profile) -> Result<Usages, SignError> {
         }
         UsageRule::Requested { within } => {
             if asked_key.is_none() && asked_extended.is_none() {
-                return Ok(within.clone());
+                return Ok(Cow::Borrowed(within));
             }
             let key = asked_key.unwrap_or_default();
             if key.iter().any(|usage| !within.key.contains(usage)) {
@@ -258,7 +299,7 @@ fn usages(csr: &VerifiedCsr, profile: &Profile) -> Result<Usages, SignError> {
                     None => return Err(SignError::UnapprovedUsage { oid: dotted(oid) }),
                 }
             }
-            Ok(granted)
+            Ok(Cow::Owned(granted))
         }
     }
 }

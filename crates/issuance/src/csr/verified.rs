@@ -26,6 +26,7 @@ struct Parts {
     der: Vec<u8>,
     subject: Range<usize>,
     public_key: PublicKey,
+    key_id: [u8; 20],
     extensions: Extensions,
 }
 
@@ -77,6 +78,7 @@ impl VerifiedCsr {
         let mut request = Parts {
             der: der.to_vec(),
             subject: subject.start..subject.end,
+            key_id: public_key.key_id(),
             public_key,
             extensions,
         };
@@ -123,6 +125,11 @@ impl VerifiedCsr {
     /// The key whose possession the sender has proven.
     pub fn public_key(&self) -> &PublicKey {
         &self.0.public_key
+    }
+
+    /// The identifier of the key, [`PublicKey::key_id`].
+    pub fn key_id(&self) -> &[u8; 20] {
+        &self.0.key_id
     }
 
     /// The DER of the subject.

@@ -4,21 +4,22 @@ use certwright_cert_model::usage::{ExtendedKeyUsage, KeyUsages};
 
 use super::Writer;
 use super::extension::{self, extension as write_extension, id};
-use crate::decode::{BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET, context};
+use crate::decode::{BIT_STRING, OID, SEQUENCE, SET, context};
 use crate::validity::Validity;
 
 /// What a certificate says. Everything constant per issuer is DER already.
 pub(crate) struct Certificate<'a> {
     /// 1 to 20 octets, positive.
     pub(crate) serial: &'a [u8],
-    /// The content of the signature's AlgorithmIdentifier.
+    /// The signature's AlgorithmIdentifier.
     pub(crate) algorithm: &'a [u8],
     pub(crate) issuer: &'a [u8],
     pub(crate) validity: Validity,
     pub(crate) subject: &'a [u8],
     pub(crate) spki: &'a [u8],
+    /// The whole authorityKeyIdentifier extension.
     pub(crate) authority_key_id: &'a [u8],
-    pub(crate) subject_key_id: &'a [u8],
+    pub(crate) subject_key_id: &'a [u8; 20],
     pub(crate) subject_alt_name: Option<&'a [u8]>,
     pub(crate) key_usage: KeyUsages,
     pub(crate) extended_key_usage: &'a [ExtendedKeyUsage],
@@ -47,7 +48,7 @@ impl Certificate<'_> {
             w.bytes(self.subject);
             self.validity.write(w);
             w.bytes(self.issuer);
-            w.element(SEQUENCE, self.algorithm);
+            w.bytes(self.algorithm);
             w.unsigned(self.serial);
             w.nest(context(0), |w| extension::version(w, 2));
         });
@@ -68,12 +69,15 @@ impl Certificate<'_> {
                 );
             });
         }
-        write_extension(w, id::BASIC_CONSTRAINTS, true, |w| {
-            extension::basic_constraints(w, self.ca, self.max_path_len);
-        });
-        write_extension(w, id::SUBJECT_KEY_IDENTIFIER, false, |w| {
-            w.element(OCTET_STRING, self.subject_key_id);
-        });
+        if self.ca {
+            write_extension(w, id::BASIC_CONSTRAINTS, true, |w| {
+                extension::basic_constraints(w, true, self.max_path_len);
+            });
+        } else {
+            w.bytes(NO_CA);
+        }
+        w.bytes(self.subject_key_id);
+        w.bytes(SUBJECT_KEY_ID);
         if !self.crl_distribution_points.is_empty() {
             write_extension(w, id::CRL_DISTRIBUTION_POINTS, false, |w| {
                 extension::crl_distribution_points(w, self.crl_distribution_points);
@@ -89,11 +93,15 @@ impl Certificate<'_> {
                 w.bytes(names);
             });
         }
-        write_extension(w, id::AUTHORITY_KEY_IDENTIFIER, false, |w| {
-            extension::authority_key_identifier(w, self.authority_key_id);
-        });
+        w.bytes(self.authority_key_id);
     }
 }
+
+/// basicConstraints of everything that is no CA.
+const NO_CA: &[u8] = &[0x30, 12, 6, 3, 0x55, 0x1d, 19, 1, 1, 0xff, 4, 2, 0x30, 0];
+
+/// subjectKeyIdentifier before its 20 octets.
+const SUBJECT_KEY_ID: &[u8] = &[0x30, 29, 6, 3, 0x55, 0x1d, 14, 4, 22, 4, 20];
 
 /// A Name without RDNs.
 pub(crate) const EMPTY_NAME: &[u8] = &[SEQUENCE, 0];

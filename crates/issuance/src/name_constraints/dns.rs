@@ -1,11 +1,13 @@
-//! dNSName subtrees, and host names in general.
+//! Host names, and constraints on single hosts.
 
-use super::subtree::{Hit, Side};
+use super::subtree::Hit;
 
-/// A name or host in lower case on the stack; DNS names have at most 253 bytes.
+/// A host name in lower case on the stack, backwards and with zero for every dot; DNS names have at
+/// most 253 bytes.
 pub(super) struct Host {
-    bytes: [u8; 255],
-    length: usize,
+    key: [u8; 256],
+    /// Length of the name, and of its key but for the zero at the end.
+    length: u8,
     wildcard: bool,
 }
 
@@ -13,36 +15,42 @@ impl Host {
     /// Reads a host name: labels of letters, digits, `-` and `_`, no dot at the end, no number as
     /// the last label.
     pub(super) fn new(text: &[u8]) -> Option<Self> {
-        if text.len() > 253 {
-            return None;
-        }
-        let mut bytes = [0; 255];
-        let mut label_start = 0;
-        let mut numeric = true;
-        for (at, byte) in text.iter().enumerate() {
-            let length = at - label_start;
-            match byte {
+        let length = u8::try_from(text.len())
+            .ok()
+            .filter(|length| *length <= 253)?;
+        let mut key = [0; 256];
+        let (mut label, mut digits, mut labels, mut last) = (0, 0, 0, 0);
+        // From the end; `label` counts the bytes of the current label, `digits` those that are digits,
+        // `last` is the byte behind the one that is looked at.
+        for (slot, byte) in key.iter_mut().zip(text.iter().rev()) {
+            let class = CLASS[usize::from(*byte)];
+            match class {
+                0 => return None,
                 b'.' => {
-                    if length == 0 || length > 63 || text[at - 1] == b'-' {
+                    if label == 0 || last == b'-' || (labels == 0 && digits == label) {
                         return None;
                     }
-                    label_start = at + 1;
-                    numeric = true;
+                    labels += 1;
+                    (label, digits) = (0, 0);
+                    continue;
                 }
-                b'-' if length == 0 => return None,
-                b'0'..=b'9' => {}
-                b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => numeric = false,
-                _ => return None,
+                b'-' if label == 0 => return None,
+                b'0'..=b'9' => digits += 1,
+                _ => {}
             }
-            bytes[at] = byte.to_ascii_lowercase();
+            label += 1;
+            if label > 63 {
+                return None;
+            }
+            *slot = class;
+            last = class;
         }
-        let length = text.len() - label_start;
-        if length == 0 || length > 63 || text.last() == Some(&b'-') || numeric {
+        if label == 0 || last == b'-' || (labels == 0 && digits == label) {
             return None;
         }
         Some(Self {
-            bytes,
-            length: text.len(),
+            key,
+            length,
             wildcard: false,
         })
     }
@@ -52,76 +60,77 @@ impl Host {
         let Some(base) = text.strip_prefix(b"*.") else {
             return Self::new(text);
         };
-        let host = Self::new(base)?;
-        host.as_bytes().contains(&b'.').then_some(Self {
-            wildcard: true,
-            ..host
-        })
+        let mut host = Self::new(base)?;
+        host.wildcard = true;
+        host.is_qualified().then_some(host)
     }
 
-    /// The host in lower case, without the wildcard.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+    /// The host without the wildcard, backwards, with zero for every dot and one at the end.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key[..=usize::from(self.length)]
+    }
+
+    /// The first bytes of the key as a number, in the same order.
+    pub(super) fn prefix(&self) -> u128 {
+        prefix(self.key())
+    }
+
+    pub(super) fn is_wildcard(&self) -> bool {
+        self.wildcard
     }
 
     /// Whether there are at least two labels.
     pub(super) fn is_qualified(&self) -> bool {
-        self.as_bytes().contains(&b'.')
+        self.key[..usize::from(self.length)].contains(&0)
     }
 }
 
-/// A constraint that names hosts.
+/// What a byte is in a host name: itself in lower case, or zero.
+const CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let allowed = b"abcdefghijklmnopqrstuvwxyz0123456789-_.";
+    let mut at = 0;
+    while at < allowed.len() {
+        class[allowed[at] as usize] = allowed[at];
+        class[allowed[at].to_ascii_uppercase() as usize] = allowed[at];
+        at += 1;
+    }
+    class
+};
+
+/// A constraint on the hosts of URIs and mailboxes.
 #[derive(Clone, Debug)]
 pub(super) enum HostBase {
     /// Every host, written as nothing.
     All,
     /// `.example.com`: hosts below this one.
     Below(Box<[u8]>),
-    /// `example.com`.
+    /// `example.com`: exactly this host.
     Host(Box<[u8]>),
     /// Anything else; nothing can be said about names of this form then.
-    Malformed(Box<[u8]>),
+    Malformed(Box<str>),
 }
 
 impl HostBase {
-    pub(super) fn read(text: &[u8]) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         if text.is_empty() {
             return Self::All;
         }
-        let below = text.strip_prefix(b".");
-        match (Host::new(below.unwrap_or(text)), below) {
-            (Some(host), Some(_)) => Self::Below(host.as_bytes().into()),
-            (Some(host), None) => Self::Host(host.as_bytes().into()),
+        let below = text.strip_prefix('.');
+        match (Host::new(below.unwrap_or(text).as_bytes()), below) {
+            (Some(host), Some(_)) => Self::Below(host.key().into()),
+            (Some(host), None) => Self::Host(host.key().into()),
             (None, _) => Self::Malformed(text.into()),
         }
     }
 
-    /// dNSName: a host and everything below it. A wildcard is permitted when all it stands for is,
-    /// and excluded when anything it stands for is.
-    pub(super) fn test_dns(&self, name: &Host, side: Side) -> Hit {
-        let bytes = name.as_bytes();
-        let inside = match self {
-            Self::Malformed(_) => return Hit::Malformed,
-            Self::All => true,
-            Self::Host(base) => bytes == &**base || is_below(bytes, base),
-            Self::Below(base) => is_below(bytes, base) || (name.wildcard && bytes == &**base),
-        };
-        let expands = || match (self, side) {
-            (Self::Host(base) | Self::Below(base), Side::Excluded) => {
-                name.wildcard && is_one_label_below(base, bytes)
-            }
-            _ => false,
-        };
-        Hit::from(inside || expands())
-    }
-
-    /// URI: exactly a host, or with a leading dot everything below it.
-    pub(super) fn test_host(&self, host: &Host) -> Hit {
+    pub(super) fn test(&self, host: &Host) -> Hit {
+        let key = host.key();
         match self {
             Self::Malformed(_) => Hit::Malformed,
             Self::All => Hit::Inside,
-            Self::Below(base) => Hit::from(is_below(host.as_bytes(), base)),
-            Self::Host(base) => Hit::from(host.as_bytes() == &**base),
+            Self::Below(base) => Hit::from(key.len() > base.len() && key.starts_with(base)),
+            Self::Host(base) => Hit::from(key == &**base),
         }
     }
 }
@@ -129,22 +138,27 @@ impl HostBase {
 impl core::fmt::Display for HostBase {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::All => f.write_str("(every name)"),
-            Self::Below(base) => write!(f, ".{}", String::from_utf8_lossy(base)),
-            Self::Host(base) => f.write_str(&String::from_utf8_lossy(base)),
-            Self::Malformed(text) => write!(f, "{:?}", String::from_utf8_lossy(text)),
+            Self::All => f.write_str("(every host)"),
+            Self::Below(base) => write!(f, ".{}", forward(base)),
+            Self::Host(base) => f.write_str(&forward(base)),
+            Self::Malformed(text) => f.write_str(text),
         }
     }
 }
 
-/// Whether `name` is `base` with labels in front.
-fn is_below(name: &[u8], base: &[u8]) -> bool {
-    name.len() > base.len() && name[name.len() - base.len() - 1] == b'.' && name.ends_with(base)
+/// The first bytes of a key as a number, in the same order.
+pub(super) fn prefix(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let length = key.len().min(16);
+    bytes[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(bytes)
 }
 
-/// Whether `name` is `base` with exactly one label in front.
-fn is_one_label_below(name: &[u8], base: &[u8]) -> bool {
-    is_below(name, base) && !name[..name.len() - base.len() - 1].contains(&b'.')
+/// The host of a key, as it is written.
+pub(super) fn forward(key: &[u8]) -> String {
+    let host = key.split_last().map_or(key, |(_, host)| host);
+    let dot = |byte: &u8| if *byte == 0 { '.' } else { char::from(*byte) };
+    host.iter().rev().map(dot).collect()
 }
 
 #[cfg(test)]
@@ -152,54 +166,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subtrees() {
-        use Hit::{Inside, Malformed, Outside};
-        for (base, name, permitted, excluded) in [
-            ("example.com", "example.com", Inside, Inside),
-            ("example.com", "a.example.com", Inside, Inside),
-            ("example.com", "A.B.EXAMPLE.com", Inside, Inside),
-            ("EXAMPLE.com", "a.example.com", Inside, Inside),
-            ("example.com", "badexample.com", Outside, Outside),
-            ("example.com", "example.org", Outside, Outside),
-            ("example.com", "com", Outside, Outside),
-            (".example.com", "example.com", Outside, Outside),
-            (".example.com", "a.example.com", Inside, Inside),
-            ("", "a.example.com", Inside, Inside),
-            ("example.com", "*.example.com", Inside, Inside),
-            (".example.com", "*.example.com", Inside, Inside),
-            ("foo.example.com", "*.example.com", Outside, Inside),
-            ("a.foo.example.com", "*.example.com", Outside, Outside),
-            ("example.com", "*.org.example", Outside, Outside),
-            ("*.example.com", "a.example.com", Malformed, Malformed),
-            ("example.com.", "a.example.com", Malformed, Malformed),
-            (".", "a.example.com", Malformed, Malformed),
-        ] {
-            let host = Host::presented(name.as_bytes()).unwrap();
-            let read = HostBase::read(base.as_bytes());
-            assert_eq!(
-                read.test_dns(&host, Side::Permitted),
-                permitted,
-                "{base} {name}"
-            );
-            assert_eq!(
-                read.test_dns(&host, Side::Excluded),
-                excluded,
-                "{base} {name}"
-            );
-        }
-    }
-
-    #[test]
     fn presented_names() {
-        for good in ["a", "a.b", "_x.y", "*.a.b", "xn--a.b", "1.a"] {
-            assert!(Host::presented(good.as_bytes()).is_some(), "{good}");
+        for good in [
+            "a", "a.b", "_x.y", "*.a.b", "xn--a.b", "1.a", "a-b.c", "1.2.3.4a",
+        ] {
+            let host = Host::presented(good.as_bytes()).unwrap();
+            assert_eq!(forward(host.key()), good.trim_start_matches("*."));
         }
         let long = "a".repeat(64);
         for bad in [
-            "", ".", "a.", ".a", "a..b", "*", "*.a", "a.*.b", "-a", "a-", "a-.b", "10.0.0.1",
-            "a b", &long,
+            "", ".", "a.", ".a", "a..b", "*", "*.a", "a.*.b", "-a", "a-", "a-.b", "a.-b",
+            "10.0.0.1", "1", "a b", &long,
         ] {
             assert!(Host::presented(bad.as_bytes()).is_none(), "{bad}");
+        }
+        let name = format!("{}a", "a.".repeat(126));
+        assert!(Host::new(name.as_bytes()).is_some());
+        assert!(Host::new(format!("a{name}").as_bytes()).is_none());
+    }
+
+    #[test]
+    fn hosts_of_uris() {
+        use Hit::{Inside, Malformed, Outside};
+        for (base, host, hit) in [
+            ("example.com", "EXAMPLE.com", Inside),
+            ("example.com", "a.example.com", Outside),
+            (".example.com", "a.example.com", Inside),
+            (".example.com", "example.com", Outside),
+            (".example.com", "badexample.com", Outside),
+            ("", "example.com", Inside),
+            ("https://example.com", "example.com", Malformed),
+        ] {
+            let read = HostBase::read(base);
+            assert_eq!(
+                read.test(&Host::new(host.as_bytes()).unwrap()),
+                hit,
+                "{base} {host}"
+            );
         }
     }
 }

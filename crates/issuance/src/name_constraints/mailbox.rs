@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::dns::Host;
+use super::dns::{Host, HostBase};
 use super::subtree::Hit;
 
 /// A mailbox, split at its last `@`.
@@ -25,49 +25,42 @@ impl<'a> Mailbox<'a> {
 /// An rfc822Name constraint.
 #[derive(Clone, Debug)]
 pub(super) enum MailboxBase {
-    /// `.example.com`: every mailbox at a host below this one.
-    Below(Box<[u8]>),
-    /// `example.com`: every mailbox at this host.
-    Host(Box<[u8]>),
+    /// `example.com`: every mailbox at this host; `.example.com`: at the hosts below it.
+    Host(HostBase),
     /// `user@example.com`: one mailbox; the part before the `@` compares with regard to case.
-    Mailbox(Box<str>, Box<[u8]>),
-    /// Anything else.
+    Mailbox(Box<str>, HostBase),
+    /// Anything else, also nothing: RFC 5280 gives an empty constraint no meaning.
     Malformed(Box<str>),
 }
 
 impl MailboxBase {
     pub(super) fn read(text: &str) -> Self {
         if let Some(mailbox) = Mailbox::new(text) {
-            return Self::Mailbox(mailbox.local.into(), mailbox.host.as_bytes().into());
+            let host = HostBase::Host(mailbox.host.key().into());
+            return Self::Mailbox(mailbox.local.into(), host);
         }
-        let below = text.strip_prefix('.');
-        match (Host::new(below.unwrap_or(text).as_bytes()), below) {
-            (Some(host), Some(_)) => Self::Below(host.as_bytes().into()),
-            (Some(host), None) => Self::Host(host.as_bytes().into()),
-            (None, _) => Self::Malformed(text.into()),
+        match HostBase::read(text) {
+            HostBase::All | HostBase::Malformed(_) => Self::Malformed(text.into()),
+            host => Self::Host(host),
         }
     }
 
     pub(super) fn test(&self, mailbox: &Mailbox<'_>) -> Hit {
-        let host = mailbox.host.as_bytes();
-        Hit::from(match self {
-            Self::Malformed(_) => return Hit::Malformed,
-            Self::Below(base) => host
-                .strip_suffix(&**base)
-                .is_some_and(|labels| labels.ends_with(b".")),
-            Self::Host(base) => host == &**base,
-            Self::Mailbox(local, base) => mailbox.local == &**local && host == &**base,
-        })
+        match self {
+            Self::Host(base) => base.test(&mailbox.host),
+            Self::Mailbox(local, base) if mailbox.local == &**local => base.test(&mailbox.host),
+            Self::Mailbox(..) => Hit::Outside,
+            Self::Malformed(_) => Hit::Malformed,
+        }
     }
 }
 
 impl fmt::Display for MailboxBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Below(base) => write!(f, ".{}", String::from_utf8_lossy(base)),
-            Self::Host(base) => f.write_str(&String::from_utf8_lossy(base)),
-            Self::Mailbox(local, base) => write!(f, "{local}@{}", String::from_utf8_lossy(base)),
-            Self::Malformed(text) => write!(f, "{text:?}"),
+            Self::Host(base) => base.fmt(f),
+            Self::Mailbox(local, base) => write!(f, "{local}@{base}"),
+            Self::Malformed(text) => f.write_str(text),
         }
     }
 }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::dns::HostBase;
 use super::mailbox::MailboxBase;
+use super::tree::HostTree;
 use crate::decode::{DerError, Reader, SEQUENCE, context, context_primitive};
 use crate::general_name::GeneralName;
 use crate::name::{self, Fold};
@@ -32,7 +33,7 @@ impl From<bool> for Hit {
 /// The subtrees of one list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subtrees {
-    pub(super) dns: Vec<HostBase>,
+    pub(super) dns: HostTree,
     pub(super) email: Vec<MailboxBase>,
     pub(super) uri: Vec<HostBase>,
     pub(super) ip: Vec<AddressBase>,
@@ -99,9 +100,9 @@ impl Subtrees {
         fields.clone().finish()?;
         let content = base.content(list.input());
         match GeneralName::read(base.tag, content, fields.inside(&base))? {
-            GeneralName::Dns(base) => self.dns.push(HostBase::read(base.as_bytes())),
+            GeneralName::Dns(base) => self.dns.insert(base),
             GeneralName::Email(base) => self.email.push(MailboxBase::read(base)),
-            GeneralName::Uri(base) => self.uri.push(HostBase::read(base.as_bytes())),
+            GeneralName::Uri(base) => self.uri.push(HostBase::read(base)),
             GeneralName::Ip(base) => self.ip.push(AddressBase(base.into())),
             GeneralName::Directory(base) => {
                 let mut reader = Reader::new(base);
