@@ -15,7 +15,7 @@ use crate::pattern::PatternError;
 #[derive(Debug)]
 pub struct ChangeSet<T> {
     pub(crate) changes: HashMap<EntryId, Change<T>>,
-    pub(crate) default: Option<DefaultEntry<T>>,
+    pub(crate) default: Option<Result<DefaultEntry<T>, BoxError>>,
 }
 
 pub(crate) enum Change<T> {
@@ -70,8 +70,24 @@ impl<T> ChangeSet<T> {
 
     /// Replaces the default entry.
     pub fn default_entry(&mut self, entry: DefaultEntry<T>) -> &mut Self {
-        self.default = Some(entry);
+        self.default = Some(Ok(entry));
         self
+    }
+
+    /// Says that the new default entry could not be loaded: the one that is there stays, and the error
+    /// comes back in the report.
+    pub fn reject_default(&mut self, error: impl Into<BoxError>) -> &mut Self {
+        self.default = Some(Err(error.into()));
+        self
+    }
+
+    /// Adds to the error an entry was rejected with, if it was.
+    #[cfg(feature = "config")]
+    pub(crate) fn map_rejection(&mut self, id: &str, map: impl FnOnce(BoxError) -> BoxError) {
+        if let Some(Change::Reject(error)) = self.changes.get_mut(id) {
+            let reason = std::mem::replace(error, "".into());
+            *error = map(reason);
+        }
     }
 }
 

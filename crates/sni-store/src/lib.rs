@@ -2,6 +2,8 @@
 
 mod challenge;
 mod change;
+#[cfg(feature = "config")]
+mod config;
 mod default;
 #[cfg(feature = "x509")]
 mod dir;
@@ -27,6 +29,8 @@ mod store;
 
 pub use challenge::{ACME_TLS_ALPN, Challenges, is_challenge};
 pub use change::{ChangeSet, Origin, Rejection, Report, Warning, WarningKind};
+#[cfg(feature = "config")]
+pub use config::{ConfigError, ConfiguredPairError, OtherStoreError, TlsConfig};
 pub use default::{DefaultEntry, DefaultMaker};
 #[cfg(feature = "x509")]
 pub use dir::DirError;

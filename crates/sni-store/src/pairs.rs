@@ -6,9 +6,10 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
-use certwright_cert_model::CertificateFacts;
 use certwright_cert_model::inspect::FactsError;
 use certwright_cert_model::pem::PemError;
+use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
+use certwright_cert_model::{CertificateFacts, TlsSecret};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::sign::CertifiedKey;
@@ -199,6 +200,16 @@ impl PairLoader {
         }
         certified.cert.shrink_to_fit();
         Ok((certified, facts))
+    }
+}
+
+impl<'a> PemPair<'a> {
+    /// The pair of a `kubernetes.io/tls` Secret: `tls.crt` and `tls.key`, empty if they are absent.
+    pub fn of_secret(secret: &'a TlsSecret) -> Self {
+        Self {
+            chain: secret.get(TLS_CRT).unwrap_or_default(),
+            key: secret.get(TLS_KEY).unwrap_or_default(),
+        }
     }
 }
 

@@ -230,9 +230,17 @@ impl<T: Send + Sync + 'static> Shared<T> {
     fn apply(self: &Arc<Self>, change: ChangeSet<T>, unnamed: Unnamed) -> Report {
         let mut writer = self.writer();
         let mut report = Report::default();
-        let default_changed = change.default.is_some();
-        if let Some(default) = change.default {
-            writer.default = default;
+        let mut default_changed = false;
+        match change.default {
+            None => {}
+            Some(Ok(default)) => {
+                writer.default = default;
+                default_changed = true;
+            }
+            Some(Err(error)) => report.rejected.push(Rejection {
+                origin: Origin::Default,
+                error,
+            }),
         }
         let current = self.current.load_full();
         let default = writer.default.make().unwrap_or_else(|error| {
