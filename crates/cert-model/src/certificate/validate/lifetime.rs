@@ -23,7 +23,7 @@ pub(super) fn lifetime(
 ) -> CheckedLifetime {
     let asked = duration(
         report,
-        spec("duration"),
+        || spec("duration"),
         cert.duration.as_deref(),
         defaults.durations,
     );
@@ -36,7 +36,7 @@ pub(super) fn lifetime(
     }
     let before = duration(
         report,
-        spec("renewBefore"),
+        || spec("renewBefore"),
         cert.renew_before.as_deref(),
         defaults.durations,
     );
@@ -70,14 +70,14 @@ pub(super) fn lifetime(
 
 pub(super) fn duration(
     report: &mut Report,
-    field: FieldPath,
+    field: impl FnOnce() -> FieldPath,
     text: Option<&str>,
     dialect: DurationDialect,
 ) -> Option<GoDuration> {
     match GoDuration::parse(text?, dialect) {
         Ok(duration) => Some(duration),
         Err(error) => {
-            report.refused(field, text?, &error);
+            report.refused(field(), text?, &error);
             None
         }
     }

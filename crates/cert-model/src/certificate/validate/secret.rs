@@ -2,7 +2,7 @@ use crate::certificate::{OutputFormatSpec, SecretTemplateSpec};
 use crate::kubernetes;
 use crate::output::{OutputFormat, SecretTemplate};
 use crate::report::{Report, spec};
-use crate::violation::{FieldPath, ViolationKind};
+use crate::violation::ViolationKind;
 
 /// The most bytes that the annotations of one object may have together.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -39,7 +39,7 @@ pub(super) fn template(
             );
         }
         // The API server compares keys of annotations without regard to case.
-        check_key(report, &field("annotations"), key, &key.to_lowercase());
+        check_key(report, "annotations", key, &key.to_lowercase());
     }
     if size > MAX_ANNOTATIONS {
         report.violation(
@@ -55,7 +55,7 @@ pub(super) fn template(
                 format!("{key:?}: labels below controller.cert-manager.io/ are written by the controller itself"),
             );
         }
-        check_key(report, &field("labels"), key, key);
+        check_key(report, "labels", key, key);
         for reason in kubernetes::label_value(value) {
             report.invalid(field("labels"), format!("{value:?}: {reason}"));
         }
@@ -66,9 +66,10 @@ pub(super) fn template(
     }
 }
 
-fn check_key(report: &mut Report, field: &FieldPath, key: &str, folded: &str) {
+fn check_key(report: &mut Report, field: &str, key: &str, folded: &str) {
     for reason in kubernetes::qualified_name(folded) {
-        report.invalid(field.clone(), format!("{key:?}: {reason}"));
+        let field = spec("secretTemplate").child(field);
+        report.invalid(field, format!("{key:?}: {reason}"));
     }
 }
 

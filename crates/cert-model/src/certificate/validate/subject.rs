@@ -151,6 +151,9 @@ fn structured(report: &mut Report, subject: Option<&SubjectSpec>, common_name: &
     ];
     let mut rdns = Vec::new();
     for (field, oid, values) in fields {
+        if values.is_empty() {
+            continue;
+        }
         let oid = Oid::known(oid);
         for (index, value) in values.iter().enumerate() {
             let path = || spec("subject").child(field).index(index);

@@ -87,7 +87,7 @@ mod checked {
             report.violation(field, ViolationKind::Required, "must be set, like 2h");
             return None;
         }
-        lifetime::duration(report, field, window.window_duration.as_deref(), dialect)
+        lifetime::duration(report, || field, window.window_duration.as_deref(), dialect)
     }
 
     /// The zone if one is written; an error if it was reported.
