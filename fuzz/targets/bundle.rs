@@ -12,6 +12,9 @@ fuzz_target!(|text: &str| {
     let roots = bundle.roots.iter().flat_map(|roots| roots.certificates());
     let mut seen = std::collections::HashSet::new();
     assert!(roots.into_iter().all(|root| seen.insert(root.to_vec())));
-    let twice = text.trim_end().strip_suffix('}').expect("a bundle is an object");
+    let twice = text
+        .trim_end()
+        .strip_suffix('}')
+        .expect("a bundle is an object");
     assert!(Bundle::from_json(&format!("{twice},\"keys\":[]}}")).is_err());
 });

@@ -1,0 +1,33 @@
+//! No manifest makes decoding and validation panic, and every violation of a document has a place.
+#![no_main]
+
+use certwright_cert_model::document::{Format, Strictness};
+use certwright_cert_model::{Defaults, Manifest, Violations, manifest};
+use libfuzzer_sys::fuzz_target;
+
+fn placed(violations: Violations) {
+    assert!(
+        violations.iter().all(|violation| violation.span.is_some()),
+        "{violations}"
+    );
+}
+
+fuzz_target!(|text: &str| {
+    for manifest in manifest::read(text, Format::Yaml, Strictness::Strict)
+        .into_iter()
+        .flatten()
+    {
+        match manifest {
+            Manifest::Certificate(one) => {
+                drop(one.validate(&Defaults::documented()).map_err(placed))
+            }
+            Manifest::Issuer(one) | Manifest::ClusterIssuer(one) => {
+                drop(one.validate().map_err(placed))
+            }
+            Manifest::CertificateRequest(one) => {
+                drop(one.validate(&Defaults::documented()).map_err(placed))
+            }
+            _ => {}
+        }
+    }
+});

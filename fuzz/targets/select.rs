@@ -1,0 +1,55 @@
+//! The index finds what a plain scan over all certificates finds: the first line is the server name, every further
+//! line a certificate's names.
+#![no_main]
+
+use std::sync::Arc;
+
+use certwright_sni_store::{CertStore, ChangeSet, Entry, Query, SelectionPolicy};
+use libfuzzer_sys::fuzz_target;
+use time::OffsetDateTime;
+
+fuzz_target!(|input: &[u8]| {
+    let mut lines = input.split(|b| *b == b'\n');
+    let name = lines.next().unwrap_or_default();
+    let certificates: Vec<Vec<String>> = lines
+        .take(32)
+        .map(|line| {
+            String::from_utf8_lossy(line)
+                .split(' ')
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect();
+    let store = CertStore::new(SelectionPolicy::Best);
+    let mut change = ChangeSet::new();
+    for (id, names) in certificates.iter().enumerate() {
+        change.put(Entry::new(format!("{id:02}"), names.clone(), Arc::new(id)));
+    }
+    store.replace_all(change);
+    let found = store
+        .select(&Query::new(name, OffsetDateTime::UNIX_EPOCH))
+        .map(|id| *id);
+
+    let Ok(name) = std::str::from_utf8(name) else {
+        assert_eq!(found, None);
+        return;
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return;
+    }
+    let best = certificates.iter().enumerate().filter_map(|(id, names)| {
+        let matching = names
+            .iter()
+            .filter(|pattern| SelectionPolicy::Best.matches(pattern, name));
+        let exact = matching.map(|pattern| !pattern.starts_with('*')).max()?;
+        let mut identifier: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        identifier.sort();
+        Some((exact, identifier.join(","), id))
+    });
+    assert_eq!(
+        found,
+        best.max().map(|(_, _, id)| id),
+        "{name:?} of {certificates:?}"
+    );
+});
