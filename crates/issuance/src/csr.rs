@@ -5,7 +5,7 @@ mod verified;
 
 use certwright_cert_model::ValidatedSpec;
 use certwright_cert_model::key::SignatureAlgorithm;
-use certwright_cert_model::name::Names;
+use certwright_cert_model::name::{DnsNameError, Names};
 use certwright_cert_model::name_constraints::NameConstraints;
 use certwright_cert_model::pem::{self, PemError};
 use certwright_cert_model::subject::Subject;
@@ -44,6 +44,21 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request for a common name (none if empty) and DNS names.
+    ///
+    /// # Errors
+    ///
+    /// A text that is no DNS name; wildcards are allowed.
+    pub fn new(common_name: &str, dns_names: &[&str]) -> Result<Self, DnsNameError> {
+        let dns = dns_names.iter().map(|name| name.parse());
+        let mut request = Self::default();
+        request.names.dns = dns.collect::<Result<_, _>>()?;
+        if !common_name.is_empty() {
+            request.subject = crate::name::common_name(common_name);
+        }
+        Ok(request)
+    }
+
     /// What a specification asks for: every extension cert-manager encodes; usages only if
     /// `encodeUsagesInRequest` is not false.
     pub fn for_spec(spec: &ValidatedSpec) -> Self {

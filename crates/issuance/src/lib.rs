@@ -1,4 +1,4 @@
-//! From a validated specification to a key, a CSR and a signed chain.
+#![doc = include_str!("../README.md")]
 
 pub mod authority;
 pub mod bundle;

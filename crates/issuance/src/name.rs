@@ -1,5 +1,7 @@
 //! Distinguished names as DER: structure, comparison (RFC 5280, 7.1), text for messages.
 
+use certwright_cert_model::subject::{self, Subject};
+
 use crate::decode::{
     BMP_STRING, DerError, Element, IA5_STRING, OID, PRINTABLE_STRING, Reader, SEQUENCE, SET,
     TELETEX_STRING, UNIVERSAL_STRING, UTF8_STRING, dotted,
@@ -9,6 +11,15 @@ use crate::decode::{
 pub(crate) const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 /// PKCS#9's emailAddress.
 pub(crate) const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
+
+/// A subject of a common name only.
+pub(crate) fn common_name(value: &str) -> Subject {
+    // Neither step can fail: the object identifier is one, and the RDN has an attribute.
+    let oid = "2.5.4.3".parse().ok();
+    let attributes = oid.map(|oid| vec![subject::Attribute::new(oid, value)]);
+    let rdn = attributes.and_then(subject::Rdn::new);
+    Subject::new(rdn.into_iter().collect())
+}
 
 /// Checks that the content of a Name is a list of non-empty RDNs.
 pub(crate) fn check(rdns: &Reader<'_>) -> Result<(), DerError> {

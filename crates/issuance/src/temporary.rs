@@ -2,7 +2,6 @@
 //! (`cert-manager.io/issue-temporary-certificate`).
 
 use certwright_cert_model::key::{Curve, KeyAlgorithm};
-use certwright_cert_model::subject::{Attribute, Rdn, Subject};
 use certwright_cert_model::usage::{KeyUsage, Usage, Usages};
 use time::OffsetDateTime;
 
@@ -32,11 +31,7 @@ pub fn temporary(
 ) -> Result<SignedBundle, TemporaryError> {
     let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256))?;
     let mut request = Request::default();
-    let name = "2.5.4.3"
-        .parse()
-        .map(|oid| Attribute::new(oid, COMMON_NAME));
-    let rdn = name.ok().and_then(|name| Rdn::new(vec![name]));
-    request.subject = Subject::new(rdn.into_iter().collect());
+    request.subject = crate::name::common_name(COMMON_NAME);
     let mut ca_profile = Profile::ca(
         Usages::from_iter([Usage::Key(KeyUsage::CertSign)]),
         profile.duration,
