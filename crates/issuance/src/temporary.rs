@@ -30,8 +30,10 @@ pub fn temporary(
     now: OffsetDateTime,
 ) -> Result<SignedBundle, TemporaryError> {
     let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256))?;
-    let mut request = Request::default();
-    request.subject = crate::name::common_name(COMMON_NAME);
+    let request = Request {
+        subject: crate::name::common_name(COMMON_NAME),
+        ..Request::default()
+    };
     let mut ca_profile = Profile::ca(
         Usages::from_iter([Usage::Key(KeyUsage::CertSign)]),
         profile.duration,

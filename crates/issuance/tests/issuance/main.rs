@@ -4,6 +4,7 @@
 mod arbitrary;
 mod chains;
 mod common;
+mod garbage;
 mod interop;
 mod issue;
 mod judge;
@@ -12,3 +13,4 @@ mod properties;
 mod rcgen_agrees;
 mod refuse;
 mod soundness;
+mod specification;
