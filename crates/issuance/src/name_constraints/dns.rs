@@ -72,7 +72,8 @@ impl Host {
 
     /// The first bytes of the key as a number, in the same order.
     pub(super) fn prefix(&self) -> u128 {
-        prefix(self.key())
+        let first = self.key.first_chunk();
+        first.map_or(0, |bytes| u128::from_be_bytes(*bytes))
     }
 
     pub(super) fn is_wildcard(&self) -> bool {
