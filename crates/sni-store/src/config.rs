@@ -93,7 +93,8 @@ impl TlsConfig {
     ///
     /// Ids are the places in the list, `tls.certificates[00000]`: in the order of the list, which is the
     /// order [`SelectionPolicy::Traefik`](crate::SelectionPolicy::Traefik) prefers equal identifiers in.
-    /// What cannot be read or used is rejected, with file, line and reason.
+    /// What cannot be read or used is rejected, with file, line and reason. A configuration without a
+    /// default certificate leaves the store's as it is.
     pub fn load(
         &self,
         loader: &PairLoader,
@@ -128,7 +129,11 @@ impl TlsConfig {
         }
         change.merge(unread);
         if let Some(files) = &self.default {
+            let current = store.current();
+            let served = current.default_payload();
             match files.load(loader, base) {
+                // The same certificate has the same key: nothing to publish.
+                Ok(key) if served.is_some_and(|served| served.cert == key.cert) => &mut change,
                 Ok(key) => change.default_entry(DefaultEntry::Given(Arc::new(key))),
                 Err(error) => change.reject_default(error),
             };

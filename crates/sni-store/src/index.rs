@@ -380,6 +380,39 @@ mod tests {
     }
 
     #[test]
+    fn at_once_only_what_needs_no_second_look() {
+        let at = |second: i64| time::OffsetDateTime::from_unix_timestamp(second).unwrap();
+        let wide = i64::from(u32::MAX);
+        let rsa = SchemeMask::from_code_points([0x0804]);
+        let entry = |from: i64, until: i64| {
+            Entry::new("id", ["a.test"], Arc::new(())).with_validity(at(from)..=at(until))
+        };
+        let excluded = entry(0, 9).with_excluded(["b.test".parse().unwrap()]);
+        let table = [
+            (entry(5, 9), 4, false),
+            (entry(5, 9), 5, true),
+            (entry(5, 9), 9, true),
+            (entry(5, 9), 10, false),
+            (entry(-9, 9), 0, true),
+            // Beyond 32 bits the entry itself is asked.
+            (entry(-9, 9), -1, false),
+            (entry(0, wide + 9), wide, true),
+            (entry(0, wide + 9), wide + 1, false),
+            (entry(wide + 1, wide + 9), wide, false),
+            (entry(-9, -1), 0, false),
+            (excluded, 5, false),
+            (entry(0, 9).with_schemes(SchemeMask::NONE), 5, false),
+        ];
+        for (row, (entry, now, expected)) in table.into_iter().enumerate() {
+            let candidates = Candidates::from(vec![Arc::new(entry)]);
+            let query = Query::new("a.test", at(now)).with_schemes(rsa);
+            assert_eq!(candidates.at_once(&query).is_some(), expected, "row {row}");
+            let blind = query.ignoring_validity();
+            assert!(candidates.at_once(&blind).is_none(), "row {row}");
+        }
+    }
+
+    #[test]
     fn keys_by_policy() {
         let entry = Entry::new(
             "id",

@@ -26,9 +26,15 @@ impl<T> Snapshot<T> {
         self.generation
     }
 
+    /// What is served where no certificate matches.
+    pub fn default_payload(&self) -> Option<&Arc<T>> {
+        self.default.as_ref()
+    }
+
     /// The best certificate for a client, or the default entry, or nothing.
     ///
-    /// At most four hash probes; no lock, no allocation, no parsing.
+    /// One hash probe for a name that is there as it was sent, three for any other, twice that while
+    /// single changes wait to be merged; no lock, no allocation, no parsing.
     #[inline]
     pub fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
         // Outer `None`: not looked up.
