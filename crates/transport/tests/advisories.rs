@@ -248,21 +248,11 @@ fn a_maze_of_issuers_is_left_in_time() {
     }
     chain.insert(0, maze.issue(&Spec::svid(ID)).leaf().clone());
     let code = code(&spiffe(&ca), &chain);
-    assert!(
-        [
-            "too-much-work",
-            "path-length",
-            "unknown-issuer",
-            "bad-signature"
-        ]
-        .contains(&code),
-        "{code}"
-    );
-    assert!(
-        start.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        start.elapsed()
-    );
+    // webpki gives up after 100 signatures or 200 000 steps; the limit is for an unoptimised build on a
+    // busy machine, where without these budgets the search would go on for days.
+    assert_eq!(code, "too-much-work");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(120), "{took:?}");
 }
 
 /// Envoy CVE-2022-21656: the text of one kind of name taken for another.
