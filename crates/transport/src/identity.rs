@@ -16,7 +16,7 @@ use crate::leaf::Facts;
 
 /// A certificate chain with the private key of its leaf; the two are known to fit.
 ///
-/// `Debug` shows sizes only.
+/// Clones share the one key in memory; `Debug` shows sizes only.
 #[derive(Clone)]
 pub struct Identity(Arc<CertifiedKey>);
 

@@ -364,3 +364,19 @@ fn host_names() {
         assert_eq!(upstream.server_name(host).is_ok(), good, "{host}");
     }
 }
+
+/// The example of the Traefik Hub documentation.
+#[test]
+fn the_documentations_example_loads_as_written() {
+    let text = "apiVersion: traefik.io/v1alpha1\nkind: ServersTransport\nmetadata:\n  name: demo-api-transport\n  namespace: apps\nspec:\n  serverName: gateway.domain.tld\n  insecureSkipVerify: true\n";
+    let node = node(text, Format::Yaml);
+    let transport = ServersTransport::decode(&node, Strictness::Strict)
+        .into_result()
+        .unwrap();
+    assert_eq!(transport.id(), "apps-demo-api-transport");
+    let Upstream::Danger(upstream) = transport.validate().unwrap() else {
+        panic!("insecureSkipVerify is nothing but danger");
+    };
+    let name = upstream.server_name("10.0.0.1").unwrap();
+    assert_eq!(name.to_str(), "gateway.domain.tld");
+}

@@ -17,7 +17,7 @@ use certwright_transport::servers_transport::{San, Spiffe};
 use certwright_transport::upstream::{Upstream, Verified};
 use certwright_transport::{PeerVerifier, ServersTransport};
 use pki::{Authority, Pair, Spec};
-use rustls::{ClientConfig, HandshakeKind};
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
 use wire::{Clock, connect, provider, refusal, server, server_for};
 
 fn transport() -> ServersTransport {
@@ -277,6 +277,74 @@ fn a_client_is_verified_the_same_way() {
                 matches!(error, rustls::Error::NoCertificatesPresented),
                 "{error}"
             ),
+        }
+    }
+}
+
+#[test]
+fn versions_suites_and_protocols_are_those_that_may_be_offered() {
+    let ca = Authority::root("ca");
+    let mut offer = (*server(&ca.issue(&Spec::host("web.test")))).clone();
+    offer.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let offer = Arc::new(offer);
+    let mut material = Material::default();
+    material.system_roots = Some(Roots::from_der([ca.certificate.clone()]).unwrap());
+    let spoken = |change: fn(&mut ServersTransport)| {
+        let mut transport = transport();
+        change(&mut transport);
+        let config = Arc::new(config(transport, &material));
+        let done = connect(&config, "web.test", offer.clone()).unwrap().client;
+        let protocol = done.alpn_protocol().unwrap().escape_ascii().to_string();
+        let suite = done.negotiated_cipher_suite().unwrap().suite();
+        (done.protocol_version().unwrap(), suite, protocol)
+    };
+    let (old, new) = (ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3);
+    let (version, _, protocol) = spoken(|_| {});
+    assert_eq!((version, protocol.as_str()), (new, "h2"));
+    let (version, _, protocol) = spoken(|it| {
+        it.disable_http2 = true;
+        it.max_version = Some("VersionTLS12".to_owned());
+    });
+    assert_eq!((version, protocol.as_str()), (old, "http/1.1"));
+    let name = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305";
+    let (version, suite, _) = spoken(|it| {
+        it.cipher_suites = vec!["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305".to_owned()];
+        it.max_version = Some("VersionTLS12".to_owned());
+    });
+    assert_eq!(
+        (version, format!("{suite:?}")),
+        (old, format!("{name}_SHA256"))
+    );
+    let (version, ..) = spoken(|it| {
+        // As in Go, a list of TLS 1.2 suites says nothing about TLS 1.3.
+        it.cipher_suites = vec!["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305".to_owned()];
+    });
+    assert_eq!(version, new);
+    let (_, suite, _) = spoken(|it| {
+        it.cipher_suites = vec!["TLS_AES_128_GCM_SHA256".to_owned()];
+    });
+    assert_eq!(format!("{suite:?}"), "TLS13_AES_128_GCM_SHA256");
+}
+
+#[test]
+fn the_name_that_is_asked_for_is_the_transports_own() {
+    let ca = Authority::root("ca");
+    let server = server(&ca.issue(&Spec::host("web.test")));
+    let mut material = Material::default();
+    material.system_roots = Some(Roots::from_der([ca.certificate.clone()]).unwrap());
+    for (name, asked) in [(Some("web.test"), "web.test"), (None, "10.0.0.1")] {
+        let mut transport = transport();
+        transport.server_name = name.map(str::to_owned);
+        let upstream = verified(transport);
+        let config = upstream
+            .client_config(&provider(), Clock::fixed(), &material)
+            .unwrap();
+        let found = upstream.server_name("10.0.0.1").unwrap();
+        assert_eq!(found.to_str(), asked);
+        let verdict = connect(&Arc::new(config), &found.to_str(), server.clone());
+        match name {
+            Some(_) => assert_eq!(verdict.unwrap().server.server_name(), name),
+            None => assert_eq!(refusal(&verdict.unwrap_err()).code(), "name-mismatch"),
         }
     }
 }
