@@ -5,12 +5,15 @@ mod issuance;
 mod renewal;
 mod resource;
 mod sni;
+mod transport;
 mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
+
+use crate::limbo;
 
 /// One case of a case file.
 #[derive(Debug)]
@@ -81,6 +84,7 @@ pub fn judge(case: &Case) -> Verdict {
         resource::judge,
         sni::judge,
         issuance::judge,
+        transport::judge,
     ] {
         let verdict = judge(case);
         if verdict != Verdict::Unsupported {
@@ -135,7 +139,29 @@ impl Summary {
         }
         summary
     }
+
+    /// Counts the judgements of x509-limbo as a kind of their own; one case is judged in several views.
+    pub fn add_limbo(&mut self, report: limbo::Report) {
+        let [passed, failed, unsupported, deliberate] = [
+            report.passed,
+            report.failures.len(),
+            report.skipped.len(),
+            report.excepted,
+        ];
+        self.passed += passed;
+        self.failed += failed;
+        self.unsupported += unsupported;
+        self.deliberate += deliberate;
+        let kind = [passed, failed, unsupported, deliberate];
+        self.kinds.insert(LIMBO.to_owned(), kind);
+        let failures = report.failures.into_iter();
+        self.failures
+            .extend(failures.map(|what| format!("{LIMBO} {what}")));
+    }
 }
+
+/// The kind of the chains of x509-limbo.
+const LIMBO: &str = "x509-limbo";
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

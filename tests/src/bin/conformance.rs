@@ -1,11 +1,13 @@
 //! Runs conformance cases against the family: `conformance FILE.json…`
 //!
 //! Prints a line per failing case, then the sum alone on the last line. `--kinds` adds a line per kind,
-//! `--deviations` one per deliberate deviation.
+//! `--deviations` one per deliberate deviation. `--limbo FILE` judges the chains of x509-limbo as well.
 
 use std::process::ExitCode;
 
 use certwright_tests::conformance::{Summary, read};
+use certwright_tests::limbo;
+use rustls::pki_types::UnixTime;
 
 fn main() -> ExitCode {
     match run() {
@@ -21,8 +23,16 @@ fn main() -> ExitCode {
 fn run() -> Result<bool, String> {
     let mut cases = Vec::new();
     let (mut kinds, mut deviations) = (false, false);
-    for argument in std::env::args().skip(1) {
+    let mut limbo = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "--limbo" => {
+                let path = arguments.next().ok_or("--limbo wants a file")?;
+                let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+                limbo =
+                    Some(limbo::judge(&text, UnixTime::now()).map_err(|e| format!("{path}: {e}"))?);
+            }
             "--kinds" => kinds = true,
             "--deviations" => deviations = true,
             path => {
@@ -31,7 +41,10 @@ fn run() -> Result<bool, String> {
             }
         }
     }
-    let summary = Summary::of(&cases);
+    let mut summary = Summary::of(&cases);
+    if let Some(report) = limbo {
+        summary.add_limbo(report);
+    }
     for failure in &summary.failures {
         println!("{failure}");
     }

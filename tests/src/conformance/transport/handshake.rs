@@ -1,0 +1,92 @@
+//! A TLS handshake in memory, for what no certificate shows: whether the peer has its key.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use certwright_transport::bundle::TrustBundles;
+use certwright_transport::peer::SpiffePolicy;
+use certwright_transport::servers_transport::Spiffe;
+use certwright_transport::upstream::Upstream;
+use certwright_transport::{Material, PeerError, ServersTransport};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConnection, Error, ServerConfig, ServerConnection};
+
+use super::pki::now;
+use super::provider;
+
+/// Lets a client of this policy meet a server with this chain and key, which need not belong together. The outer
+/// `None` is a handshake that could not begin, or that failed for no reason of the server's certificates.
+pub(super) fn meet(
+    policy: &SpiffePolicy,
+    bundles: TrustBundles,
+    chain: Vec<CertificateDer<'static>>,
+    key: Vec<u8>,
+    name: &ServerName<'_>,
+) -> Option<Result<(), PeerError>> {
+    let mut spiffe = Spiffe::default();
+    match policy {
+        SpiffePolicy::Any => {}
+        SpiffePolicy::Ids(ids) => spiffe.ids = ids.iter().map(ToString::to_string).collect(),
+        SpiffePolicy::TrustDomain(domain) => spiffe.trust_domain = Some(domain.to_string()),
+    }
+    let mut transport = ServersTransport::default();
+    transport.spiffe = Some(spiffe);
+    let Ok(Upstream::Verified(upstream)) = transport.validate() else {
+        return None;
+    };
+    let mut material = Material::default();
+    material.bundles = bundles;
+    let provider = provider();
+    let config = upstream.client_config(&provider, Arc::new(Fixed), &material);
+    let mut client = ClientConnection::new(Arc::new(config.ok()?), name.to_owned()).ok()?;
+
+    let key = PrivatePkcs8KeyDer::from(key).into();
+    let key = provider.key_provider.load_private_key(key).ok()?;
+    let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    let mut server = ServerConnection::new(Arc::new(config)).ok()?;
+    match exchange(&mut client, &mut server) {
+        Ok(()) => Some(Ok(())),
+        Err(error) => PeerError::from_rustls(&error).map(Err),
+    }
+}
+
+/// Carries flights until both are done; the client's error counts.
+fn exchange(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut flight = Vec::new();
+        carry(|| client.write_tls(&mut flight));
+        deliver(&flight, |bytes| server.read_tls(bytes));
+        server.process_new_packets()?;
+        let mut flight = Vec::new();
+        carry(|| server.write_tls(&mut flight));
+        deliver(&flight, |bytes| client.read_tls(bytes));
+        client.process_new_packets()?;
+    }
+    Ok(())
+}
+
+/// Writes until there is no more; memory takes everything.
+fn carry(mut write: impl FnMut() -> std::io::Result<usize>) {
+    while write().is_ok_and(|written| written > 0) {}
+}
+
+fn deliver(mut flight: &[u8], mut read: impl FnMut(&mut dyn Read) -> std::io::Result<usize>) {
+    while !flight.is_empty() && read(&mut flight).is_ok_and(|read| read > 0) {}
+}
+
+/// The clock of the cases.
+#[derive(Debug)]
+struct Fixed;
+
+impl TimeProvider for Fixed {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(now())
+    }
+}
