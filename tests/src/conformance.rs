@@ -94,6 +94,14 @@ pub fn judge(case: &Case) -> Verdict {
     Verdict::Unsupported
 }
 
+/// Whether every field of an object is one that is read; what nobody reads would be judged wrongly.
+fn only(value: &Value, known: &[&str]) -> Option<()> {
+    let mut names = value.as_object()?.keys();
+    names
+        .all(|name| known.contains(&name.as_str()))
+        .then_some(())
+}
+
 /// How many cases ended how.
 #[derive(Debug, Default)]
 pub struct Summary {

@@ -32,14 +32,6 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Whether every field of an object is one that is read; what nobody reads would be judged wrongly.
-fn only(value: &Value, known: &[&str]) -> Option<()> {
-    let mut names = value.as_object()?.keys();
-    names
-        .all(|name| known.contains(&name.as_str()))
-        .then_some(())
-}
-
 /// A list of texts; none is an empty list.
 fn texts(list: &Value) -> Option<Vec<String>> {
     match list {

@@ -11,12 +11,13 @@ use certwright_issuance::{Certificate, CertificateAuthority, CsrPolicy, Profile,
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use super::super::{Case, Verdict};
+use super::super::{Case, Verdict, only};
 use super::expects_error;
 use super::key::made;
 use super::pki::Pki;
 
 pub(super) fn assemble(case: &Case) -> Option<Verdict> {
+    only(&case.input, &["generate", "order", "pki"])?;
     let mut pki = Pki::of(&case.input["pki"]);
     let certificates = match case.input["generate"]["intermediates"].as_u64() {
         Some(intermediates) => pki.line(intermediates)?,
@@ -72,6 +73,7 @@ pub(super) fn encode(case: &Case) -> Option<Verdict> {
 }
 
 pub(super) fn ca_sign(case: &Case) -> Option<Verdict> {
+    only(&case.input, &["caCerts", "subject"])?;
     let mut pki = Pki::default();
     let issuers = names(&case.input["caCerts"])?;
     let subject = case.input["subject"].as_str()?;

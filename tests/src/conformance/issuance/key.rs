@@ -20,7 +20,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use super::super::{Case, Verdict, der::element};
-use super::{expects_error, refused, validated, validated_key};
+use super::{documented, expects_error, refused, refused_key, validated, validated_key};
 
 /// A key of each algorithm, made once per process: large RSA keys take seconds.
 pub(super) fn made(algorithm: KeyAlgorithm) -> Result<Arc<KeyPair>, KeyError> {
@@ -38,7 +38,11 @@ pub(super) fn made(algorithm: KeyAlgorithm) -> Result<Arc<KeyPair>, KeyError> {
 pub(super) fn generate(case: &Case) -> Option<Verdict> {
     let spec = match validated_key(&case.input)? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, |_| None)),
+        Err(violations) => {
+            return Some(refused(case, &violations, |path| {
+                refused_key(&case.input, path)
+            }));
+        }
     };
     let key = match made(spec.key().algorithm) {
         Ok(key) => key,
@@ -66,7 +70,11 @@ pub(super) fn generate(case: &Case) -> Option<Verdict> {
 pub(super) fn pem_label(case: &Case) -> Option<Verdict> {
     let spec = match validated_key(&case.input)? {
         Ok(spec) => spec.key(),
-        Err(violations) => return Some(refused(case, &violations, |_| None)),
+        Err(violations) => {
+            return Some(refused(case, &violations, |path| {
+                refused_key(&case.input, path)
+            }));
+        }
     };
     let text = made(spec.algorithm).ok()?.to_pem(spec.encoding).ok()?;
     let blocks = pem::read(text.as_bytes()).ok()?;
@@ -151,7 +159,11 @@ pub(super) fn issuer_signature_algorithm(case: &Case) -> Option<Verdict> {
 pub(super) fn matches_spec(case: &Case) -> Option<Verdict> {
     let spec = match validated_key(&case.input)? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, |_| None)),
+        Err(violations) => {
+            return Some(refused(case, &violations, |path| {
+                refused_key(&case.input, path)
+            }));
+        }
     };
     let found = Named::read(case.input["key"].as_str()?)?.algorithm()?;
     let mismatch = rotation::mismatch(spec.key().algorithm, found);
@@ -166,7 +178,7 @@ pub(super) fn output_format(case: &Case) -> Option<Verdict> {
     let spec = json!({"commonName": "x", "additionalOutputFormats": [{"type": input["type"]}]});
     let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, |_| None)),
+        Err(violations) => return Some(refused(case, &violations, documented)),
     };
     let (name, wanted) = (
         case.expect["dataKey"].as_str()?,

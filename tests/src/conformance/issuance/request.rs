@@ -1,6 +1,7 @@
 //! Requests: what a specification encodes to, byte for byte.
 
 use certwright_cert_model::Defaults;
+use certwright_cert_model::key::RsaSize;
 use certwright_cert_model::name_constraints::{NameConstraints, Subtrees};
 use certwright_issuance::csr::Request;
 use certwright_issuance::name_constraints::{NameConstraintsError, name_constraints_from_der};
@@ -12,12 +13,24 @@ use serde_json::{Value, json};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer, ParsedCriAttribute};
 
-use super::super::{Case, Verdict};
+use super::super::{Case, Verdict, only};
 use super::key::made;
-use super::{expects_error, hex, refused, unhex, validated, validated_key};
+use super::{
+    documented, expects_error, hex, refused, refused_key, unhex, validated, validated_key,
+};
 
 pub(super) fn generate(case: &Case) -> Option<Verdict> {
     let options = &case.input["options"];
+    only(&case.input, &["options", "spec"])?;
+    only(
+        options,
+        &[
+            "encodeBasicConstraints",
+            "literalSubject",
+            "nameConstraints",
+            "otherNames",
+        ],
+    )?;
     let on = |name: &str| options[name] == true;
     let mut defaults = Defaults::cert_manager_1_21();
     defaults.gates.literal_subject = on("literalSubject");
@@ -32,6 +45,11 @@ pub(super) fn generate(case: &Case) -> Option<Verdict> {
                     .iter()
                     .any(|gated| !on(gated) && path.eq_ignore_ascii_case(&format!("spec.{gated}")))
                     .then_some("gated-fields-refused")
+                    .or_else(|| {
+                        path.starts_with("spec.ipAddresses[")
+                            .then_some("addresses-checked-first")
+                    })
+                    .or_else(|| documented(path))
             }));
         }
     };
@@ -81,11 +99,15 @@ pub(super) fn signature_algorithm(case: &Case) -> Option<Verdict> {
         Ok(spec) => spec,
         Err(violations) => {
             return Some(refused(case, &violations, |path| {
-                // Upstream's function looks at no upper bound, and at no key when an algorithm is named.
-                ["spec.privateKey", "spec.signatureAlgorithm"]
-                    .iter()
-                    .any(|field| path.starts_with(field))
+                // Upstream's function knows no upper bound, and looks at no key when an algorithm is named.
+                let (size, named) = (&case.input["size"], &case.input["signatureAlgorithm"]);
+                let unlimited = size
+                    .as_i64()
+                    .is_some_and(|bits| bits > i64::from(RsaSize::MAX.bits()));
+                let unread = !named.is_null() || (unlimited && path == "spec.privateKey.size");
+                unread
                     .then_some("key-checked-first")
+                    .or_else(|| refused_key(&case.input, path))
             }));
         }
     };
@@ -106,7 +128,7 @@ pub(super) fn name_constraints(case: &Case) -> Option<Verdict> {
     let spec = json!({"commonName": "x", "isCA": true, "nameConstraints": case.input});
     let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, |_| None)),
+        Err(violations) => return Some(refused(case, &violations, documented)),
     };
     let constraints = spec.constraints()?;
     let der = name_constraints_to_der(constraints);
@@ -123,7 +145,8 @@ pub(super) fn name_constraints(case: &Case) -> Option<Verdict> {
 fn read_constraints(case: &Case, value: &[u8]) -> Verdict {
     match name_constraints_from_der(true, value) {
         Err(_) if expects_error(case) => Verdict::Passed,
-        Err(NameConstraintsError::Grammar { .. }) => {
+        // The case lists the very value that we refuse.
+        Err(NameConstraintsError::Grammar { found }) if lists(&case.expect, &found) => {
             Verdict::Deliberate("constraint-values-checked")
         }
         Err(error) => Verdict::Failed(error.to_string()),
@@ -145,6 +168,16 @@ fn read_constraints(case: &Case, value: &[u8]) -> Verdict {
             Verdict::equal(&wrong, &None)
         }
     }
+}
+
+fn lists(expect: &Value, text: &str) -> bool {
+    let sides = expect.as_object().into_iter().flatten();
+    let mut values = sides
+        .filter_map(|(_, lists)| lists.as_object())
+        .flatten()
+        .filter_map(|(_, list)| list.as_array())
+        .flatten();
+    values.any(|value| value == text)
 }
 
 fn texts(subtrees: &Subtrees) -> [(&'static str, Vec<String>); 4] {
@@ -175,7 +208,7 @@ pub(super) fn subject_alt_name(case: &Case) -> Option<Verdict> {
         .or_insert(json!("x"));
     let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, |_| None)),
+        Err(violations) => return Some(refused(case, &violations, documented)),
     };
     Some(Verdict::equal(
         &Some(hex(&subject_alt_name_to_der(spec.names())).as_str()),

@@ -1,5 +1,6 @@
 //! Peer names: certificates that must carry one of a list of names.
 
+use certwright_cert_model::Violations;
 use certwright_transport::peer::{HostName, PeerPolicy, PeerSan};
 use certwright_transport::servers_transport::San;
 use certwright_transport::upstream::Upstream;
@@ -8,21 +9,22 @@ use certwright_transport::{PeerError, Roots, ServersTransport};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
-use super::super::{Case, Verdict};
+use super::super::{Case, Verdict, only};
 use super::pki::{Pki, now};
-use super::{only, provider, texts};
+use super::{provider, texts};
 
 /// The host every server is asked for.
 const HOST: &str = "server.test";
 
-/// The names and whether the host counts as well; `None` if the configuration is refused.
-fn policy(transport: ServersTransport) -> Option<(Vec<PeerSan>, HostName)> {
+/// The names and whether the host counts as well, or why the configuration is refused; `None` if it names nobody.
+fn policy(transport: ServersTransport) -> Option<Result<(Vec<PeerSan>, HostName), Violations>> {
     match transport.validate() {
         Ok(Upstream::Verified(upstream)) => match upstream.policy() {
-            PeerPolicy::PeerSans { sans, host_name } => Some((sans.clone(), *host_name)),
+            PeerPolicy::PeerSans { sans, host_name } => Some(Ok((sans.clone(), *host_name))),
             _ => None,
         },
-        _ => None,
+        Ok(Upstream::Danger(_)) => None,
+        Err(violations) => Some(Err(violations)),
     }
 }
 
@@ -74,9 +76,9 @@ pub(super) fn uri(case: &Case) -> Option<Verdict> {
     });
     let leaf = (input["no_certificate"] != true).then_some(&leaf);
     let signed_by = input["signed_by"].as_str().unwrap_or("ca1");
-    let found = match policy(transport) {
-        None => (false, Some("invalid-config")),
-        Some(policy) => match meet(policy, leaf, signed_by)? {
+    let found = match policy(transport)? {
+        Err(_) => (false, Some("invalid-config")),
+        Ok(policy) => match meet(policy, leaf, signed_by)? {
             Ok(()) => (true, None),
             // The list of names has one, a URI.
             Err(PeerError::NoMatchingSan { .. }) => (false, Some("no-matching-uri")),
@@ -103,12 +105,11 @@ pub(super) fn traefik(case: &Case) -> Option<Verdict> {
     }
     let wanted = transport.peer_cert_sans.clone();
     let expected = (case.expect["ok"].as_bool()?, case.expect["stage"].as_str());
-    let Some(policy) = policy(transport) else {
+    let policy = match policy(transport)? {
+        Ok(policy) => policy,
         // Upstream takes any text, which then fits nothing; the connection fails one step later.
-        return Some(match expected {
-            (false, _) => Verdict::Deliberate("peer-names-are-checked"),
-            (true, _) => Verdict::Failed("the names are refused".to_owned()),
-        });
+        Err(_) if !expected.0 => return Some(Verdict::Deliberate("peer-names-are-checked")),
+        Err(violations) => return Some(Verdict::Failed(format!("refused: {violations}"))),
     };
     let chain = input["chain"].as_str()?;
     let (validity, eku, signed_by) = match chain {

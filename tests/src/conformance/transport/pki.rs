@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::super::der::element;
-use super::{only, texts};
+use super::super::only;
+use super::texts;
 
 /// The instant of verification: 2026-06-15 00:00 UTC.
 const NOW: i64 = 1_781_481_600;

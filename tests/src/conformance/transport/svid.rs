@@ -10,9 +10,9 @@ use certwright_transport::{PeerError, Roots, ServersTransport};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
-use super::super::{Case, Verdict};
+use super::super::{Case, Verdict, only};
 use super::pki::{Pki, now};
-use super::{handshake, only, provider, texts};
+use super::{handshake, provider, texts};
 
 /// Who is accepted; an error is one of configuration.
 fn policy(authorizer: &Value) -> Option<Result<SpiffePolicy, String>> {
