@@ -2,6 +2,7 @@
 
 mod chain;
 mod key;
+mod output;
 mod pki;
 mod request;
 
@@ -23,8 +24,8 @@ pub(super) fn judge(case: &Case) -> Verdict {
         "key-pem-label" => key::pem_label(case),
         "keygen" => key::generate(case),
         "name-constraints-der" => request::name_constraints(case),
-        "output-format" => key::output_format(case),
-        "pem-size-limit" => key::pem_size_limit(case),
+        "output-format" => output::format(case),
+        "pem-size-limit" => output::size_limit(case),
         "private-key-matches-spec" => key::matches_spec(case),
         "san-der" => request::subject_alt_name(case),
         _ => return Verdict::Unsupported,
