@@ -28,12 +28,11 @@ mod toml;
 mod write;
 mod yaml;
 
-use core::fmt;
-
 #[cfg(feature = "schema")]
 pub(crate) use decode::shape_of;
 pub use decode::{Decoded, Fields, Strictness, Value, decode};
 
+use crate::report::Excerpt;
 use crate::violation::{FieldPath, Segment, Span};
 
 /// How deeply lists and maps may lie in each other.
@@ -212,18 +211,6 @@ impl Entry {
             key: key.into(),
             key_span,
             value,
-        }
-    }
-}
-
-/// At most 64 characters of a text, so that a message does not repeat a whole file.
-struct Excerpt<'a>(&'a str);
-
-impl fmt::Debug for Excerpt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(64) {
-            Some((end, _)) => write!(f, "{:?} and so on", &self.0[..end]),
-            None => fmt::Debug::fmt(self.0, f),
         }
     }
 }

@@ -13,12 +13,16 @@ use crate::violation::{FieldPath, ViolationKind, Violations};
 /// [`validate`](Self::validate).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "cert-manager's names")]
 pub struct RawIssuerSpec {
+    /// Orders from an ACME server.
     pub acme: Option<AcmeIssuer>,
+    /// Signs with the key of a Secret.
     pub ca: Option<CaIssuer>,
+    /// Signs each certificate with its own key.
     pub self_signed: Option<SelfSignedIssuer>,
+    /// HashiCorp Vault; not supported.
     pub vault: Option<Unsupported>,
+    /// Venafi; not supported.
     pub venafi: Option<Unsupported>,
 }
 

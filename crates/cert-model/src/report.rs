@@ -1,4 +1,5 @@
 use core::error::Error;
+use core::fmt;
 
 use crate::violation::{FieldPath, Violation, ViolationKind, Violations};
 
@@ -28,7 +29,10 @@ impl Report {
 
     /// A value that its own type refuses.
     pub(crate) fn refused(&mut self, field: FieldPath, found: &str, error: &dyn Error) {
-        self.invalid(field, format!("{found:?}: {}", with_causes(error)));
+        self.invalid(
+            field,
+            format!("{:?}: {}", Excerpt(found), with_causes(error)),
+        );
     }
 
     pub(crate) fn warning(
@@ -65,6 +69,18 @@ fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// At most 256 characters of a text, so that a message does not repeat a whole file.
+pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
+
+impl fmt::Debug for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(256) {
+            Some((end, _)) => write!(f, "{:?} and so on", &self.0[..end]),
+            None => fmt::Debug::fmt(self.0, f),
+        }
+    }
 }
 
 /// The path of a field of `spec`.

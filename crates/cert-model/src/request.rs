@@ -25,25 +25,33 @@ use crate::violation::{ViolationKind, Violations};
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "cert-manager's names")]
 pub struct CertificateRequestSpec {
+    /// How long the certificate is to be valid, in Go's form.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub duration: Option<String>,
+    /// Who is to sign. Required.
     pub issuer_ref: IssuerRefSpec,
+    /// Base64 of a CSR in PEM. Required.
     pub request: String,
+    /// Whether a CA's certificate is asked for.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "isCA", skip_serializing_if = "core::ops::Not::not")
     )]
     pub is_ca: bool,
+    /// Names of [`Usage`]s; the [`Defaults`] if empty.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub usages: Vec<String>,
+    /// Who made the request; the API server writes it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub username: Option<String>,
+    /// The same user's identifier.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub uid: Option<String>,
+    /// The same user's groups.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub groups: Vec<String>,
+    /// More about the same user.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "BTreeMap::is_empty"))]
     pub extra: BTreeMap<String, Vec<String>>,
 }

@@ -412,6 +412,29 @@ mod tests {
     }
 
     #[test]
+    fn constraints_that_verifiers_read_differently_are_warned_about() {
+        let spec = validate(
+            "commonName: root\nisCA: true\nnameConstraints: {permitted: {dnsDomains: [.example.com, example.org], ipRanges: ['::ffff:10.0.0.0/104', 10.0.0.0/8], uriDomains: [td]}}",
+        )
+        .unwrap();
+        let fields: Vec<_> = spec
+            .warnings()
+            .iter()
+            .map(|w| w.field.to_string())
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "spec.nameConstraints.critical",
+                "spec.nameConstraints.permitted.uriDomains",
+                "spec.nameConstraints.permitted.dnsDomains",
+                "spec.nameConstraints.permitted.ipRanges",
+                "spec.nameConstraints.permitted.uriDomains",
+            ]
+        );
+    }
+
+    #[test]
     fn gates_forbid() {
         let text = "{secretName: x, issuerRef: {name: x}, isCA: true, literalSubject: CN=x, nameConstraints: {permitted: {ipRanges: [x]}}, otherNames: [{oid: 1.2.3, utf8Value: x}]}";
         let document = parse(text, Format::Yaml).remove(0).unwrap();

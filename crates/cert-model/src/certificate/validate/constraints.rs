@@ -1,4 +1,5 @@
 use core::error::Error;
+use core::net::IpAddr;
 use core::str::FromStr;
 
 use crate::certificate::{CertificateSpec, SubtreesSpec};
@@ -66,11 +67,51 @@ fn subtrees(report: &mut Report, field: &FieldPath, subtrees: &SubtreesSpec) -> 
             );
         }
     }
-    Subtrees {
+    let subtrees = Subtrees {
         dns: parse(report, field, "dnsDomains", &subtrees.dns_domains),
         ip: parse(report, field, "ipRanges", &subtrees.ip_ranges),
         email: parse(report, field, "emailAddresses", &subtrees.email_addresses),
         uri: parse(report, field, "uriDomains", &subtrees.uri_domains),
+    };
+    disagreements(report, field, &subtrees);
+    subtrees
+}
+
+/// Values that verifiers read in different ways.
+fn disagreements(report: &mut Report, field: &FieldPath, subtrees: &Subtrees) {
+    let mut warn = |name: &str, message: String| {
+        report.warning(field.child(name), ViolationKind::Invalid, message);
+    };
+    for subtree in subtrees.dns.iter().filter(|subtree| subtree.below_only()) {
+        let host = subtree.host();
+        warn(
+            "dnsDomains",
+            format!(
+                "{subtree} has a leading dot, which RFC 5280 does not define for DNS names; {host} covers all below it too"
+            ),
+        );
+    }
+    for block in &subtrees.ip {
+        if let IpAddr::V6(address) = block.address()
+            && address.to_ipv4_mapped().is_some()
+        {
+            warn(
+                "ipRanges",
+                format!(
+                    "{block} does not cover IPv4 addresses in certificates; write the IPv4 range"
+                ),
+            );
+        }
+    }
+    for subtree in &subtrees.uri {
+        if subtree.host().labels().count() < 2 {
+            warn(
+                "uriDomains",
+                format!(
+                    "{subtree} is not a fully qualified name, as RFC 5280 demands; verifiers disagree about it"
+                ),
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::str::FromStr;
 use crate::certificate::{CertificateSpec, OtherNameSpec};
 use crate::defaults::Gates;
 use crate::name::{Names, OtherName, parse_ip};
-use crate::report::{Report, spec};
+use crate::report::{Excerpt, Report, spec};
 use crate::violation::ViolationKind;
 
 /// Whether any name is written, right or wrong.
@@ -25,7 +25,8 @@ pub(super) fn names(report: &mut Report, cert: &CertificateSpec, gates: Gates) -
             None => report.invalid(
                 spec("ipAddresses").index(index),
                 format!(
-                    "{text:?} is not an IP address; write it like 192.0.2.1 or 2001:db8::1, without zone, prefix length or leading zeros"
+                    "{:?} is not an IP address; write it like 192.0.2.1 or 2001:db8::1, without zone, prefix length or leading zeros",
+                    Excerpt(text)
                 ),
             ),
         }
