@@ -20,6 +20,14 @@ pub const CA_CRT: &str = "ca.crt";
 pub const TLS_COMBINED: &str = "tls-combined.pem";
 /// Key of the private key in DER.
 pub const KEY_DER: &str = "key.der";
+/// Key of the PKCS#12 store with the key and the chain.
+pub const KEYSTORE_P12: &str = "keystore.p12";
+/// Key of the PKCS#12 store with the CA certificate.
+pub const TRUSTSTORE_P12: &str = "truststore.p12";
+/// Key of the Java store with the key and the chain.
+pub const KEYSTORE_JKS: &str = "keystore.jks";
+/// Key of the Java store with the CA certificate.
+pub const TRUSTSTORE_JKS: &str = "truststore.jks";
 
 /// A TLS Secret: named data, with the labels and annotations to keep on it.
 ///

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::shape::Shape;
 use super::{Entry, Kind, Node};
@@ -117,13 +117,10 @@ impl<T> Decoded<'_, T> {
             },
             Err(found) => found,
         };
+        let known: HashSet<FieldPath> = self.violations.iter().map(|v| v.field.clone()).collect();
         let mut violations = self.violations;
-        let decoding = violations.len();
         for mut violation in found.into_vec() {
-            let known = violations[..decoding]
-                .iter()
-                .any(|known| violation.field.starts_with(&known.field));
-            if !known {
+            if !is_known(&known, &violation.field) {
                 let place = || self.node.locate(&self.base, &violation.field);
                 violation.span = Some(violation.span.unwrap_or_else(place));
                 violations.push(violation);
@@ -160,6 +157,12 @@ impl<'n, T> Decoded<'n, T> {
             base: FieldPath::default(),
         }
     }
+}
+
+/// Whether the field or one around it is in the set.
+fn is_known(known: &HashSet<FieldPath>, field: &FieldPath) -> bool {
+    let around = core::iter::successors(Some(field.clone()), FieldPath::parent);
+    !known.is_empty() && around.into_iter().any(|field| known.contains(&field))
 }
 
 /// Document order; what has no place comes last.
