@@ -157,6 +157,13 @@ impl Certificate {
         Some(usage_oids(&self.der[value]).map(dotted).collect())
     }
 
+    /// The contents of the object identifiers of the extended key usages.
+    pub(crate) fn usage_oids(&self) -> impl Iterator<Item = &[u8]> {
+        let value = self.parts.extensions.extended_key_usage.clone();
+        let usages = value.map(|value| usage_oids(&self.der[value]));
+        usages.into_iter().flatten()
+    }
+
     /// The subject alternative names; reading the certificate has read them all once.
     pub fn names(&self) -> impl Iterator<Item = GeneralName<'_>> {
         let value = self.subject_alt_name();

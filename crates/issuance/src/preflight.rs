@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::csr::VerifiedCsr;
+use crate::encode::extension::extended_key_usage_oid;
 use crate::encode::tbs::EMPTY_NAME;
 use crate::name_constraints::{NameForm, forms_rustls_cannot_evaluate};
 use crate::profile::Preflight;
@@ -93,12 +94,8 @@ impl Expected {
     fn compare(&self, found: &Certificate, signer: &Signer) -> Result<(), PreflightError> {
         let csr = &self.csr;
         let critical = csr.subject_der() == EMPTY_NAME;
-        let usages: Vec<String> = self
-            .usages
-            .extended
-            .iter()
-            .map(|usage| usage.oid().to_owned())
-            .collect();
+        let usages = self.usages.extended.iter();
+        let usages = usages.map(|usage| extended_key_usage_oid(*usage));
         let serial = found.serial();
         let serial = serial.strip_prefix(&[0]).unwrap_or(serial);
         let checks = [
@@ -118,10 +115,7 @@ impl Expected {
                 "key usage",
                 found.key_usage().unwrap_or_default() == self.usages.key,
             ),
-            (
-                "extended key usage",
-                found.extended_key_usage().unwrap_or_default() == usages,
-            ),
+            ("extended key usage", found.usage_oids().eq(usages)),
             (
                 "basic constraints",
                 (found.is_ca(), found.max_path_len()) == (self.ca, self.max_path_len),
