@@ -9,6 +9,7 @@ mod interop;
 mod issue;
 mod judge;
 mod lint;
+mod matrix;
 mod properties;
 mod rcgen_agrees;
 mod refuse;

@@ -307,7 +307,7 @@ impl Maker {
     }
 }
 
-fn params(name: &str, constraints: Option<Vec<u8>>) -> CertificateParams {
+pub(crate) fn params(name: &str, constraints: Option<Vec<u8>>) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     // Under the name that some constraint on directory names permits.
@@ -328,7 +328,7 @@ fn params(name: &str, constraints: Option<Vec<u8>>) -> CertificateParams {
     params
 }
 
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut der = vec![tag];
     match u8::try_from(content.len()) {
         Ok(length @ 0..128) => der.push(length),
@@ -345,7 +345,7 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     der
 }
 
-fn name_der(organization: &str) -> Vec<u8> {
+pub(crate) fn name_der(organization: &str) -> Vec<u8> {
     let value = [tlv(6, &[0x55, 4, 10]), tlv(12, organization.as_bytes())].concat();
     tlv(0x30, &tlv(0x31, &tlv(0x30, &value)))
 }
