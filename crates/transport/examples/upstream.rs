@@ -54,7 +54,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let clock = Arc::new(DefaultTimeProvider);
     let (config, name) = match &upstream {
         Upstream::Verified(verified) => {
-            println!("transport  {:?}", verified.policy());
+            println!("transport  accepts {}", verified.policy());
             let material = material(&options, verified.sources())?;
             (
                 verified.client_config(&provider, clock, &material)?,
@@ -82,7 +82,9 @@ fn load(path: &Path) -> Result<Upstream, Box<dyn Error>> {
         .next()
         .ok_or("the file has no document")??;
     let transport = ServersTransport::decode(&document.root, Strictness::Strict);
-    Ok(transport.and_then(ServersTransport::validate)?)
+    transport
+        .and_then(ServersTransport::validate)
+        .map_err(|violations| format!("{}:\n{violations}", path.display()).into())
 }
 
 fn material<'a>(

@@ -124,6 +124,23 @@ fn matches_dns(pattern: &DnsPattern, presented: &[u8]) -> bool {
     }
 }
 
+impl fmt::Display for PeerPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerSans { sans, host_name } => {
+                f.write_str("one of the names ")?;
+                write_list(f, sans)?;
+                match host_name {
+                    HostName::Checked => f.write_str(", and the host name"),
+                    HostName::Replaced => f.write_str(", whatever the host name"),
+                }
+            }
+            Self::ServerName => f.write_str("the host name"),
+            Self::Spiffe(policy) => policy.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for SpiffePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -153,7 +170,7 @@ impl fmt::Display for PeerIdentity {
     }
 }
 
-pub(crate) fn write_list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+fn write_list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             f.write_str(", ")?;
