@@ -1,15 +1,16 @@
 //! The rules of a `ServersTransport`; whatever breaks one is an error, nothing falls back.
 
-use certwright_cert_model::name::DnsNameError;
+mod peer;
+mod tls;
+
 use certwright_cert_model::{FieldPath, Violation, ViolationKind, Violations};
 use rustls_pki_types::ServerName;
 
 use super::{RootCa, San, ServersTransport, is_pem};
 use crate::danger::Unverified;
 use crate::material::Source;
-use crate::peer::{HostName, PeerPolicy, PeerSan, SpiffePolicy};
+use crate::peer::{HostName, PeerPolicy};
 use crate::timeouts::{self, Timeouts};
-use crate::tls_parameters::{self, NamedSuite, TLS13_SUITES, TlsParameters, TlsVersion};
 use crate::upstream::{IdleConnections, Placed, Settings, Upstream, Verified};
 
 impl ServersTransport {
@@ -261,99 +262,6 @@ impl Check {
         identities
     }
 
-    fn parameters(&mut self, raw: &ServersTransport) -> TlsParameters {
-        let min = self.version("minVersion", raw.min_version.as_deref());
-        let max = self.version("maxVersion", raw.max_version.as_deref());
-        if let (Some(min), Some(max)) = (min, max)
-            && min > max
-        {
-            self.wrong(
-                self.path.child("minVersion"),
-                ViolationKind::Invalid,
-                format!(
-                    "{} is above maxVersion {}",
-                    raw.min_version.as_deref().unwrap_or_default(),
-                    raw.max_version.as_deref().unwrap_or_default()
-                ),
-            );
-        }
-        if min.is_some_and(|min| min < TlsVersion::V1_2) {
-            self.warn(
-                self.path.child("minVersion"),
-                ViolationKind::NotSupported,
-                format!(
-                    "{} is older than rustls speaks; TLS 1.2 is the lowest that will be offered",
-                    raw.min_version.as_deref().unwrap_or_default()
-                ),
-            );
-        }
-        if max.is_some_and(|max| max < TlsVersion::V1_2) {
-            self.wrong(
-                self.path.child("maxVersion"),
-                ViolationKind::NotSupported,
-                format!(
-                    "{} is older than rustls speaks; use VersionTLS12 or VersionTLS13",
-                    raw.max_version.as_deref().unwrap_or_default()
-                ),
-            );
-        }
-        let before = self.violations.len();
-        let suites = self.suites(raw);
-        let parameters = TlsParameters { min, max, suites };
-        if before == self.violations.len()
-            && !raw.cipher_suites.is_empty()
-            && !parameters.offers_anything()
-        {
-            self.wrong(
-                self.path.child("cipherSuites"),
-                ViolationKind::Invalid,
-                "none of these suites belongs to a version that may be offered",
-            );
-        }
-        parameters
-    }
-
-    fn version(&mut self, name: &str, text: Option<&str>) -> Option<TlsVersion> {
-        let text = text.filter(|text| !text.is_empty())?;
-        let version = TlsVersion::from_name(text);
-        if version.is_none() {
-            self.wrong(
-                self.path.child(name),
-                ViolationKind::NotSupported,
-                format!("{text:?} is not a TLS version; use VersionTLS12 or VersionTLS13"),
-            );
-        }
-        version
-    }
-
-    /// As in Go, a list without suites of TLS 1.3 says nothing about TLS 1.3.
-    fn suites(&mut self, raw: &ServersTransport) -> Option<Vec<rustls::CipherSuite>> {
-        if raw.cipher_suites.is_empty() {
-            return None;
-        }
-        let mut suites = Vec::new();
-        for (i, name) in raw.cipher_suites.iter().enumerate() {
-            let field = self.path.child("cipherSuites").index(i);
-            match tls_parameters::suite(name) {
-                Some(NamedSuite::Known(suite)) => suites.push(suite),
-                Some(NamedSuite::Obsolete) => self.warn(
-                    field,
-                    ViolationKind::NotSupported,
-                    format!("rustls does not have {name}; it will not be offered"),
-                ),
-                None => self.wrong(
-                    field,
-                    ViolationKind::NotSupported,
-                    format!("{name:?} is not a cipher suite"),
-                ),
-            }
-        }
-        if !suites.is_empty() && !suites.iter().any(|suite| TLS13_SUITES.contains(suite)) {
-            suites.extend(TLS13_SUITES);
-        }
-        Some(suites)
-    }
-
     fn idle(&mut self, number: Option<i64>) -> IdleConnections {
         let number = number.unwrap_or(0);
         match usize::try_from(number) {
@@ -405,131 +313,6 @@ impl Check {
             }
         }
         timeouts
-    }
-
-    /// The deprecated URI comes last, as Traefik appends it.
-    fn sans(&mut self, raw: &ServersTransport) -> Option<Vec<PeerSan>> {
-        let mut sans = Vec::new();
-        for (i, san) in raw.peer_cert_sans.iter().enumerate() {
-            let field = self.path.child("peerCertSANs").index(i);
-            sans.extend(self.san(&field, san));
-        }
-        if let Some(uri) = &raw.peer_cert_uri {
-            let field = self.path.child("peerCertURI");
-            self.warn(
-                field.clone(),
-                ViolationKind::NotSupported,
-                "is deprecated; write it as an entry of peerCertSANs with type URI",
-            );
-            sans.extend(self.uri(&field, uri));
-        }
-        (raw.peer_cert_uri.is_some() || !raw.peer_cert_sans.is_empty()).then_some(sans)
-    }
-
-    fn san(&mut self, field: &FieldPath, san: &San) -> Option<PeerSan> {
-        let value = field.child("value");
-        match san.kind.as_str() {
-            "DNSName" => {
-                // A name with its final dot is the same name (RFC 1034, 3.1).
-                let name = san.value.strip_suffix('.').unwrap_or(&san.value);
-                match name.parse() {
-                    Ok(name) => Some(PeerSan::Dns(name)),
-                    Err(error) => {
-                        let error: DnsNameError = error;
-                        let message = format!("{:?}: {error}", san.value);
-                        self.wrong(value, ViolationKind::Invalid, message);
-                        None
-                    }
-                }
-            }
-            "URI" => self.uri(&value, &san.value),
-            other => {
-                self.wrong(
-                    field.child("type"),
-                    ViolationKind::NotSupported,
-                    format!("{other:?} is not a type of name; use URI or DNSName"),
-                );
-                None
-            }
-        }
-    }
-
-    fn uri(&mut self, field: &FieldPath, text: &str) -> Option<PeerSan> {
-        match text.parse() {
-            Ok(uri) => Some(PeerSan::Uri(uri)),
-            Err(error) => {
-                self.wrong(
-                    field.clone(),
-                    ViolationKind::Invalid,
-                    format!("{text:?}: {error}"),
-                );
-                None
-            }
-        }
-    }
-
-    fn spiffe(&mut self, raw: &ServersTransport) -> Option<SpiffePolicy> {
-        let spiffe = raw.spiffe.as_ref()?;
-        for (name, is_set) in [
-            ("serverName", is_given(raw.server_name.as_deref())),
-            ("insecureSkipVerify", raw.insecure_skip_verify),
-            ("rootCAsSecrets", !raw.root_cas_secrets.is_empty()),
-            ("rootCAs", !raw.root_cas.is_empty()),
-            ("certificatesSecrets", !raw.certificates_secrets.is_empty()),
-            ("certificates", !raw.certificates.is_empty()),
-            ("cipherSuites", !raw.cipher_suites.is_empty()),
-            ("minVersion", is_given(raw.min_version.as_deref())),
-            ("maxVersion", is_given(raw.max_version.as_deref())),
-            ("peerCertURI", raw.peer_cert_uri.is_some()),
-            ("peerCertSANs", !raw.peer_cert_sans.is_empty()),
-        ] {
-            if is_set {
-                self.wrong(
-                    self.path.child(name),
-                    ViolationKind::Forbidden,
-                    "cannot be set together with spiffe, which decides what is trusted; remove one",
-                );
-            }
-        }
-        let field = self.path.child("spiffe");
-        let ids = field.child("ids");
-        let domain = field.child("trustDomain");
-        let given = spiffe
-            .trust_domain
-            .as_deref()
-            .filter(|text| !text.is_empty());
-        if spiffe.ids.is_empty() {
-            let Some(text) = given else {
-                return Some(SpiffePolicy::Any);
-            };
-            return match text.parse() {
-                Ok(domain) => Some(SpiffePolicy::TrustDomain(domain)),
-                Err(error) => {
-                    let message = format!("{text:?} is not a trust domain: {error}");
-                    self.wrong(domain, ViolationKind::Invalid, message);
-                    None
-                }
-            };
-        }
-        if given.is_some() {
-            self.warn(
-                domain,
-                ViolationKind::Forbidden,
-                "is not read, because spiffe.ids says who is accepted",
-            );
-        }
-        let mut accepted = Vec::new();
-        for (i, text) in spiffe.ids.iter().enumerate() {
-            match text.parse() {
-                Ok(id) => accepted.push(id),
-                Err(error) => self.wrong(
-                    ids.index(i),
-                    ViolationKind::Invalid,
-                    format!("{text:?} is not a SPIFFE ID: {error}"),
-                ),
-            }
-        }
-        Some(SpiffePolicy::Ids(accepted))
     }
 }
 
