@@ -88,22 +88,23 @@ pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
                 closed = true;
                 break;
             }
-            body.extend(content.iter().filter(|b| !b.is_ascii_whitespace()));
+            for part in content.split(u8::is_ascii_whitespace) {
+                body.extend_from_slice(part);
+            }
         }
         if !closed {
             return Err(PemError::Open { line, label });
         }
-        let mut der = Zeroizing::new(vec![0; body.len() / 4 * 3]);
-        let length = match Base64::decode(body.as_slice(), &mut der) {
+        let length = match Base64::decode_in_place(&mut body) {
             Ok(bytes) => bytes.len(),
             Err(_) => return Err(PemError::Base64 { line, label }),
         };
-        der.truncate(length);
+        body.truncate(length);
         blocks.push(Block {
             label,
             index: blocks.len(),
             line,
-            der,
+            der: body,
         });
     }
     Ok(blocks)
