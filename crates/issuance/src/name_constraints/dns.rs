@@ -102,21 +102,17 @@ const CLASS: [u8; 256] = {
 /// A constraint on the hosts of URIs and mailboxes.
 #[derive(Clone, Debug)]
 pub(super) enum HostBase {
-    /// Every host, written as nothing.
-    All,
     /// `.example.com`: hosts below this one.
     Below(Box<[u8]>),
     /// `example.com`: exactly this host.
     Host(Box<[u8]>),
-    /// Anything else; nothing can be said about names of this form then.
+    /// Anything else, also nothing: RFC 5280 gives an empty constraint on hosts no meaning, and OpenSSL
+    /// finds no name in it. Nothing can be said about names of this form then.
     Malformed(Box<str>),
 }
 
 impl HostBase {
     pub(super) fn read(text: &str) -> Self {
-        if text.is_empty() {
-            return Self::All;
-        }
         let below = text.strip_prefix('.');
         match (Host::new(below.unwrap_or(text).as_bytes()), below) {
             (Some(host), Some(_)) => Self::Below(host.key().into()),
@@ -129,7 +125,6 @@ impl HostBase {
         let key = host.key();
         match self {
             Self::Malformed(_) => Hit::Malformed,
-            Self::All => Hit::Inside,
             Self::Below(base) => Hit::from(key.len() > base.len() && key.starts_with(base)),
             Self::Host(base) => Hit::from(key == &**base),
         }
@@ -139,7 +134,6 @@ impl HostBase {
 impl core::fmt::Display for HostBase {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::All => f.write_str("(every host)"),
             Self::Below(base) => write!(f, ".{}", forward(base)),
             Self::Host(base) => f.write_str(&forward(base)),
             Self::Malformed(text) => f.write_str(text),
@@ -195,7 +189,7 @@ mod tests {
             (".example.com", "a.example.com", Inside),
             (".example.com", "example.com", Outside),
             (".example.com", "badexample.com", Outside),
-            ("", "example.com", Inside),
+            ("", "example.com", Malformed),
             ("https://example.com", "example.com", Malformed),
         ] {
             let read = HostBase::read(base);

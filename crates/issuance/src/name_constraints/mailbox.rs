@@ -29,7 +29,7 @@ pub(super) enum MailboxBase {
     Host(HostBase),
     /// `user@example.com`: one mailbox; the part before the `@` compares with regard to case.
     Mailbox(Box<str>, HostBase),
-    /// Anything else, also nothing: RFC 5280 gives an empty constraint no meaning.
+    /// Anything else.
     Malformed(Box<str>),
 }
 
@@ -40,7 +40,7 @@ impl MailboxBase {
             return Self::Mailbox(mailbox.local.into(), host);
         }
         match HostBase::read(text) {
-            HostBase::All | HostBase::Malformed(_) => Self::Malformed(text.into()),
+            HostBase::Malformed(text) => Self::Malformed(text),
             host => Self::Host(host),
         }
     }

@@ -66,11 +66,6 @@ const STRICTER: &[(NameForm, ViolationReason, &str)] = &[
         "a subtree that is no host; OpenSSL compares texts",
     ),
     (
-        NameForm::Uri,
-        ViolationReason::Excluded,
-        "an empty excluded subtree holds every host",
-    ),
-    (
         NameForm::Subject,
         ViolationReason::Excluded,
         "letters outside ASCII lose their case (RFC 4518); OpenSSL keeps it",
