@@ -1,4 +1,4 @@
-//! Just enough DER to walk a certificate that webpki has already parsed.
+//! Just enough DER to walk what webpki has already parsed.
 
 /// Reads tag, length and value triples from the front of a slice.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +9,8 @@ pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const UTC_TIME: u8 = 0x17;
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const SEQUENCE: u8 = 0x30;
 
 impl<'a> Reader<'a> {
@@ -44,13 +46,18 @@ impl<'a> Reader<'a> {
             .flatten()
     }
 
-    /// Lengths of one to three octets: a certificate is at most 64 KiB when it comes here.
+    /// Lengths of one to four octets: a certificate is at most 64 KiB when it comes here, a revocation list
+    /// under 16 MiB.
     fn whole(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let (tag, length, header) = match *self.0 {
             [tag, length @ 0..=0x7f, ..] => (tag, usize::from(length), 2),
             [tag, 0x81, length @ 0x80..=0xff, ..] => (tag, usize::from(length), 3),
             [tag, 0x82, high @ 1..=0xff, low, ..] => {
                 (tag, usize::from(u16::from_be_bytes([high, low])), 4)
+            }
+            [tag, 0x83, high @ 1..=0xff, middle, low, ..] => {
+                let low = usize::from(u16::from_be_bytes([middle, low]));
+                (tag, (usize::from(high) << 16) + low, 5)
             }
             _ => return None,
         };
@@ -77,6 +84,9 @@ mod tests {
             (long(&[0x04, 0x82, 0x00, 0xff], 255), None),
             (long(&[0x04, 0x80], 4), None),
             (long(&[0x04, 0x83, 0, 0, 1], 1), None),
+            (long(&[0x04, 0x83, 1, 0, 1], 0x1_0001), Some(0x1_0001)),
+            (long(&[0x04, 0x83, 1, 0, 1], 0x1_0000), None),
+            (long(&[0x04, 0x84, 0, 0, 0, 1], 1), None),
             (vec![0x04], None),
             (vec![], None),
         ] {

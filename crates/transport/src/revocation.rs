@@ -1,21 +1,27 @@
 //! Certificate revocation lists.
 
-use certwright_cert_model::pem;
 use core::fmt;
+
+use certwright_cert_model::pem;
 use rustls_pki_types::CertificateRevocationListDer;
 use webpki::{BorrowedCertRevocationList, CertRevocationList};
+
+use crate::der::{
+    BOOLEAN, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, UTC_TIME,
+};
 
 /// One or more revocation lists (RFC 5280, 5).
 ///
 /// Given lists count for the whole chain: a certificate no list speaks for is refused, and so is a list
-/// past its `nextUpdate`.
+/// past its `nextUpdate`. Of several lists that speak for a certificate the newest counts, by `thisUpdate`
+/// and then by CRL number, in whatever order they are given.
 pub struct Crls {
     der: Vec<CertificateRevocationListDer<'static>>,
     lists: Vec<CertRevocationList<'static>>,
 }
 
 impl Crls {
-    /// Takes lists in DER.
+    /// Takes lists in DER, each under 16 MiB.
     ///
     /// # Errors
     ///
@@ -23,20 +29,23 @@ impl Crls {
     pub fn from_der(
         der: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
     ) -> Result<Self, CrlError> {
-        let der: Vec<_> = der.into_iter().collect();
-        let mut lists = Vec::with_capacity(der.len());
-        for (index, list) in der.iter().enumerate() {
-            let list = BorrowedCertRevocationList::from_der(list)
+        let mut read = Vec::new();
+        for (index, der) in der.into_iter().enumerate() {
+            let unusable = |reason| CrlError::List { index, reason };
+            let list = BorrowedCertRevocationList::from_der(&der)
                 .and_then(|list| list.to_owned())
-                .map_err(|error| CrlError::List {
-                    index,
-                    reason: format!("{error:?}"),
-                })?;
-            lists.push(CertRevocationList::Owned(list));
+                .map_err(|error| unusable(format!("{error:?}")))?;
+            let edition =
+                Edition::read(&der).ok_or_else(|| unusable("its age is unreadable".to_owned()))?;
+            read.push((edition, der, CertRevocationList::Owned(list)));
         }
-        if lists.is_empty() {
+        if read.is_empty() {
             return Err(CrlError::Empty);
         }
+        // webpki and rustls ask the first list that speaks for a certificate and no other, so an older one
+        // before a newer one would clear what was revoked since.
+        read.sort_by(|(one, ..), (other, ..)| other.cmp(one));
+        let (der, lists) = read.into_iter().map(|(_, der, list)| (der, list)).unzip();
         Ok(Self { der, lists })
     }
 
@@ -59,7 +68,7 @@ impl Crls {
         Self::from_der(der)
     }
 
-    /// The lists in DER, as rustls takes them.
+    /// The lists in DER as rustls takes them, the newest first.
     pub fn der(&self) -> &[CertificateRevocationListDer<'static>] {
         &self.der
     }
@@ -74,6 +83,53 @@ impl fmt::Debug for Crls {
         write!(f, "Crls({})", self.lists.len())
     }
 }
+
+/// How new a list is; a later one compares greater.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Edition {
+    /// `thisUpdate` with four digits of year.
+    issued: Vec<u8>,
+    /// The CRL number, longer ones being greater.
+    number: (usize, Vec<u8>),
+}
+
+impl Edition {
+    /// Walks a list that webpki has parsed (RFC 5280, 5.1).
+    fn read(der: &[u8]) -> Option<Self> {
+        let mut list = Reader::new(Reader::new(der).value(SEQUENCE)?);
+        let mut tbs = Reader::new(list.value(SEQUENCE)?);
+        tbs.value(INTEGER)?;
+        tbs.value(SEQUENCE)?;
+        tbs.value(SEQUENCE)?;
+        let issued = match tbs.element()? {
+            // Two digits of year: 50 to 99 are of the twentieth century (4.1.2.5.1).
+            (UTC_TIME, time) if time.first()? >= &b'5' => [b"19", time].concat(),
+            (UTC_TIME, time) => [b"20", time].concat(),
+            (GENERALIZED_TIME, time) => time.to_vec(),
+            _ => return None,
+        };
+        let mut number = (0, Vec::new());
+        while !tbs.is_empty() {
+            let (tag, value) = tbs.element()?;
+            if tag == 0xa0 {
+                let mut extensions = Reader::new(Reader::new(value).value(SEQUENCE)?);
+                while !extensions.is_empty() {
+                    let mut extension = Reader::new(extensions.value(SEQUENCE)?);
+                    let oid = extension.value(OBJECT_IDENTIFIER)?;
+                    extension.optional(BOOLEAN);
+                    let mut value = Reader::new(extension.value(OCTET_STRING)?);
+                    if oid == CRL_NUMBER {
+                        let value = value.value(INTEGER)?;
+                        number = (value.len(), value.to_vec());
+                    }
+                }
+            }
+        }
+        Some(Self { issued, number })
+    }
+}
+
+const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
 
 /// Why revocation lists cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

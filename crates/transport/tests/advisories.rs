@@ -117,11 +117,21 @@ fn crl(
     days: (i64, i64),
     place: Option<&str>,
 ) -> CertificateRevocationListDer<'static> {
+    numbered_crl(ca, revoked, days, place, 1)
+}
+
+fn numbered_crl(
+    ca: &Authority,
+    revoked: &[u64],
+    days: (i64, i64),
+    place: Option<&str>,
+    number: u64,
+) -> CertificateRevocationListDer<'static> {
     let at = |days| OffsetDateTime::from_unix_timestamp(NOW).unwrap() + Days::days(days);
     let params = CertificateRevocationListParams {
         this_update: at(days.0),
         next_update: at(days.1),
-        crl_number: SerialNumber::from(1),
+        crl_number: SerialNumber::from(number),
         issuing_distribution_point: place.map(|place| CrlIssuingDistributionPoint {
             distribution_point: CrlDistributionPoint {
                 uris: vec![place.to_owned()],
@@ -183,6 +193,49 @@ fn revocation_covers_the_chain_denies_the_unknown_and_expires() {
         ),
     ] {
         assert_eq!(code_of(&with_crls(&ca, &lists), pair), verdict);
+    }
+}
+
+/// webpki asks the first list that speaks for a certificate, so an older one could hide a newer one.
+#[test]
+fn the_newest_list_counts_in_whatever_order() {
+    let ca = Authority::root("ca");
+    let pair = ca.issue(&Spec {
+        serial: Some(7),
+        ..Spec::svid(ID)
+    });
+    let many: Vec<u64> = (1000..4000).collect();
+    let revoked: Vec<u64> = many.iter().copied().chain([7]).collect();
+    for (older, newer) in [
+        // By date, also across the two spellings of time (RFC 5280, 5.1.2.4).
+        (
+            numbered_crl(&ca, &many, (-3, 90), None, 9),
+            numbered_crl(&ca, &[7], (-2, 1), None, 1),
+        ),
+        (
+            crl(&ca, &[], (-365 * 30, 1), None),
+            crl(&ca, &revoked, (-2, 1), None),
+        ),
+        (
+            crl(&ca, &[], (-2, 365 * 40), None),
+            crl(&ca, &[7], (365 * 30, 365 * 40), None),
+        ),
+        // By number if they are of the same second.
+        (
+            numbered_crl(&ca, &[], (-2, 1), None, 255),
+            numbered_crl(&ca, &[7], (-2, 1), None, 256),
+        ),
+    ] {
+        for lists in [[older.clone(), newer.clone()], [newer, older]] {
+            assert_eq!(code_of(&with_crls(&ca, &lists), &pair), "revoked");
+            let crls = Crls::from_der(lists).unwrap();
+            let auth = ClientAuth::new(None, Some(&roots(&ca)), Some(&crls), &Arc::new(provider()));
+            let Ok(ClientAuth::Verified(verifier)) = auth else {
+                panic!("{auth:?}");
+            };
+            let refused = verifier.verify_client_cert(pair.leaf(), &[], now());
+            assert_eq!(refusal(&refused.unwrap_err()).code(), "revoked");
+        }
     }
 }
 
