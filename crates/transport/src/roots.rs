@@ -1,6 +1,7 @@
 //! Trust anchors, from PEM or DER; one that cannot be used is an error, never skipped.
 
 use core::fmt;
+use std::collections::BTreeSet;
 
 use certwright_cert_model::TlsSecret;
 use certwright_cert_model::pem::{self, PemError};
@@ -21,9 +22,9 @@ impl Roots {
     ///
     /// # Errors
     ///
-    /// The first block that is not a usable certificate, or that there is none.
+    /// A block that is not a usable certificate, or that there is none.
     pub fn from_pem(text: &[u8]) -> Result<Self, RootsError> {
-        let mut roots = Self::none();
+        let mut certificates = Vec::new();
         for block in pem::read(text).map_err(RootsError::Pem)? {
             if block.label() != "CERTIFICATE" {
                 return Err(RootsError::Label {
@@ -31,9 +32,9 @@ impl Roots {
                     found: block.label().to_owned(),
                 });
             }
-            roots.add(CertificateDer::from(block.der().to_vec()))?;
+            certificates.push(CertificateDer::from(block.der().to_vec()));
         }
-        roots.nonempty()
+        Self::from_der(certificates)
     }
 
     /// Takes root certificates in DER.
@@ -44,11 +45,31 @@ impl Roots {
     pub fn from_der(
         certificates: impl IntoIterator<Item = CertificateDer<'static>>,
     ) -> Result<Self, RootsError> {
-        let mut roots = Self::none();
-        for certificate in certificates {
-            roots.add(certificate)?;
+        let mut certificates: Vec<_> = certificates.into_iter().collect();
+        if certificates.is_empty() {
+            return Err(RootsError::Empty);
         }
-        roots.nonempty()
+        let mut anchors = Vec::with_capacity(certificates.len());
+        let mut is_new = Vec::with_capacity(certificates.len());
+        let mut known = BTreeSet::new();
+        for (index, certificate) in certificates.iter().enumerate() {
+            let anchor = webpki::anchor_from_trusted_cert(certificate).map_err(|error| {
+                RootsError::Certificate {
+                    index,
+                    reason: format!("{error:?}"),
+                }
+            })?;
+            is_new.push(known.insert(certificate.as_ref()));
+            if is_new[index] {
+                anchors.push(anchor.to_owned());
+            }
+        }
+        let mut is_new = is_new.into_iter();
+        certificates.retain(|_| is_new.next() == Some(true));
+        Ok(Self {
+            certificates,
+            anchors,
+        })
     }
 
     /// Reads the roots of a Secret: key `tls.ca`, else `ca.crt`.
@@ -81,42 +102,17 @@ impl Roots {
     /// Both pools as one, each root once.
     #[must_use]
     pub fn merged(mut self, other: &Self) -> Self {
-        for (certificate, anchor) in other.certificates.iter().zip(&other.anchors) {
-            if !self.certificates.contains(certificate) {
-                self.certificates.push(certificate.clone());
-                self.anchors.push(anchor.clone());
-            }
-        }
+        let known: BTreeSet<&[u8]> = self.certificates.iter().map(AsRef::as_ref).collect();
+        let (certificates, anchors): (Vec<_>, Vec<_>) = other
+            .certificates
+            .iter()
+            .cloned()
+            .zip(other.anchors.iter().cloned())
+            .filter(|(certificate, _)| !known.contains(certificate.as_ref()))
+            .unzip();
+        self.certificates.extend(certificates);
+        self.anchors.extend(anchors);
         self
-    }
-
-    fn none() -> Self {
-        Self {
-            certificates: Vec::new(),
-            anchors: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), RootsError> {
-        let index = self.certificates.len();
-        let anchor = webpki::anchor_from_trusted_cert(&certificate)
-            .map_err(|error| RootsError::Certificate {
-                index,
-                reason: format!("{error:?}"),
-            })?
-            .to_owned();
-        if !self.certificates.contains(&certificate) {
-            self.certificates.push(certificate);
-            self.anchors.push(anchor);
-        }
-        Ok(())
-    }
-
-    fn nonempty(self) -> Result<Self, RootsError> {
-        if self.certificates.is_empty() {
-            return Err(RootsError::Empty);
-        }
-        Ok(self)
     }
 }
 
@@ -185,11 +181,33 @@ mod tests {
             Roots::from_pem(bad.as_bytes()),
             Err(RootsError::Certificate { index: 1, .. })
         ));
+        let after = [a.der().clone(), a.der().clone(), vec![0].into()];
+        assert!(matches!(
+            Roots::from_der(after),
+            Err(RootsError::Certificate { index: 2, .. })
+        ));
         let key = format!("{}{}", a.pem(), *pem::write("PRIVATE KEY", b"k"));
         assert!(matches!(
             Roots::from_pem(key.as_bytes()),
             Err(RootsError::Label { .. })
         ));
+    }
+
+    /// A federated bundle is as long as its publisher likes; asking each root about all others took 10 s.
+    #[test]
+    fn many_roots_take_linear_time() {
+        let der = root("a").der().to_vec();
+        let certificates = (0..16_000_u32).map(|i| {
+            let mut der = der.clone();
+            let end = der.len() - 4;
+            der[end..].copy_from_slice(&i.to_be_bytes());
+            CertificateDer::from(der)
+        });
+        let start = std::time::Instant::now();
+        let roots = Roots::from_der(certificates).unwrap();
+        assert_eq!(roots.clone().merged(&roots), roots);
+        assert_eq!(roots.anchors().len(), 16_000);
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 
     #[test]
