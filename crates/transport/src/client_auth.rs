@@ -11,6 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use crate::danger::AnyClient;
 use crate::revocation::Crls;
 use crate::roots::Roots;
+use crate::server::root_hints;
 
 /// The five values of `clientAuthType`, which are Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,9 @@ fn verified(
         roots: roots.anchors().to_vec(),
     };
     let mut builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
+        WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
+            .clear_root_hint_subjects()
+            .add_root_hint_subjects(root_hints(core::iter::once(roots)));
     if let Some(crls) = crls {
         builder = builder
             .with_crls(crls.der().iter().cloned())

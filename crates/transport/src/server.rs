@@ -8,6 +8,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::client::into_rustls;
@@ -26,13 +27,10 @@ pub struct ClientVerifier {
 
 impl ClientVerifier {
     /// Uses `provider`'s algorithms for the handshake signature.
+    ///
+    /// Clients are told the names of the roots, unless these take more than 32 KiB.
     pub fn new(peer: PeerVerifier, provider: &CryptoProvider) -> Self {
-        let hints = peer
-            .roots()
-            .into_iter()
-            .flat_map(Roots::anchors)
-            .map(|anchor| DistinguishedName::in_sequence(anchor.subject.as_ref()))
-            .collect();
+        let hints = root_hints(peer.roots().into_iter());
         Self {
             peer,
             hints,
@@ -40,6 +38,30 @@ impl ClientVerifier {
         }
     }
 }
+
+/// The names of roots for a server's request, each once; none if they are too many for a message, which
+/// leaves the choice to the client (RFC 8446, 4.2.4).
+///
+/// rustls writes a list over 64 KiB with a wrong length, and panics in debug builds.
+pub(crate) fn root_hints<'a>(roots: impl Iterator<Item = &'a Roots>) -> Vec<DistinguishedName> {
+    let mut seen = HashSet::new();
+    let mut size = 0;
+    let mut hints = Vec::new();
+    for anchor in roots.flat_map(Roots::anchors) {
+        if seen.insert(anchor.subject.as_ref()) {
+            let name = DistinguishedName::in_sequence(anchor.subject.as_ref());
+            size += 2 + name.as_ref().len();
+            hints.push(name);
+        }
+    }
+    if size > MAX_HINTS {
+        hints.clear();
+    }
+    hints
+}
+
+/// How many bytes of names a request holds, so that it fits any client's limit of 64 KiB for a message.
+const MAX_HINTS: usize = 32 * 1024;
 
 /// Makes a server start every connection with a full handshake, in which clients are verified.
 ///

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use certwright_cert_model::TlsSecret;
-use certwright_transport::bundle::Bundle;
+use certwright_transport::bundle::{Bundle, TrustBundles};
 use certwright_transport::client_auth::{ClientAuth, ClientAuthType};
 use certwright_transport::identity::Identity;
 use certwright_transport::peer::SpiffePolicy;
@@ -314,6 +314,46 @@ fn client_authentication_types() {
         assert!(auth.unwrap_err().to_string().starts_with(error));
     }
     assert!("RequireAndVerify".parse::<ClientAuthType>().is_err());
+}
+
+/// Written into one message, they would have a wrong length; rustls panics in debug builds.
+#[test]
+fn more_roots_than_a_message_holds_are_not_named() {
+    let ca = Authority::root("ca");
+    let mut material = bundles(&[&ca]);
+    let others: Vec<_> = (0..1000)
+        .map(|i| Authority::root(&format!("{i:060}")).certificate)
+        .collect();
+    let many = roots(&[&ca]).merged(&Roots::from_der(others).unwrap());
+    let client = ca.issue(&Spec::svid(CLIENT));
+    let identity = Identity::from_der(client.chain.clone(), client.key_der(), &provider());
+    material.identities = vec![identity.unwrap()];
+    let config = spiffe().client_config(&provider(), Clock::fixed(), &material);
+    let config = Arc::new(config.unwrap());
+    let mut trusted = TrustBundles::default();
+    trusted.insert(&"td.test".parse().unwrap(), many.clone());
+    let algorithms = provider().signature_verification_algorithms.all;
+    let peer = PeerVerifier::spiffe(SpiffePolicy::Any, trusted, algorithms);
+    let provider = Arc::new(provider());
+    let by_name = ClientAuth::new(None, Some(&many), None, &provider).unwrap();
+    let ClientAuth::Verified(by_name) = by_name else {
+        panic!("{by_name:?}");
+    };
+    for verifier in [Arc::new(ClientVerifier::new(peer, &provider)), by_name] {
+        let server = server_for(&ca.issue(&Spec::svid(SERVER)), verifier);
+        let done = connect(&config, "a.test", server).unwrap();
+        assert_eq!(done.client_chain.len(), 1);
+    }
+}
+
+#[test]
+fn roots_of_one_name_are_named_once() {
+    let same = roots(&[&Authority::root("same"), &Authority::root("same")]);
+    let auth = ClientAuth::new(None, Some(&same), None, &Arc::new(provider())).unwrap();
+    let ClientAuth::Verified(verifier) = auth else {
+        panic!("{auth:?}");
+    };
+    assert_eq!(verifier.root_hint_subjects().len(), 1);
 }
 
 #[test]
