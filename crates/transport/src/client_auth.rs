@@ -47,7 +47,7 @@ impl ClientAuth {
     ///
     /// # Errors
     ///
-    /// A type that verifies is given without roots, or one that does not with roots.
+    /// A type that verifies is given without roots, or one that does not with roots or revocation lists.
     pub fn new(
         kind: Option<ClientAuthType>,
         roots: Option<&Roots>,
@@ -62,6 +62,11 @@ impl ClientAuth {
             })
         };
         match (kind, roots) {
+            (
+                None
+                | Some(Type::NoClientCert | Type::RequestClientCert | Type::RequireAnyClientCert),
+                None,
+            ) if crls.is_some() => Err(ClientAuthError::UnusedCrls),
             (None | Some(Type::NoClientCert), None) => Ok(Self::Off),
             (Some(Type::RequestClientCert), None) => Ok(any(false)),
             (Some(Type::RequireAnyClientCert), None) => Ok(any(true)),
@@ -152,6 +157,11 @@ pub enum ClientAuthError {
         /// The text.
         found: String,
     },
+    /// Revocation lists that would never be looked at.
+    #[error(
+        "without roots no client is verified, so the revocation lists would never be looked at; remove them, or give roots and RequireAndVerifyClientCert"
+    )]
+    UnusedCrls,
     /// Roots that would never be looked at.
     #[error(
         "{kind:?} verifies nothing, so the roots would never be looked at; remove them, or use RequireAndVerifyClientCert"

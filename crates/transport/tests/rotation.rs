@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use certwright_cert_model::TlsSecret;
 use certwright_transport::bundle::{Bundle, TrustBundles};
-use certwright_transport::client_auth::{ClientAuth, ClientAuthType};
+use certwright_transport::client_auth::{ClientAuth, ClientAuthError, ClientAuthType};
 use certwright_transport::identity::Identity;
 use certwright_transport::peer::SpiffePolicy;
+use certwright_transport::revocation::Crls;
 use certwright_transport::roots::Roots;
 use certwright_transport::server::{ClientVerifier, never_resume};
 use certwright_transport::servers_transport::Spiffe;
@@ -354,6 +355,30 @@ fn roots_of_one_name_are_named_once() {
         panic!("{auth:?}");
     };
     assert_eq!(verifier.root_hint_subjects().len(), 1);
+}
+
+#[test]
+fn revocation_lists_nobody_would_look_at_are_an_error() {
+    let ca = Authority::root("ca");
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 6, 1),
+        next_update: rcgen::date_time_ymd(2026, 7, 1),
+        crl_number: 1_u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&ca.issuer).unwrap().der().clone();
+    let crls = Crls::from_der([list]).unwrap();
+    for kind in [
+        None,
+        Some(ClientAuthType::NoClientCert),
+        Some(ClientAuthType::RequestClientCert),
+        Some(ClientAuthType::RequireAnyClientCert),
+    ] {
+        let auth = ClientAuth::new(kind, None, Some(&crls), &Arc::new(provider()));
+        assert_eq!(auth.unwrap_err(), ClientAuthError::UnusedCrls, "{kind:?}");
+    }
 }
 
 #[test]
