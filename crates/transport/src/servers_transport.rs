@@ -145,6 +145,8 @@ impl fmt::Debug for CertificateFiles {
 }
 
 /// Whether a field that may hold a path holds the text itself.
+///
+/// A key with a mistyped first line is no path either, and must not be shown as one.
 pub(crate) fn is_pem(text: &str) -> bool {
-    text.contains("-----BEGIN ")
+    text.contains("-----BEGIN ") || text.contains('\n')
 }

@@ -7,7 +7,7 @@ use certwright_cert_model::Violations;
 use certwright_cert_model::document::{self, Format, Node, Strictness};
 use certwright_transport::peer::{HostName, PeerPolicy, PeerSan, SpiffePolicy};
 use certwright_transport::upstream::{IdleConnections, Upstream};
-use certwright_transport::{ServersTransport, tls_parameters::TlsVersion};
+use certwright_transport::{Material, Roots, ServersTransport, tls_parameters::TlsVersion};
 
 fn node(text: &str, format: Format) -> Node {
     document::parse(text, format).remove(0).unwrap().root
@@ -345,6 +345,40 @@ fn dynamic_configuration() {
         dynamic(secrets, Format::Yaml).unwrap_err().to_string(),
         "3:9: http.serversTransports[t].rootCAsSecrets: unknown field; did you mean rootCAs?"
     );
+}
+
+/// A key whose first line is mistyped is still a key, not the path of a file.
+#[test]
+fn a_broken_key_is_not_shown() {
+    let key = "----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    let text = format!(
+        "http: {{serversTransports: {{t: {{certificates: [{{certFile: c.pem, keyFile: {key:?}}}]}}}}}}"
+    );
+    let node = node(&text, Format::Yaml);
+    let raw = ServersTransport::decode_dynamic(&node, Strictness::Strict)
+        .into_result()
+        .unwrap();
+    let shown = format!("{raw:?}");
+    let upstreams = ServersTransport::validate_all(raw).unwrap();
+    let Upstream::Verified(upstream) = &upstreams[0].1 else {
+        panic!("{upstreams:?}");
+    };
+    let mut material = Material::default();
+    let root = rcgen::generate_simple_self_signed([]).unwrap().cert.pem();
+    material.system_roots = Some(Roots::from_pem(root.as_bytes()).unwrap());
+    material.insert_file("c.pem", root);
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let clock = std::sync::Arc::new(rustls::time_provider::DefaultTimeProvider);
+    let error = upstream
+        .client_config(&provider, clock, &material)
+        .unwrap_err();
+    for shown in [
+        shown,
+        format!("{upstreams:?}"),
+        format!("{error:?} {error}"),
+    ] {
+        assert!(!shown.contains("c2VjcmV0"), "{shown}");
+    }
 }
 
 #[test]
