@@ -73,10 +73,16 @@ impl Service {
                 found: reference.clone(),
             });
         };
-        let mut named = transports.iter().filter(|transport| transport.id() == id);
+        // One of the dynamic configuration is never meant: its name could be chosen to be found.
+        let resources = || {
+            transports
+                .iter()
+                .filter(|transport| transport.namespace.is_some())
+        };
+        let mut named = resources().filter(|transport| transport.id() == id);
         let transport = named.next().ok_or_else(|| ReferenceError::Unknown {
             found: reference.clone(),
-            known: transports.iter().map(ServersTransport::id).collect(),
+            known: resources().map(ServersTransport::id).collect(),
         })?;
         if let Some(other) = named.next() {
             return Err(ReferenceError::Ambiguous {
@@ -235,6 +241,10 @@ mod tests {
             transport("other", "st"),
             transport("a-b", "c"),
             transport("a", "b.c"),
+            ServersTransport {
+                name: "apps-file".to_owned(),
+                ..ServersTransport::default()
+            },
         ];
         let found = |reference: &str, namespaces| {
             service(reference)
@@ -250,6 +260,11 @@ mod tests {
         assert_eq!(
             found("other-st@kubernetescrd", Namespaces::Any),
             Ok(Some("st"))
+        );
+        let unknown = "there is no ServersTransport apps-file@kubernetescrd; there are [apps-demo-api-transport, other-st, a-b-c, a-b-c]";
+        assert_eq!(
+            found("apps-file@kubernetescrd", Namespaces::Any),
+            Err(unknown.to_owned())
         );
         for (reference, error) in [
             (
