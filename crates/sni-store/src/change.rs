@@ -142,6 +142,8 @@ pub struct Report {
     pub replaced: Vec<EntryId>,
     /// Entries that are gone.
     pub removed: Vec<EntryId>,
+    /// Whether the default entry is another one than before, or gone.
+    pub default_replaced: bool,
     /// How many entries of the change set were there already, with the same fingerprint.
     pub unchanged: usize,
     /// What could not be used; what was there before stays.
@@ -153,7 +155,8 @@ pub struct Report {
 impl Report {
     /// Whether a new generation was published.
     pub fn changed(&self) -> bool {
-        !(self.added.is_empty() && self.replaced.is_empty() && self.removed.is_empty())
+        let named = [&self.added, &self.replaced, &self.removed];
+        self.default_replaced || named.iter().any(|ids| !ids.is_empty())
     }
 }
 

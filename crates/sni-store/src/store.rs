@@ -230,13 +230,9 @@ impl<T: Send + Sync + 'static> Shared<T> {
     fn apply(self: &Arc<Self>, change: ChangeSet<T>, unnamed: Unnamed) -> Report {
         let mut writer = self.writer();
         let mut report = Report::default();
-        let mut default_changed = false;
         match change.default {
             None => {}
-            Some(Ok(default)) => {
-                writer.default = default;
-                default_changed = true;
-            }
+            Some(Ok(default)) => writer.default = default,
             Some(Err(error)) => report.rejected.push(Rejection {
                 origin: Origin::Default,
                 error,
@@ -251,11 +247,14 @@ impl<T: Send + Sync + 'static> Shared<T> {
             // A default that cannot be made does not take a working one away.
             current.default.clone()
         });
-        let default_changed = default_changed || default.is_some() != current.default.is_some();
+        report.default_replaced = match (&default, &current.default) {
+            (Some(new), Some(old)) => !Arc::ptr_eq(new, old),
+            (new, old) => new.is_some() != old.is_some(),
+        };
 
         let (gone, come) = sort_out(&writer.entries, change.changes, unnamed, &mut report);
         report.generation = current.generation;
-        if !report.changed() && !default_changed {
+        if !report.changed() {
             return report;
         }
         report.generation += 1;

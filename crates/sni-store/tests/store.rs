@@ -198,7 +198,7 @@ fn the_default_is_made_once_and_never_matches() {
         assert_eq!(report.rejected[0].error.to_string(), expected);
     }
     let report = store.apply(entry("a", &["a.test"], 1));
-    assert!(report.rejected.is_empty());
+    assert!(report.rejected.is_empty() && report.default_replaced);
     store.apply(entry("b", &["b.test"], 2));
     assert_eq!(made.load(Ordering::Relaxed), 3);
     assert_eq!(ask(&store, "a.test"), Some(1));
@@ -212,6 +212,34 @@ fn the_default_is_made_once_and_never_matches() {
     change.default_entry(DefaultEntry::None);
     store.apply(change);
     assert_eq!(ask(&store, "unknown.test"), None);
+}
+
+#[test]
+fn another_default_is_a_change() {
+    let given = Arc::new(1);
+    let store = CertStore::with_default(SelectionPolicy::Best, DefaultEntry::Given(given.clone()));
+    let put = |default| {
+        let mut change = ChangeSet::new();
+        change.default_entry(default);
+        store.apply(change)
+    };
+    let report = put(DefaultEntry::Given(given));
+    assert_eq!((report.generation, report.changed()), (0, false));
+    let report = put(DefaultEntry::Given(Arc::new(2)));
+    assert_eq!((report.generation, report.changed()), (1, true));
+
+    // What could not be made at first replaces the old one as soon as it is there.
+    let tries = AtomicUsize::new(0);
+    let report = put(DefaultEntry::OnDemand(DefaultMaker::new(move || {
+        match tries.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("no entropy"),
+            _ => Ok(3),
+        }
+    })));
+    assert_eq!((report.rejected.len(), report.changed()), (1, false));
+    assert_eq!(ask(&store, "a.test"), Some(2));
+    assert!(store.apply(ChangeSet::new()).default_replaced);
+    assert_eq!(ask(&store, "a.test"), Some(3));
 }
 
 #[test]
