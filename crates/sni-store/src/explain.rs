@@ -1,5 +1,6 @@
 //! Why this certificate: every candidate for a client, and what decided against the others.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::entry::{Entry, EntryId, Source};
@@ -30,27 +31,22 @@ impl<T> Snapshot<T> {
                 }
             }
         }
-        // An entry may match by name and by wildcard; the better way, which comes first, is told.
-        let is_first = |index: usize, chosen: &[Chosen<'_, T>]| {
-            let id = chosen[index].entry.id();
-            chosen[..index]
-                .iter()
-                .all(|earlier| earlier.entry.id() != id)
-        };
         let won = chosen
             .iter()
             .find(|candidate| Some(candidate.entry.id()) == winner);
         let mut candidates = Vec::new();
-        for (index, candidate) in chosen.iter().enumerate() {
-            if is_first(index, &chosen) {
+        // An entry may match by name and by wildcard; the better way, which comes first, is told.
+        let mut told = HashSet::new();
+        for candidate in &chosen {
+            if told.insert(candidate.entry.id()) {
                 let lost = won
                     .filter(|won| won.entry.id() != candidate.entry.id())
                     .map(|won| decisive(self.policy, won, candidate, query));
                 candidates.push(Candidate::new(candidate, lost));
             }
         }
-        for (index, candidate) in excluded.iter().enumerate() {
-            if is_first(index, &excluded) {
+        for candidate in &excluded {
+            if told.insert(candidate.entry.id()) {
                 candidates.push(Candidate::new(candidate, Some(Reason::Excluded)));
             }
         }
