@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::pattern::Pattern;
 use crate::scheme::SchemeMask;
+use crate::server_name::lower;
 
 /// The handle under which an entry is added, replaced and removed, such as `apps/whoami-tls`.
 ///
@@ -255,13 +256,13 @@ impl<T> Entry<T> {
         let common_name = self.common_name.as_deref();
         let differs = |name: &str| Some(name) != common_name;
         let mut elements: Vec<String> = common_name
-            .map(str::to_lowercase)
+            .map(lower)
             .into_iter()
             .chain(
                 self.names
                     .iter()
                     .filter(|name| differs(name))
-                    .map(|name| name.to_lowercase()),
+                    .map(|name| lower(name)),
             )
             .chain(
                 self.ips

@@ -118,8 +118,8 @@ impl<'a> Wanted<'a> {
         {
             name.as_bytes()
         } else {
-            for lower in name.chars().flat_map(char::to_lowercase) {
-                buffer.write_char(lower).ok()?;
+            for c in name.chars().map(lower_char) {
+                buffer.write_char(c).ok()?;
             }
             buffer.as_bytes()
         };
@@ -137,6 +137,16 @@ impl<'a> Wanted<'a> {
             suffix: None,
         })
     }
+}
+
+/// Go's `strings.ToLower`, for both sides of Traefik's comparison: a character becomes one character,
+/// wherever it stands (std writes a final sigma differently, and two characters for U+0130).
+pub(crate) fn lower(text: &str) -> String {
+    text.chars().map(lower_char).collect()
+}
+
+fn lower_char(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
 }
 
 /// An IP address as a server name, in brackets or not.

@@ -215,6 +215,16 @@ fn the_default_is_made_once_and_never_matches() {
 }
 
 #[test]
+fn traefik_lowers_both_sides_alike() {
+    let store = CertStore::new(SelectionPolicy::Traefik);
+    store.apply(entry("greek", &[], 1).with_common_name("ΟΔΟΣ"));
+    store.apply(entry("dotted", &[], 2).with_common_name("İ.test"));
+    for (name, expected) in [("ΟΔΟΣ", 1), ("οδοσ", 1), ("İ.test", 2), ("i.test", 2)] {
+        assert_eq!(ask(&store, name), Some(expected), "{name}");
+    }
+}
+
+#[test]
 fn another_default_is_a_change() {
     let given = Arc::new(1);
     let store = CertStore::with_default(SelectionPolicy::Best, DefaultEntry::Given(given.clone()));
@@ -230,12 +240,12 @@ fn another_default_is_a_change() {
 
     // What could not be made at first replaces the old one as soon as it is there.
     let tries = AtomicUsize::new(0);
-    let report = put(DefaultEntry::OnDemand(DefaultMaker::new(move || {
-        match tries.fetch_add(1, Ordering::Relaxed) {
+    let report = put(DefaultEntry::OnDemand(DefaultMaker::new(
+        move || match tries.fetch_add(1, Ordering::Relaxed) {
             0 => Err("no entropy"),
             _ => Ok(3),
-        }
-    })));
+        },
+    )));
     assert_eq!((report.rejected.len(), report.changed()), (1, false));
     assert_eq!(ask(&store, "a.test"), Some(2));
     assert!(store.apply(ChangeSet::new()).default_replaced);
