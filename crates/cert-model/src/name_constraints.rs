@@ -94,11 +94,9 @@ macro_rules! host_subtree {
             type Err = DnsNameError;
 
             fn from_str(text: &str) -> Result<Self, DnsNameError> {
-                let host = text.strip_prefix('.');
-                Ok(Self {
-                    host: host.unwrap_or(text).parse()?,
-                    below_only: host.is_some(),
-                })
+                let (below_only, host) = below(text);
+                let host = host?;
+                Ok(Self { host, below_only })
             }
         }
 
@@ -120,11 +118,23 @@ impl FromStr for EmailSubtree {
     fn from_str(text: &str) -> Result<Self, EmailError> {
         if text.contains('@') {
             text.parse().map(Self::Mailbox)
-        } else if let Some(host) = text.strip_prefix('.') {
-            host.parse().map(Self::Below).map_err(EmailError::Host)
         } else {
-            text.parse().map(Self::Host).map_err(EmailError::Host)
+            let (below_only, host) = below(text);
+            let host = host.map_err(EmailError::Host)?;
+            Ok(if below_only {
+                Self::Below(host)
+            } else {
+                Self::Host(host)
+            })
         }
+    }
+}
+
+/// Whether a dot leads, and the host behind it.
+fn below(text: &str) -> (bool, Result<DnsName, DnsNameError>) {
+    match text.strip_prefix('.') {
+        Some(host) => (true, host.parse().map_err(|e: DnsNameError| e.behind("."))),
+        None => (false, text.parse()),
     }
 }
 
@@ -154,6 +164,19 @@ mod tests {
         for bad in ["", ".", "*.example.com", "https://example.com", "a b"] {
             assert!(bad.parse::<DnsSubtree>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn errors_count_the_leading_dot() {
+        assert_eq!(
+            ".ex mple.com".parse::<DnsSubtree>(),
+            Err(DnsNameError::Character { at: 3, found: ' ' })
+        );
+        let suggestion = ".xn--bcher-kva.example".to_owned();
+        assert_eq!(
+            ".b\u{fc}cher.example".parse::<EmailSubtree>(),
+            Err(EmailError::Host(DnsNameError::International { suggestion }))
+        );
     }
 
     #[test]

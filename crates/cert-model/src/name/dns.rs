@@ -1,6 +1,9 @@
 use core::fmt;
 use core::str::FromStr;
 
+/// The longest name in characters: RFC 1035 (2.3.4) allows 255 octets with lengths and root.
+const MAX_NAME: usize = 253;
+
 /// A DNS name: labels of letters, digits, `-` and `_`, at most 253 bytes, no trailing dot (RFC 1034, 3.5;
 /// underscores as every resolver and certificate library accepts them).
 ///
@@ -51,7 +54,7 @@ impl FromStr for DnsName {
         {
             return Err(DnsNameError::Character { at, found });
         }
-        if text.len() > 253 {
+        if text.len() > MAX_NAME {
             return Err(DnsNameError::TooLong { found: text.len() });
         }
         let mut at = 0;
@@ -96,9 +99,12 @@ impl FromStr for DnsPattern {
         };
         let base: DnsName = base
             .parse()
-            .map_err(|error: DnsNameError| error.shifted(2))?;
+            .map_err(|error: DnsNameError| error.behind("*."))?;
         if base.labels().count() < 2 {
             return Err(DnsNameError::BroadWildcard);
+        }
+        if text.len() > MAX_NAME {
+            return Err(DnsNameError::TooLong { found: text.len() });
         }
         Ok(Self::Wildcard(base))
     }
@@ -196,7 +202,7 @@ pub enum DnsNameError {
     #[error("the last label is a number; an IP address belongs under ipAddresses")]
     NumericTopLabel,
     /// More than 253 bytes.
-    #[error("name has {found} bytes, more than 253")]
+    #[error("name has {found} bytes, more than {MAX_NAME}")]
     TooLong {
         /// Its length.
         found: usize,
@@ -204,15 +210,18 @@ pub enum DnsNameError {
 }
 
 impl DnsNameError {
-    fn shifted(self, by: usize) -> Self {
+    /// The error of a name that stands behind `prefix`.
+    pub(crate) fn behind(self, prefix: &str) -> Self {
+        let by = prefix.len();
         match self {
             Self::Character { at, found } => Self::Character { at: at + by, found },
             Self::EmptyLabel { at } => Self::EmptyLabel { at: at + by },
             Self::Hyphen { at } => Self::Hyphen { at: at + by },
             Self::LongLabel { at, found } => Self::LongLabel { at: at + by, found },
             Self::International { suggestion } => Self::International {
-                suggestion: format!("*.{suggestion}"),
+                suggestion: format!("{prefix}{suggestion}"),
             },
+            Self::TooLong { found } => Self::TooLong { found: found + by },
             other => other,
         }
     }
@@ -296,6 +305,20 @@ mod tests {
         #[test]
         fn no_text_panics(text: String) {
             let _ = text.parse::<DnsPattern>();
+        }
+    }
+
+    #[test]
+    fn the_wildcard_counts_for_the_length() {
+        let base = [&"a".repeat(63); 4].map(String::as_str).join(".");
+        for (length, valid) in [(251, true), (252, false), (253, false), (254, false)] {
+            let text = format!("*.{}", &base[..length]);
+            let found = text.len();
+            let parsed = text.parse::<DnsPattern>();
+            match valid {
+                true => assert!(parsed.is_ok(), "{found}"),
+                false => assert_eq!(parsed, Err(DnsNameError::TooLong { found })),
+            }
         }
     }
 
