@@ -1,4 +1,5 @@
 use core::fmt;
+use core::net::Ipv6Addr;
 use core::str::FromStr;
 
 /// An absolute URI in ASCII (RFC 3986, 4.3), kept byte for byte.
@@ -19,16 +20,32 @@ impl Uri {
     /// The authority's host without user information, port or brackets; `None` if there is no authority.
     pub fn host(&self) -> Option<&str> {
         let (_, rest) = self.0.split_once(':')?;
-        let rest = rest.strip_prefix("//")?;
-        let authority = rest.split(['/', '?', '#']).next()?;
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        match host.strip_prefix('[') {
-            Some(v6) => v6.split(']').next(),
-            None => host.split(':').next(),
-        }
+        authority(rest).and_then(host)
     }
+}
+
+/// The authority of what follows a scheme, if there is one.
+fn authority(rest: &str) -> Option<&str> {
+    rest.strip_prefix("//")?.split(['/', '?', '#']).next()
+}
+
+/// The host of an authority, or `None` if readers could find different ones in it.
+fn host(authority: &str) -> Option<&str> {
+    let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (host, port) = match place.strip_prefix('[') {
+        Some(literal) => {
+            let (address, port) = literal.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            (address, port)
+        }
+        None => place.split_at(place.find(':').unwrap_or(place.len())),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let valid = !user.contains(['@', '[', ']'])
+        && !host.contains(['[', ']'])
+        && (port.is_empty() || port.starts_with(':'))
+        && digits.bytes().all(|b| b.is_ascii_digit());
+    valid.then_some(host)
 }
 
 impl FromStr for Uri {
@@ -55,6 +72,10 @@ impl FromStr for Uri {
                 return Err(UriError::Escape { at });
             }
         }
+        // A constraint on hosts would be checked against another host than the one that is meant.
+        if authority(rest).is_some_and(|authority| host(authority).is_none()) {
+            return Err(UriError::Authority);
+        }
         Ok(Self(text.to_owned()))
     }
 }
@@ -74,6 +95,11 @@ impl fmt::Display for Uri {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UriError {
+    /// What follows `//` is not a host with perhaps a user and a port (RFC 3986, 3.2).
+    #[error(
+        "what follows \"//\" is not user@host:port; brackets hold an IPv6 address, a port is a number, '@' stands once"
+    )]
+    Authority,
     /// A character that URIs do not have.
     #[error("{found:?} at byte {at} is not allowed in a URI; percent-encode it")]
     Character {
@@ -107,6 +133,8 @@ mod tests {
             ("https://u@example.com:8443/x?y#z", Some("example.com")),
             ("https://[2001:db8::1]:1/", Some("2001:db8::1")),
             ("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", None),
+            ("file:///etc/x", Some("")),
+            ("https://u:p@a:/", Some("a")),
         ] {
             let uri: Uri = text.parse().unwrap();
             assert_eq!(uri.host(), host, "{text}");
@@ -122,6 +150,13 @@ mod tests {
             "https://a b",
             "https://a/%zz",
             "https://a/%2",
+            "https://[good.example]:1/",
+            "https://[::1",
+            "https://[::1]x/",
+            "https://a]b/",
+            "https://a:b/",
+            "https://a:1:2/",
+            "https://good.example@x@evil.example/",
         ] {
             assert!(bad.parse::<Uri>().is_err(), "{bad}");
         }
