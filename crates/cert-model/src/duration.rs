@@ -138,7 +138,7 @@ fn component(
     let unit = unit(name, dialect).ok_or_else(|| DurationError::Unit {
         at: at + text.len() - rest.len(),
         found: name.to_owned(),
-        hours: hours_instead(whole, name),
+        hours: hours_instead(whole, fraction, name),
     })?;
     let nanos = value
         .checked_mul(unit.unsigned_abs())
@@ -187,13 +187,16 @@ fn fraction_nanos(digits: &str, unit: i64) -> u64 {
 }
 
 /// The hours to write for a count of days or weeks.
-fn hours_instead(count: &str, unit: &str) -> Option<u64> {
-    let count: u64 = count.parse().ok()?;
-    match unit {
-        "d" => count.checked_mul(24),
-        "w" => count.checked_mul(7 * 24),
-        _ => None,
-    }
+fn hours_instead(count: &str, fraction: &str, unit: &str) -> Option<u64> {
+    let hours = match unit {
+        "d" => 24,
+        "w" => 7 * 24,
+        _ => return None,
+    };
+    // A part of a day may be no whole hours, and more than the limit is nothing to write.
+    let count: u64 = count.parse().ok().filter(|_| fraction.is_empty())?;
+    let hours = count.checked_mul(hours)?;
+    (hours <= LIMIT / HOUR.unsigned_abs()).then_some(hours)
 }
 
 impl fmt::Display for GoDuration {
@@ -315,6 +318,15 @@ mod tests {
             error.to_string(),
             "unit \"d\" at byte 2 is not one of h, m, s, ms, us, ns; write 2160h"
         );
+    }
+
+    #[test]
+    fn no_hours_are_named_that_would_be_wrong() {
+        for text in ["1.5d", "106752d", ".5w"] {
+            let error = text.parse::<GoDuration>().unwrap_err();
+            let none = matches!(error, DurationError::Unit { hours: None, .. });
+            assert!(none, "{text}: {error}");
+        }
     }
 
     #[test]
