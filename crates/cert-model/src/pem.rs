@@ -58,13 +58,18 @@ impl fmt::Debug for Block {
 ///
 /// # Errors
 ///
-/// The first thing that is wrong: a `BEGIN` without its `END`, another label at the end, or
-/// text that is not base64. A text without any block is an empty list.
+/// The first thing that is wrong: a `BEGIN` without its `END` or the reverse, another label at the
+/// end, or text that is not base64. A text without any block is an empty list.
 pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
     let mut blocks = Vec::new();
+    // Or the first block would pass for a comment.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut lines = text.split(|b| *b == b'\n').zip(1..);
     while let Some((content, line)) = lines.next() {
         let Some(label) = boundary(content, b"-----BEGIN ") else {
+            if let Some(label) = boundary(content, b"-----END ") {
+                return Err(PemError::Unopened { line, label });
+            }
             continue;
         };
         // Sized once for the block: growing would leave copies of a key behind, and room for the
@@ -171,6 +176,16 @@ pub enum PemError {
         /// The block's label.
         label: String,
     },
+    /// An end without a block: its `BEGIN` is missing or misspelt.
+    #[error(
+        "line {line} ends {label}, but no line begins it; write -----BEGIN {label}----- alone on a line"
+    )]
+    Unopened {
+        /// Line of the `END`.
+        line: usize,
+        /// Label of the `END`.
+        label: String,
+    },
 }
 
 #[cfg(test)]
@@ -216,6 +231,27 @@ mod tests {
                 label: "A".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn no_block_is_passed_over() {
+        let marked = b"\xef\xbb\xbf-----BEGIN A-----\nAAAA\n-----END A-----\n";
+        assert_eq!(read(marked).unwrap().len(), 1);
+        for begin in [
+            "-----BEGIN A----",
+            "x -----BEGIN A-----",
+            "----BEGIN A-----",
+        ] {
+            let text = format!(
+                "{begin}
+AAAA
+-----END A-----
+"
+            );
+            let label = "A".to_owned();
+            let error = PemError::Unopened { line: 3, label };
+            assert_eq!(read(text.as_bytes()).unwrap_err(), error, "{begin}");
+        }
     }
 
     #[test]
