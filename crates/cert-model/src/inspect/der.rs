@@ -29,6 +29,8 @@ impl CertificateFacts {
                 reason: error.to_string(),
             }
         };
+        // One of two equal extensions would be what is looked at by chance.
+        cert.extensions_map().map_err(malformed)?;
         for found in cert.extensions() {
             if let ParsedExtension::ParseError { error } = found.parsed_extension() {
                 return Err(FactsError::Malformed {
@@ -276,6 +278,21 @@ mod tests {
         );
         assert!(CertificateFacts::from_der(&der[..der.len() - 2]).is_err());
         assert!(CertificateFacts::from_der(&[]).is_err());
+    }
+
+    #[test]
+    fn no_extension_stands_twice() {
+        let mut der = authority();
+        // Both key identifiers become one extension that nobody knows.
+        for id in [0x0e, 0x23] {
+            let oid = [0x06, 0x03, 0x55, 0x1d, id];
+            let at = der.windows(5).position(|found| found == oid).unwrap();
+            der[at + 4] = 0x7f;
+        }
+        assert!(matches!(
+            CertificateFacts::from_der(&der),
+            Err(FactsError::Malformed { .. })
+        ));
     }
 
     proptest! {
