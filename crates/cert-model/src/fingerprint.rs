@@ -4,7 +4,8 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::key::SignatureAlgorithm;
-use crate::name_constraints::Subtrees;
+use crate::name::Email;
+use crate::name_constraints::{EmailSubtree, Subtrees};
 use crate::validated::ValidatedSpec;
 
 /// A digest of what a certificate is issued from.
@@ -37,10 +38,7 @@ impl Fingerprint {
                 .iter()
                 .map(|name| name.to_string().to_ascii_lowercase()),
         );
-        digest.set(names.email.iter().map(|email| {
-            let host = email.host().as_str().to_ascii_lowercase();
-            format!("{}@{host}", email.local())
-        }));
+        digest.set(names.email.iter().map(lower_host));
         digest.set(names.ip.iter().map(ToString::to_string));
         digest.set(names.uri.iter().map(ToString::to_string));
         digest.set(names.other.iter().map(ToString::to_string));
@@ -96,6 +94,12 @@ pub struct FingerprintError {
     pub found: String,
 }
 
+/// Only the host of an address is the same in every spelling.
+fn lower_host(email: &Email) -> String {
+    let host = email.host().as_str().to_ascii_lowercase();
+    format!("{}@{host}", email.local())
+}
+
 /// FNV-1a of 128 bits, over texts with their lengths.
 struct Digest(u128);
 
@@ -134,7 +138,10 @@ impl Digest {
         let lower = |text: String| text.to_ascii_lowercase();
         self.set(subtrees.dns.iter().map(|name| lower(name.to_string())));
         self.set(subtrees.ip.iter().map(ToString::to_string));
-        self.set(subtrees.email.iter().map(ToString::to_string));
+        self.set(subtrees.email.iter().map(|name| match name {
+            EmailSubtree::Mailbox(mailbox) => lower_host(mailbox),
+            host => lower(host.to_string()),
+        }));
         self.set(subtrees.uri.iter().map(|name| lower(name.to_string())));
     }
 }
@@ -205,6 +212,15 @@ mod tests {
             ));
             assert_eq!(same, base, "{lines}");
         }
+        let constraint = |text: &str| {
+            fingerprint(&format!(
+                "commonName: a\nnameConstraints: {{excluded: {{emailAddresses: [{text}]}}}}"
+            ))
+        };
+        assert_eq!(constraint("a.example"), constraint("A.example"));
+        assert_eq!(constraint(".a.example"), constraint(".A.example"));
+        assert_eq!(constraint("u@a.example"), constraint("u@A.example"));
+        assert_ne!(constraint("u@a.example"), constraint("U@a.example"));
         assert_eq!(base.to_string().parse(), Ok(base));
         assert!("x".parse::<Fingerprint>().is_err());
     }
