@@ -67,10 +67,28 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, segment) in self.0.iter().enumerate() {
             match segment {
-                Segment::Field(name) if i == 0 => f.write_str(name)?,
-                Segment::Field(name) => write!(f, ".{name}")?,
+                Segment::Field(name) if i == 0 => write!(f, "{}", OneLine(name))?,
+                Segment::Field(name) => write!(f, ".{}", OneLine(name))?,
                 Segment::Index(index) => write!(f, "[{index}]")?,
-                Segment::Key(key) => write!(f, "[{key}]")?,
+                Segment::Key(key) => write!(f, "[{}]", OneLine(key))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name without control characters: a document's own names must not forge lines of a report or
+/// speak to a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                    write!(f, "{}", c.escape_default())?;
+                }
+                c => write!(f, "{c}")?,
             }
         }
         Ok(())
@@ -201,3 +219,16 @@ impl fmt::Display for Violations {
 }
 
 impl core::error::Error for Violations {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_line_without_control_characters() {
+        let path = FieldPath::root("spec")
+            .child("a\nspec.b: fine")
+            .key("\u{1b}[2J\u{fc}");
+        assert_eq!(path.to_string(), "spec.a\\nspec.b: fine[\\u{1b}[2J\u{fc}]");
+    }
+}
