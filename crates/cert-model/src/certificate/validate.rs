@@ -186,6 +186,14 @@ mod tests {
             ),
             ("duration: 59m", "spec.duration Invalid"),
             ("duration: 1h", ""),
+            (
+                "{duration: 365d, renewBefore: 3000h}",
+                "spec.duration Invalid",
+            ),
+            (
+                "{duration: 365d, renewBefore: 1m}",
+                "spec.duration Invalid, spec.renewBefore Invalid",
+            ),
             ("{duration: 1h, renewBefore: 5m}", ""),
             (
                 "{duration: 1h, renewBefore: 4m59s}",

@@ -51,12 +51,14 @@ pub(super) fn lifetime(
             format!("{message} renewBefore; keep one of the two"),
         );
     }
+    // One that cannot be read is not the default: nothing can be said about its parts.
+    let known = (asked.is_some() || cert.duration.is_none()).then_some(duration_or_default);
     if let Some(before) = before {
-        check_before(report, before, duration_or_default);
+        check_before(report, before, known);
     }
     let percentage = cert
         .renew_before_percentage
-        .and_then(|percentage| check_percentage(report, percentage, duration_or_default));
+        .and_then(|percentage| check_percentage(report, percentage, known));
     CheckedLifetime {
         duration: duration_or_default,
         is_default: asked.is_none(),
@@ -83,7 +85,7 @@ pub(super) fn duration(
     }
 }
 
-fn check_before(report: &mut Report, before: GoDuration, duration: GoDuration) {
+fn check_before(report: &mut Report, before: GoDuration, duration: Option<GoDuration>) {
     let field = || spec("renewBefore");
     if before < MIN_RENEW_BEFORE {
         report.invalid(
@@ -91,6 +93,7 @@ fn check_before(report: &mut Report, before: GoDuration, duration: GoDuration) {
             format!("{before} is shorter than {MIN_RENEW_BEFORE}; write at least 5m"),
         );
     }
+    let Some(duration) = duration else { return };
     if before >= duration {
         report.invalid(
             field(),
@@ -110,7 +113,11 @@ fn check_before(report: &mut Report, before: GoDuration, duration: GoDuration) {
 }
 
 /// The rule as cert-manager has it since its pull request 9129: of the percentage itself, in integers.
-fn check_percentage(report: &mut Report, percentage: i64, duration: GoDuration) -> Option<Percent> {
+fn check_percentage(
+    report: &mut Report,
+    percentage: i64,
+    duration: Option<GoDuration>,
+) -> Option<Percent> {
     let field = || spec("renewBeforePercentage");
     let Some(valid) = i32::try_from(percentage)
         .ok()
@@ -118,6 +125,9 @@ fn check_percentage(report: &mut Report, percentage: i64, duration: GoDuration) 
     else {
         report.invalid(field(), format!("{percentage} is not from 1 to 99"));
         return None;
+    };
+    let Some(duration) = duration else {
+        return Some(valid);
     };
     if valid.of(duration.into()) < time::Duration::from(MIN_RENEW_BEFORE) {
         report.invalid(
