@@ -322,6 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn many_output_formats_are_checked_in_linear_time() {
+        let format = |n: usize| crate::certificate::OutputFormatSpec {
+            r#type: format!("{n:08}"),
+        };
+        let spec = CertificateSpec {
+            additional_output_formats: (0..80_000).map(format).collect(),
+            ..CertificateSpec::default()
+        };
+        // Compared pair by pair this takes minutes.
+        let start = std::time::Instant::now();
+        assert!(spec.validate(&Defaults::documented()).is_err());
+        assert!(start.elapsed().as_secs() < 10);
+    }
+
+    #[test]
     fn a_specification_must_name_something() {
         for lines in ["", "commonName: ''", "literalSubject: O=Example"] {
             let error = validate(lines).unwrap_err();

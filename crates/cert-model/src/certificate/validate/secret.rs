@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use crate::certificate::{OutputFormatSpec, SecretTemplateSpec};
 use crate::kubernetes;
 use crate::output::{OutputFormat, SecretTemplate};
@@ -75,10 +77,11 @@ fn check_key(report: &mut Report, field: &str, key: &str, folded: &str) {
 
 pub(super) fn outputs(report: &mut Report, formats: &[OutputFormatSpec]) -> Vec<OutputFormat> {
     let field = || spec("additionalOutputFormats");
-    let mut outputs = Vec::with_capacity(formats.len());
+    let mut outputs = Vec::new();
+    let mut known = HashSet::new();
     for (index, format) in formats.iter().enumerate() {
         let name = format.r#type.as_str();
-        if formats[..index].contains(format) {
+        if !known.insert(name) {
             report.violation(
                 field().key("type"),
                 ViolationKind::Duplicate,
