@@ -40,7 +40,11 @@ fn yaml_map(
     for Entry { key, value, .. } in entries {
         let padding = if continued { 0 } else { indent };
         continued = false;
-        write!(f, "{:padding$}{}:", "", Plain(key))?;
+        if is_long(key) {
+            write!(f, "{:padding$}? {}\n{:indent$}:", "", Plain(key), "")?;
+        } else {
+            write!(f, "{:padding$}{}:", "", Plain(key))?;
+        }
         match &value.kind {
             Kind::Map(entries) if !entries.is_empty() => {
                 f.write_str("\n")?;
@@ -58,6 +62,11 @@ fn yaml_map(
         }
     }
     Ok(())
+}
+
+/// Whether a name is too long to stand in front of a `:` (YAML 1.2.2, 7.4.3: 1024 characters).
+fn is_long(key: &str) -> bool {
+    key.len() > 160 && Plain(key).to_string().chars().count() > 1000
 }
 
 fn yaml_list(f: &mut fmt::Formatter<'_>, elements: &[Node], indent: usize) -> fmt::Result {
@@ -105,6 +114,8 @@ fn is_block(text: &str) -> bool {
         && !body.starts_with([' ', '\n'])
         && !body.ends_with('\n')
         && !body.lines().any(|line| line.ends_with(' '))
+        // At the start of a line they end a document, wherever they stand.
+        && !body.lines().any(|line| ["---", "..."].iter().any(|m| yaml::is_marker(line, m)))
         && !text.contains(|c: char| {
             c.is_control() && c != '\n' || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
         })
@@ -238,6 +249,28 @@ mod tests {
                     let _ = parse(&text, format);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn document_markers_and_long_names_read_back() {
+        let span = Span { line: 1, column: 1 };
+        let text = |text: &str| node(Kind::Text(text.to_owned()));
+        let inner = Entry::new("\u{1}".repeat(600), span, text("a\nb"));
+        let list = node(Kind::List(vec![node(Kind::Map(vec![inner]))]));
+        let long = Entry::new("k".repeat(3000), span, list);
+        for node in [
+            text("a\n---\nb"),
+            text("a\n..."),
+            text("a\n--- b\n"),
+            node(Kind::Map(vec![long])),
+        ] {
+            let yaml = node.to_yaml();
+            let read = parse(&yaml, Format::Yaml);
+            let [Ok(read)] = read.as_slice() else {
+                panic!("{yaml}: {read:?}");
+            };
+            assert_eq!(read.root.to_json(), node.to_json(), "{yaml}");
         }
     }
 
