@@ -169,6 +169,10 @@ impl Builder {
                         }
                         _ => Key::Name(text.into_owned(), span),
                     };
+                    if let (Key::Name(name, _), true) = (&key, anchor != 0) {
+                        let kind = Kind::Text(name.clone());
+                        self.anchor(anchor, &Node { kind, span })?;
+                    }
                     self.set_key(key);
                     return Ok(());
                 }
@@ -180,15 +184,11 @@ impl Builder {
                 let Some(anchored) = self.anchors.get(&id) else {
                     return Err(SyntaxError::new(span, SyntaxErrorKind::RecursiveAlias));
                 };
-                self.aliased += anchored.weight;
-                if self.aliased > MAX_ALIASED {
-                    let limit = MAX_ALIASED;
-                    return Err(SyntaxError::new(span, SyntaxErrorKind::AliasBomb { limit }));
-                }
                 if self.stack.len() + anchored.depth > MAX_DEPTH {
                     return Err(SyntaxError::new(span, SyntaxErrorKind::Depth));
                 }
-                let node = anchored.node.clone();
+                let (node, weight) = (anchored.node.clone(), anchored.weight);
+                self.repeat(weight, span)?;
                 if self.expects_key() {
                     let Kind::Text(name) = node.kind else {
                         return Err(SyntaxError::new(span, SyntaxErrorKind::KeyType));
@@ -269,17 +269,36 @@ impl Builder {
         self.value(Node { kind, span }, frame.anchor)
     }
 
+    /// Keeps a copy of a value for its aliases.
+    fn anchor(&mut self, anchor: usize, node: &Node) -> Result<(), SyntaxError> {
+        let (weight, depth) = measure(node);
+        // Anchors inside each other repeat the innermost value without any alias.
+        if self.stack.iter().any(|frame| frame.anchor != 0) {
+            self.repeat(weight, node.span)?;
+        }
+        let node = node.clone();
+        let anchored = Anchored {
+            node,
+            weight,
+            depth,
+        };
+        self.anchors.insert(anchor, anchored);
+        Ok(())
+    }
+
+    fn repeat(&mut self, weight: usize, span: Span) -> Result<(), SyntaxError> {
+        self.aliased += weight;
+        if self.aliased > MAX_ALIASED {
+            let limit = MAX_ALIASED;
+            return Err(SyntaxError::new(span, SyntaxErrorKind::AliasBomb { limit }));
+        }
+        Ok(())
+    }
+
     /// Puts a finished value where it belongs.
     fn value(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         if anchor != 0 {
-            let (weight, depth) = measure(&node);
-            let node = node.clone();
-            let anchored = Anchored {
-                node,
-                weight,
-                depth,
-            };
-            self.anchors.insert(anchor, anchored);
+            self.anchor(anchor, &node)?;
         }
         match self.stack.last_mut().map(|frame| &mut frame.content) {
             None => self.root = Some(node),
@@ -623,6 +642,26 @@ mod tests {
             };
             assert_eq!((key.as_str(), first.line), ("k2", 3), "{count}");
         }
+    }
+
+    #[test]
+    fn a_name_can_be_an_anchor() {
+        let root = one("&k name: x\nsame: *k\n").unwrap();
+        assert_eq!(root.get("same").unwrap().as_text(), Some("name"));
+    }
+
+    #[test]
+    fn anchors_inside_each_other_are_a_bomb_too() {
+        let text = format!(
+            "{}{}{}",
+            "&a [".repeat(100),
+            "1,".repeat(50_000),
+            "]".repeat(100)
+        );
+        assert_eq!(
+            one(&text),
+            Err(SyntaxErrorKind::AliasBomb { limit: MAX_ALIASED })
+        );
     }
 
     #[test]
