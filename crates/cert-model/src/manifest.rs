@@ -78,7 +78,6 @@ pub struct Metadata {
 
 /// A document whose `spec` is of type `S`, perhaps with violations; nothing of the spec can be had
 /// without asking about them.
-#[derive(Debug)]
 pub struct Resource<S> {
     metadata: Metadata,
     node: Node,
@@ -156,6 +155,18 @@ fn classify(
             _ => Ok(Manifest::Other(Resource::other(node))),
         };
     manifests.push(manifest);
+}
+
+impl<S: fmt::Debug> fmt::Debug for Resource<S> {
+    /// Leaves out the document: it may hold passwords and keys, as text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("metadata", &self.metadata)
+            .field("spec", &self.spec)
+            .field("violations", &self.violations)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S> Resource<S> {
@@ -450,6 +461,31 @@ spec: {secretName: x, issuerRef: {name: i}, dnsNames: [a.example.com], extra: 1}
             lines(text, Strictness::Strict)[0].lines().next().unwrap(),
             "Certificate x: 1:13: apiVersion: \"cert-manager.io/v1alpha2\" is not supported; write cert-manager.io/v1"
         );
+    }
+
+    #[test]
+    fn no_password_and_no_key_is_told() {
+        let certificate = |keystore: &str| {
+            format!(
+                "apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {{name: a}}\nspec: {{secretName: a, issuerRef: {{name: ca}}, dnsNames: [a.b], keystores: {{jks: {{create: true, {keystore}}}}}}}\n"
+            )
+        };
+        for text in [
+            certificate("password: '31337'"),
+            certificate("password: 31337"),
+            certificate("pasword: 31337"),
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: '31337'\n".to_owned(),
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: 31337\n".to_owned(),
+            "kind: Secret\nstringData: {a: '31337'}\n".to_owned(),
+        ] {
+            for manifest in read(&text, Format::Yaml, Strictness::Strict) {
+                let mut told = format!("{manifest:?}");
+                if let Ok(Manifest::Certificate(found)) = manifest {
+                    told += &format!("{:?}", found.validate(&Defaults::documented()));
+                }
+                assert!(!told.contains("31337"), "{text}: {told}");
+            }
+        }
     }
 
     #[test]

@@ -127,7 +127,10 @@ impl KeystoreSpec {
     fn fields(fields: &mut Fields<'_>) -> Self {
         Self {
             create: fields.bool("create").unwrap_or_default(),
-            password: fields.text("password").map(Zeroizing::new),
+            password: fields
+                .get("password")
+                .and_then(Value::secret_text)
+                .map(Zeroizing::new),
             password_secret_ref: fields.object("passwordSecretRef", |reference| SecretKeyRefSpec {
                 name: reference.text("name").unwrap_or_default(),
                 key: reference.text("key"),

@@ -205,6 +205,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A text that may be a secret: of anything else, only the type is told.
+    pub fn secret_text(mut self) -> Option<String> {
+        if self.note(Shape::Text) {
+            return None;
+        }
+        match &self.node.kind {
+            Kind::Text(text) => Some(text.clone()),
+            _ => self.mismatch_hidden("a text"),
+        }
+    }
+
     /// `true` or `false`.
     pub fn bool(mut self) -> Option<bool> {
         if self.note(Shape::Bool) {

@@ -2,7 +2,7 @@ use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
 use super::Metadata;
-use crate::document::{Decoded, Node, Strictness, Value, decode as decode_node};
+use crate::document::{Decoded, Kind, Node, Strictness, Value, decode as decode_node};
 use crate::secret::TlsSecret;
 use crate::violation::{FieldPath, ViolationKind, Violations};
 
@@ -15,6 +15,10 @@ pub(super) fn read(node: &Node, strictness: Strictness) -> Result<TlsSecret, Vio
 }
 
 /// Reads a Secret: `data` is base64, with line breaks allowed, `stringData` is text and wins.
+#[allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method itself is not general enough in its lifetime"
+)]
 fn decode(node: &Node, strictness: Strictness) -> Decoded<'_, TlsSecret> {
     decode_node(node, FieldPath::default(), strictness, |root| {
         root.object(|fields| {
@@ -27,12 +31,12 @@ fn decode(node: &Node, strictness: Strictness) -> Decoded<'_, TlsSecret> {
             }
             fields.bool("immutable");
             let data = fields.get("data");
-            let data = data.and_then(|data| data.map(|_, value| bytes(value)));
+            let data = data.and_then(|data| map(data, bytes));
             for (key, bytes) in data.unwrap_or_default() {
                 secret.insert(key, bytes);
             }
             let texts = fields.get("stringData");
-            let texts = texts.and_then(|data| data.map(|_, value| text(value)));
+            let texts = texts.and_then(|texts| map(texts, |text| text.secret_text()));
             for (key, text) in texts.unwrap_or_default() {
                 secret.insert(key, text.into_bytes());
             }
@@ -42,10 +46,11 @@ fn decode(node: &Node, strictness: Strictness) -> Decoded<'_, TlsSecret> {
     })
 }
 
-fn text(value: Value<'_>) -> Option<String> {
-    match value.node().as_text() {
-        Some(text) => Some(text.to_owned()),
-        None => value.mismatch_hidden("a text"),
+/// What stands in the place of the map may be the secret itself.
+fn map<T>(value: Value<'_>, read: impl Fn(Value<'_>) -> Option<T>) -> Option<Vec<(String, T)>> {
+    match value.node().kind {
+        Kind::Map(_) => value.map(|_, value| read(value)),
+        _ => value.mismatch_hidden("a map"),
     }
 }
 
