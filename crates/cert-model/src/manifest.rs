@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use crate::certificate::CertificateSpec;
 use crate::defaults::Defaults;
 use crate::document::{
-    Decoded, Document, Fields, Format, Node, Strictness, SyntaxError, Value, decode, parse,
+    Decoded, Document, Fields, Format, Kind, Node, Strictness, SyntaxError, Value, decode, parse,
 };
 use crate::issuer::{IssuerSpec, RawIssuerSpec};
 use crate::request::{CertificateRequest, CertificateRequestSpec};
@@ -124,9 +124,26 @@ fn classify(
     let field = |name: &str| node.get(name).and_then(Node::as_text).unwrap_or_default();
     let (api_version, kind) = (field("apiVersion"), field("kind"));
     if api_version == "v1" && kind == "List" {
-        if let Some(items) = node.get("items") {
-            for item in items.elements() {
-                classify(item.clone(), strictness, manifests);
+        let items = node.get("items");
+        match items.map(|items| &items.kind) {
+            Some(Kind::List(items)) => {
+                for item in items {
+                    classify(item.clone(), strictness, manifests);
+                }
+            }
+            // Go writes an empty list so.
+            Some(Kind::Null) => {}
+            found => {
+                let (kind, message) = match found {
+                    None => (ViolationKind::Required, "must be set".to_owned()),
+                    Some(found) => (
+                        ViolationKind::TypeInvalid,
+                        format!("expected a list, found {}", found.name()),
+                    ),
+                };
+                let span = items.map_or(node.span, |items| items.span);
+                let violation = Violation::new(FieldPath::root("items"), kind, message).at(span);
+                manifests.push(Err(Violations(vec![violation]).into()));
             }
         }
         return;
@@ -345,7 +362,7 @@ pub enum ManifestError {
     /// It is not a document.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
-    /// It is a Secret with something wrong in it.
+    /// It is a Secret or a List with something wrong in it.
     #[error(transparent)]
     Violations(#[from] Violations),
 }
@@ -485,6 +502,20 @@ spec: {secretName: x, issuerRef: {name: i}, dnsNames: [a.example.com], extra: 1}
                 }
                 assert!(!told.contains("31337"), "{text}: {told}");
             }
+        }
+    }
+
+    #[test]
+    fn a_list_must_list() {
+        for (items, errors) in [
+            ("items: 3", "3:8: items: expected a list, found an integer"),
+            ("item: []", "1:1: items: must be set"),
+            ("items: []", ""),
+            ("items: null", ""),
+        ] {
+            let text = format!("apiVersion: v1\nkind: List\n{items}\n");
+            let found = lines(&text, Strictness::Strict).join("\n");
+            assert_eq!(found, errors, "{items}");
         }
     }
 
