@@ -91,9 +91,16 @@ pub struct OlderBundle {
 }
 
 impl Bundle {
-    /// How long to wait before the bundle is fetched again: the publisher's hint, or five minutes.
+    /// How long to wait before the bundle is fetched again: the publisher's hint, at least a minute and at
+    /// most a day; five minutes without one.
     pub fn refresh_interval(&self) -> Duration {
-        self.refresh_hint.unwrap_or(Duration::from_secs(300))
+        const MINUTE: u64 = 60;
+        self.refresh_hint
+            .unwrap_or(Duration::from_secs(5 * MINUTE))
+            .clamp(
+                Duration::from_secs(MINUTE),
+                Duration::from_secs(24 * 60 * MINUTE),
+            )
     }
 }
 

@@ -378,6 +378,23 @@ mod tests {
         assert_eq!(bundle.refresh_interval(), Duration::from_secs(60));
     }
 
+    /// The publisher is another organisation: it must not make us fetch without pause, or never.
+    #[test]
+    fn refresh_intervals_have_bounds() {
+        for (hint, seconds) in [
+            (None, 300),
+            (Some(0), 60),
+            (Some(90), 90),
+            (Some(u64::MAX), 86_400),
+        ] {
+            let bundle = Bundle {
+                refresh_hint: hint.map(Duration::from_secs),
+                ..Bundle::default()
+            };
+            assert_eq!(bundle.refresh_interval(), Duration::from_secs(seconds));
+        }
+    }
+
     #[test]
     fn maps() {
         let map = TrustBundles::from_json(
