@@ -72,7 +72,8 @@ impl<'a> Facts<'a> {
         Some(())
     }
 
-    /// Every subject alternative name in order; `None` in place of one that is not DER.
+    /// Every subject alternative name in order; `None` in place of one that is not DER or of no kind there
+    /// is (RFC 5280, 4.2.1.6), which another reader may take for a URI.
     pub(crate) fn names(self) -> impl Iterator<Item = Option<RawName<'a>>> {
         let mut names = Reader::new(self.names);
         let mut broken = false;
@@ -87,7 +88,8 @@ impl<'a> Facts<'a> {
             Some(Some(match tag {
                 0x82 => RawName::Dns(value),
                 0x86 => RawName::Uri(value),
-                _ => RawName::Other,
+                0x81 | 0x87 | 0x88 | 0xa0 | 0xa3 | 0xa4 | 0xa5 => RawName::Other,
+                _ => return Some(None),
             }))
         })
     }
@@ -102,9 +104,15 @@ impl<'a> Facts<'a> {
 }
 
 impl KeyUsage {
+    /// Bits that are unused must not be set (X.690, 11.2.1): they would be read as rights.
     fn read(bits: &[u8]) -> Option<Self> {
-        let (unused, bits) = bits.split_first()?;
-        (*unused < 8).then(|| Self(bits.first().copied().unwrap_or(0)))
+        let (&unused, bits) = bits.split_first()?;
+        let last = bits.last().copied().unwrap_or(0);
+        let is_der = match bits {
+            [] => unused == 0,
+            _ => unused < 8 && last.trailing_zeros() >= u32::from(unused),
+        };
+        is_der.then(|| Self(bits.first().copied().unwrap_or(0)))
     }
 
     pub(crate) fn digital_signature(self) -> bool {
@@ -154,6 +162,38 @@ mod tests {
         );
         for end in 0..certificate.der().len() {
             assert!(Facts::read(&certificate.der()[..end]).is_none());
+        }
+    }
+
+    #[test]
+    fn names_are_of_the_kinds_there_are() {
+        for tag in 0..=u8::MAX {
+            let names = [tag, 1, b'a'];
+            let facts = Facts {
+                names: &names,
+                ..Facts::default()
+            };
+            let is_known = [0x81, 0x82, 0x86, 0x87, 0x88, 0xa0, 0xa3, 0xa4, 0xa5].contains(&tag);
+            let read: Vec<_> = facts.names().collect();
+            assert_eq!((read.len(), read[0].is_some()), (1, is_known), "{tag:02x}");
+        }
+    }
+
+    #[test]
+    fn key_usage_is_der() {
+        for (bits, usage) in [
+            (&[7, 0x80][..], Some(0x80)),
+            (&[1, 0x06], Some(0x06)),
+            (&[0, 0xff], Some(0xff)),
+            (&[7, 0x06, 0x80], Some(0x06)),
+            (&[0], Some(0)),
+            (&[7, 0x84], None),
+            (&[7, 0x04], None),
+            (&[8, 0x00], None),
+            (&[1], None),
+            (&[], None),
+        ] {
+            assert_eq!(KeyUsage::read(bits), usage.map(KeyUsage), "{bits:02x?}");
         }
     }
 
