@@ -25,7 +25,9 @@ impl PairLoader {
     /// A pair is `NAME.crt` or `NAME.pem` with `NAME.key` beside it, or a `.pem` that holds both, with
     /// `NAME` for an id; or a subdirectory `NAME` with `tls.crt` and `tls.key` (a mounted Secret) or
     /// `fullchain.pem` and `privkey.pem` (certbot). Names that begin with a dot are passed over. A file
-    /// that cannot be read or used is rejected, and leaves what was served under its id.
+    /// that cannot be read or used is rejected, and leaves what was served under its id. Of several
+    /// pairs with one `NAME` the first counts (the subdirectory, then `.crt`, then `.pem`); the others
+    /// are rejected under the names of their files.
     ///
     /// # Errors
     /// If the directory itself cannot be read.
@@ -36,7 +38,17 @@ impl PairLoader {
     ) -> Result<ChangeSet<CertifiedKey>, DirError> {
         let mut unread = ChangeSet::new();
         let mut texts = Vec::new();
-        for (id, chain, key) in find_pairs(path.as_ref())? {
+        let mut pairs = find_pairs(path.as_ref())?;
+        pairs.dedup_by(|(id, path, _), (taken, first, _)| {
+            let same = id == taken;
+            if same {
+                let (path, first) = (path.clone(), first.clone());
+                let file = text(path.file_name()).unwrap_or_default().into_owned();
+                unread.reject(file, SameNameError { path, first });
+            }
+            same
+        });
+        for (id, chain, key) in pairs {
             match read(&chain).and_then(|chain| Ok((chain, read(&key)?))) {
                 Ok((chain, key)) => texts.push((id, chain, key)),
                 Err(error) => {
@@ -48,9 +60,8 @@ impl PairLoader {
             let pair = PemPair { chain, key };
             (id.as_str(), pair)
         });
-        let mut change = self.load_all(store, pairs);
-        change.merge(unread);
-        Ok(change)
+        unread.merge(self.load_all(store, pairs));
+        Ok(unread)
     }
 }
 
@@ -79,6 +90,17 @@ pub struct DirError {
     pub path: PathBuf,
     /// Why.
     pub source: io::Error,
+}
+
+/// A pair of a directory that has the same name as another.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} is not used: {} has the same name; rename or remove one", path.display(), first.display())]
+#[non_exhaustive]
+pub struct SameNameError {
+    /// The chain that is not used.
+    pub path: PathBuf,
+    /// The one that is.
+    pub first: PathBuf,
 }
 
 /// Id, chain file and key file of each pair, by id.

@@ -33,7 +33,7 @@ pub use change::{ChangeSet, Origin, Rejection, Report, Warning, WarningKind};
 pub use config::{ConfigError, ConfiguredPairError, OtherStoreError, TlsConfig};
 pub use default::{DefaultEntry, DefaultMaker};
 #[cfg(feature = "x509")]
-pub use dir::DirError;
+pub use dir::{DirError, SameNameError};
 pub use entry::{Entry, EntryId, Source};
 pub use explain::{Candidate, Explanation, Reason};
 #[cfg(feature = "x509")]

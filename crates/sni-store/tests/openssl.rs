@@ -71,6 +71,8 @@ fn s_client_is_shown_what_it_can_use() {
     )
     .unwrap();
     fs::write(directory.path().join("broken.crt"), "no certificate").unwrap();
+    // A second pair of that name, broken, must not take the first one down.
+    fs::write(directory.path().join("rsa.pem"), "no certificate").unwrap();
     fs::write(directory.path().join(".hidden.crt"), "passed over").unwrap();
 
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -80,8 +82,14 @@ fn s_client_is_shown_what_it_can_use() {
     let rejected: Vec<_> = report.rejected.iter().map(ToString::to_string).collect();
     assert_eq!(
         rejected,
-        ["entry broken rejected", "entry mounted rejected"]
+        [
+            "entry broken rejected",
+            "entry mounted rejected",
+            "entry rsa.pem rejected"
+        ]
     );
+    let reason = report.rejected[2].error.to_string();
+    assert!(reason.ends_with("rsa.crt has the same name; rename or remove one"));
     let again = PairLoader::new(provider).load_dir(resolver.store(), directory.path());
     let again = resolver.store().replace_all(again.unwrap());
     assert_eq!((again.unchanged, again.generation), (3, 1));
