@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod key;
+mod lease;
+mod memory;
+pub mod record;
+mod revision;
+mod state;
+mod store;
+mod txn;
+mod value;
+mod watch;
+
+pub use clock::Clock;
+pub use error::StorageError;
+pub use key::{InvalidKey, Key, MAX_KEY_LEN};
+pub use lease::{Acquisition, Fence, FencingToken, LEASE_TTL, Lease};
+pub use memory::MemoryStorage;
+pub use record::{Record, RecordError};
+pub use revision::Revision;
+pub use store::{Entry, Listing, Operation, Storage};
+pub use txn::{Guard, MAX_TXN_LEN, MAX_TXN_OPS, Txn, Write};
+pub use value::Value;
+pub use watch::{Change, Event, Watch};
