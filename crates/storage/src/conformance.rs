@@ -59,7 +59,7 @@ pub trait Subject {
     }
 
     /// Ends the store without warning and starts it again; `false` if it keeps nothing
-    /// over that. Handles from before are not used again.
+    /// over that. No handle from before is left when it is called.
     fn crash(&mut self) -> Step<'_, bool> {
         Box::pin(async { false })
     }

@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(all(feature = "file", unix))]
+mod answer;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(all(feature = "file", unix))]
+mod file;
 mod key;
 mod lease;
 mod memory;
@@ -17,6 +21,8 @@ mod watch;
 
 pub use clock::Clock;
 pub use error::StorageError;
+#[cfg(all(feature = "file", unix))]
+pub use file::{Busy, FileOptions, FileStorage};
 pub use key::{InvalidKey, Key, MAX_KEY_LEN};
 pub use lease::{Acquisition, Fence, FencingToken, LEASE_TTL, Lease};
 pub use memory::MemoryStorage;

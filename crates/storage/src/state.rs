@@ -212,6 +212,7 @@ pub(crate) struct Shared {
 struct Waiting {
     wakers: BTreeMap<u64, Waker>,
     watches: u64,
+    closed: bool,
 }
 
 impl Shared {
@@ -235,8 +236,22 @@ impl Shared {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does the writes at the revision and wakes the watches.
+    #[cfg(all(feature = "file", unix))]
+    pub(crate) fn apply(&self, writes: Vec<Write>, revision: Revision) {
+        self.write().apply(writes, revision);
+        self.wake();
+    }
+
     pub(crate) fn compact(&self) {
         self.write().history.compact();
+        self.wake();
+    }
+
+    /// Ends every watch once it has reported what there was.
+    #[cfg(all(feature = "file", unix))]
+    pub(crate) fn close(&self) {
+        self.waiting().closed = true;
         self.wake();
     }
 
@@ -277,8 +292,11 @@ impl Stream for Follower {
             return Poll::Ready(None);
         };
         // Registered before looking: a change in between wakes, rather than being missed.
-        let waker = context.waker().clone();
-        self.shared.waiting().wakers.insert(self.id, waker);
+        let closed = {
+            let mut waiting = self.shared.waiting();
+            waiting.wakers.insert(self.id, context.waker().clone());
+            waiting.closed
+        };
         let (next, seen) = {
             let state = self.shared.read();
             (state.history.next(&self.prefix, after), state.revision)
@@ -287,6 +305,10 @@ impl Stream for Follower {
             Ok(Some((revision, changes))) => {
                 self.after = Some(revision);
                 Poll::Ready(Some(Ok(Event::Changed { revision, changes })))
+            }
+            Ok(None) if closed => {
+                self.after = None;
+                Poll::Ready(None)
             }
             Ok(None) => {
                 // What is forgotten of other prefixes is no loss to this one.

@@ -20,6 +20,7 @@ pub(super) async fn survival(subject: &mut dyn Subject) -> Verdict {
         expected.push((b, "b2".to_owned(), revision));
         put(&*storage, "gone", "").await?;
         storage.txn(Txn::new().delete(key("gone")?)).await?;
+        drop(storage);
         if !subject.crash().await {
             return Ok(Ran::NotPossible);
         }
@@ -36,6 +37,7 @@ pub(super) async fn growth(subject: &mut dyn Subject) -> Verdict {
     let lease = granted(&*storage, "lock", "before", TTL).await?;
     put(&*storage, "a", "1").await?;
     let last = storage.txn(Txn::new().delete(key("a")?)).await?;
+    drop(storage);
     if !subject.crash().await {
         return Ok(Ran::NotPossible);
     }
