@@ -6,6 +6,8 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(all(feature = "file", unix))]
 mod file;
 mod key;
@@ -21,6 +23,8 @@ mod watch;
 
 pub use clock::Clock;
 pub use error::StorageError;
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdOptionsError, EtcdStorage, EtcdUser};
 #[cfg(all(feature = "file", unix))]
 pub use file::{Busy, FileOptions, FileStorage};
 pub use key::{InvalidKey, Key, MAX_KEY_LEN};

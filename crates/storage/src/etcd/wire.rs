@@ -1,0 +1,307 @@
+//! etcd's messages in the JSON of its gateway: bytes in base64, 64-bit numbers as text,
+//! what is zero left out.
+
+use base64ct::{Base64, Encoding};
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::Revision;
+
+/// A condition on one key of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compare {
+    /// The revision that created it is this; 0 if it is absent.
+    Created(u64),
+    /// The revision that wrote it last is this.
+    Modified(u64),
+}
+
+/// Everything from a key to another, or the key alone.
+pub(super) struct Range<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) end: Option<&'a [u8]>,
+    pub(super) revision: Option<Revision>,
+    pub(super) limit: usize,
+}
+
+pub(super) fn range(range: &Range<'_>) -> String {
+    let mut text = format!("{{\"key\":\"{}\"", base64(range.key));
+    if let Some(end) = range.end {
+        text += &format!(",\"range_end\":\"{}\"", base64(end));
+    }
+    if let Some(revision) = range.revision {
+        text += &format!(",\"revision\":\"{revision}\"");
+    }
+    text + &format!(",\"limit\":\"{}\"}}", range.limit)
+}
+
+/// A transaction, in the making. It may hold private keys.
+pub(super) struct TxnText {
+    compare: Vec<String>,
+    success: Zeroizing<String>,
+    failure: Vec<String>,
+}
+
+impl TxnText {
+    /// A transaction that will write about so many bytes.
+    pub(super) fn new(len: usize) -> Self {
+        Self {
+            compare: Vec::new(),
+            // Never growing, which would leave copies behind.
+            success: Zeroizing::new(String::with_capacity(len * 4 / 3 + 64)),
+            failure: Vec::new(),
+        }
+    }
+
+    /// Only if; and if not, the answer says how it is.
+    pub(super) fn compare(&mut self, key: &[u8], compare: Compare) {
+        let key = base64(key);
+        let (target, field, number) = match compare {
+            Compare::Created(number) => ("CREATE", "create_revision", number),
+            Compare::Modified(number) => ("MOD", "mod_revision", number),
+        };
+        self.compare.push(format!(
+            "{{\"key\":\"{key}\",\"target\":\"{target}\",\"result\":\"EQUAL\",\"{field}\":\"{number}\"}}"
+        ));
+        let get = format!("{{\"request_range\":{{\"key\":\"{key}\",\"keys_only\":true}}}}");
+        self.failure.push(get);
+    }
+
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8], lease: u64) {
+        self.next();
+        self.success.push_str("{\"request_put\":{\"key\":\"");
+        self.success.push_str(&base64(key));
+        self.success.push_str("\",\"value\":\"");
+        self.success.push_str(&Zeroizing::new(base64(value)));
+        self.success
+            .push_str(&format!("\",\"lease\":\"{lease}\"}}}}"));
+    }
+
+    pub(super) fn delete(&mut self, key: &[u8]) {
+        self.next();
+        let key = base64(key);
+        let delete = format!("{{\"request_delete_range\":{{\"key\":\"{key}\"}}}}");
+        self.success.push_str(&delete);
+    }
+
+    pub(super) fn finish(self) -> Zeroizing<Vec<u8>> {
+        let compare = self.compare.join(",");
+        let failure = self.failure.join(",");
+        let mut text = Zeroizing::new(Vec::with_capacity(
+            compare.len() + self.success.len() + failure.len() + 64,
+        ));
+        for part in [
+            "{\"compare\":[",
+            &compare,
+            "],\"success\":[",
+            &self.success,
+            "],\"failure\":[",
+            &failure,
+            "]}",
+        ] {
+            text.extend_from_slice(part.as_bytes());
+        }
+        text
+    }
+
+    fn next(&mut self) {
+        if !self.success.is_empty() {
+            self.success.push(',');
+        }
+    }
+}
+
+pub(super) fn watch(key: &[u8], end: &[u8], start: Revision) -> String {
+    let (key, end) = (base64(key), base64(end));
+    format!(
+        "{{\"create_request\":{{\"key\":\"{key}\",\"range_end\":\"{end}\",\"start_revision\":\"{start}\",\"progress_notify\":true}}}}"
+    )
+}
+
+pub(super) fn grant(seconds: u64) -> String {
+    format!("{{\"TTL\":\"{seconds}\"}}")
+}
+
+pub(super) fn lease(id: u64) -> String {
+    format!("{{\"ID\":\"{id}\"}}")
+}
+
+#[derive(Serialize)]
+pub(super) struct Authenticate<'a> {
+    pub(super) name: &'a str,
+    pub(super) password: &'a str,
+}
+
+/// Reads an answer; or what does not fit, without a word of its contents.
+pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        format!(
+            "not the JSON that was expected, see column {}",
+            error.column()
+        )
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Header {
+    #[serde(default, deserialize_with = "number")]
+    pub(super) revision: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct KeyValue {
+    #[serde(deserialize_with = "bytes")]
+    pub(super) key: Zeroizing<Vec<u8>>,
+    #[serde(default, deserialize_with = "bytes")]
+    pub(super) value: Zeroizing<Vec<u8>>,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) create_revision: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) mod_revision: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) lease: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RangeAnswer {
+    #[serde(default)]
+    pub(super) header: Header,
+    #[serde(default)]
+    pub(super) kvs: Vec<KeyValue>,
+    #[serde(default)]
+    pub(super) more: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TxnAnswer {
+    pub(super) header: Header,
+    #[serde(default)]
+    pub(super) succeeded: bool,
+    #[serde(default)]
+    pub(super) responses: Vec<OpAnswer>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OpAnswer {
+    #[serde(default)]
+    pub(super) response_range: Option<RangeAnswer>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LeaseAnswer {
+    #[serde(default, rename = "ID", deserialize_with = "number")]
+    pub(super) id: u64,
+    #[serde(default, rename = "TTL", deserialize_with = "number")]
+    pub(super) ttl: u64,
+}
+
+/// One message of a stream.
+#[derive(Deserialize)]
+pub(super) struct Streamed<T> {
+    pub(super) result: Option<T>,
+    #[serde(default)]
+    pub(super) error: Option<ErrorAnswer>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WatchAnswer {
+    #[serde(default)]
+    pub(super) header: Header,
+    #[serde(default)]
+    pub(super) created: bool,
+    #[serde(default)]
+    pub(super) canceled: bool,
+    #[serde(default, deserialize_with = "number")]
+    pub(super) compact_revision: u64,
+    #[serde(default)]
+    pub(super) events: Vec<WatchEvent>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WatchEvent {
+    #[serde(default, rename = "type")]
+    pub(super) kind: Option<String>,
+    pub(super) kv: KeyValue,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Authenticated {
+    #[serde(default)]
+    pub(super) token: String,
+}
+
+/// What was refused, by gRPC's code.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct ErrorAnswer {
+    #[serde(default, alias = "grpc_code")]
+    pub(super) code: u32,
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+fn base64(bytes: &[u8]) -> String {
+    Base64::encode_string(bytes)
+}
+
+/// A number, as text or as such.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u64),
+        Text(String),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Number(number) => Ok(number),
+        Either::Text(text) => text.parse().map_err(D::Error::custom),
+    }
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<Vec<u8>>, D::Error> {
+    let text = Zeroizing::new(String::deserialize(deserializer)?);
+    let bytes = Base64::decode_vec(&text).map_err(D::Error::custom)?;
+    Ok(Zeroizing::new(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests() {
+        let mut txn = TxnText::new(8);
+        txn.compare(b"a", Compare::Created(0));
+        txn.put(b"a", b"b", 0);
+        txn.delete(b"c");
+        let expected = concat!(
+            r#"{"compare":[{"key":"YQ==","target":"CREATE","result":"EQUAL","create_revision":"0"}],"#,
+            r#""success":[{"request_put":{"key":"YQ==","value":"Yg==","lease":"0"}},"#,
+            r#"{"request_delete_range":{"key":"Yw=="}}],"#,
+            r#""failure":[{"request_range":{"key":"YQ==","keys_only":true}}]}"#
+        );
+        assert_eq!(String::from_utf8_lossy(&txn.finish()), expected);
+    }
+
+    #[test]
+    fn answers() {
+        let answer: RangeAnswer = read(
+            br#"{"header":{"revision":"7"},"kvs":[{"key":"YQ==","mod_revision":5}],"count":"1"}"#,
+        )
+        .unwrap();
+        let kv = &answer.kvs[0];
+        assert_eq!((answer.header.revision, &kv.key[..]), (7, &b"a"[..]));
+        assert_eq!(
+            (kv.mod_revision, kv.value.len(), answer.more),
+            (5, 0, false)
+        );
+        let error = read::<RangeAnswer>(br#"{"kvs":[{"key":"!secret"}]}"#)
+            .err()
+            .unwrap();
+        assert!(
+            error.starts_with("not the JSON") && !error.contains("secret"),
+            "{error}"
+        );
+        assert!(read::<LeaseAnswer>(br#"{"TTL":"-1"}"#).is_err());
+    }
+}
