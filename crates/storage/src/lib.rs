@@ -2,6 +2,8 @@
 
 #[cfg(all(feature = "file", unix))]
 mod answer;
+#[cfg(feature = "certmagic")]
+pub mod certmagic;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -11,6 +13,8 @@ mod etcd;
 #[cfg(all(feature = "file", unix))]
 mod file;
 mod key;
+#[cfg(feature = "key-wrap")]
+pub mod key_wrap;
 mod lease;
 mod memory;
 pub mod record;
