@@ -5,7 +5,7 @@ mod connection;
 mod follow;
 mod lease;
 mod options;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

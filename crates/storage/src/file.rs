@@ -1,8 +1,8 @@
 //! A store in a directory: the embedded default.
 
 mod disk;
-mod frame;
-mod journal;
+pub(crate) mod frame;
+pub(crate) mod journal;
 mod path;
 #[cfg(test)]
 mod simulated;

@@ -40,3 +40,21 @@ pub use store::{Entry, Listing, Operation, Storage};
 pub use txn::{Guard, MAX_TXN_LEN, MAX_TXN_OPS, Txn, Write};
 pub use value::Value;
 pub use watch::{Change, Event, Watch};
+
+/// Parsers of what others wrote, for the fuzz targets of this repository.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Writes of a journal; and what they are written as.
+    pub fn journal(bytes: &[u8]) -> Option<Vec<u8>> {
+        let writes = crate::file::journal::decode(bytes).ok()?;
+        Some(crate::file::journal::encode(&writes).to_vec())
+    }
+
+    /// A file with its first line.
+    pub fn frame(bytes: &[u8]) -> Option<(u64, usize)> {
+        let read = crate::file::frame::read(crate::file::frame::Kind::Record, bytes);
+        read.ok().map(|(revision, start)| (revision.get(), start))
+    }
+
+    pub use crate::etcd::wire::fuzz as etcd;
+}

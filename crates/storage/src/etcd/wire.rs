@@ -240,6 +240,25 @@ pub(super) struct ErrorAnswer {
     pub(super) message: String,
 }
 
+/// Every kind of answer, read from the same bytes.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = read::<RangeAnswer>(bytes);
+    let _ = read::<TxnAnswer>(bytes);
+    let _ = read::<Streamed<WatchAnswer>>(bytes);
+    let _ = read::<Streamed<LeaseAnswer>>(bytes);
+    let _ = read::<LeaseAnswer>(bytes);
+    let _ = read::<ErrorAnswer>(bytes);
+    if let Ok(answer) = read::<RangeAnswer>(bytes) {
+        for kv in answer.kvs {
+            assert_eq!(
+                Base64::decode_vec(&base64(&kv.value)).as_deref(),
+                Ok(&kv.value[..])
+            );
+        }
+    }
+}
+
 fn base64(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }
