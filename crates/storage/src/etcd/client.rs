@@ -173,8 +173,10 @@ impl Client {
             let idle = member.idle().pop();
             let fresh = idle.is_none();
             let mut connection = match idle {
-                Some(connection) if connection.is_usable() => connection,
-                Some(_) => continue,
+                Some(mut idle) => match idle.is_usable().await {
+                    true => idle,
+                    false => continue,
+                },
                 None => match self.connect(member).await {
                     Ok(connection) => connection,
                     Err(reason) => return Attempt::Unused(reason),
@@ -185,7 +187,7 @@ impl Client {
             return match called {
                 Ok(Ok((status, body))) => {
                     let mut idle = member.idle();
-                    if idle.len() < MAX_IDLE && connection.is_usable() {
+                    if idle.len() < MAX_IDLE {
                         idle.push(connection);
                     }
                     meaning(status, body)

@@ -82,8 +82,9 @@ impl Connection {
         })
     }
 
-    pub(super) fn is_usable(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
+    /// Whether it still takes a request, once the answer before is out of the way.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -129,8 +130,6 @@ impl Connection {
             .collect()
             .await;
         let body = body.map_err(|error| Failure::Broken(error.to_string()))?;
-        // The connection can be used again once its task has seen the end as well.
-        let _ = self.sender.ready().await;
         Ok((status, body.to_bytes()))
     }
 }
