@@ -92,15 +92,9 @@ impl<'a> Wanted<'a> {
         } else {
             name
         };
-        let suffix = exact.iter().position(|b| *b == b'.').filter(|dot| {
-            let label = &exact[..*dot];
-            label.len() <= MAX_LABEL
-                && label.first().is_some_and(|b| *b != b'-')
-                && label.last().is_some_and(|b| *b != b'-')
-        });
         Some(Self {
             exact,
-            suffix: suffix.map(|dot| &exact[dot..]),
+            suffix: suffix(exact),
         })
     }
 
@@ -139,6 +133,25 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// Whether [`SelectionPolicy::Best`] looks a name up as it is; nearly every name is such a one.
+#[inline]
+pub(crate) fn is_clean(name: &[u8]) -> bool {
+    // No early end: several bytes are looked at in one step.
+    let clean = name.iter().fold(true, |clean, b| clean & is_plain(*b));
+    let last = name.last();
+    clean && name.len() <= MAX_NAME && last.is_some_and(|b| *b != b'.' && !b.is_ascii_digit())
+}
+
+/// What follows the first label, dot included, if a wildcard can stand for that label.
+#[inline]
+pub(crate) fn suffix(name: &[u8]) -> Option<&[u8]> {
+    let (label, rest) = name.split_at(name.iter().position(|b| *b == b'.')?);
+    let fits = label.len() <= MAX_LABEL
+        && label.first().is_some_and(|b| *b != b'-')
+        && label.last().is_some_and(|b| *b != b'-');
+    fits.then_some(rest)
+}
+
 /// Go's `strings.ToLower`, for both sides of Traefik's comparison: a character becomes one character,
 /// wherever it stands (std writes a final sigma differently, and two characters for U+0130).
 pub(crate) fn lower(text: &str) -> String {
@@ -165,7 +178,7 @@ const CLASS: [u8; 256] = {
     while byte < 256 {
         #[expect(clippy::cast_possible_truncation, reason = "byte < 256")]
         let b = byte as u8;
-        if b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.') {
+        if is_plain(b) {
             class[byte] = 0;
         } else if b.is_ascii_uppercase() {
             class[byte] = UPPER;
@@ -174,6 +187,11 @@ const CLASS: [u8; 256] = {
     }
     class
 };
+/// Whether a byte of a name is looked up as it is.
+const fn is_plain(b: u8) -> bool {
+    b.is_ascii_lowercase() | b.is_ascii_digit() | (b == b'-') | (b == b'_') | (b == b'.')
+}
+
 const UPPER: u8 = 1;
 const OTHER: u8 = 2;
 

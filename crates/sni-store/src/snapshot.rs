@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::index::{Candidates, Index, Key, Table};
 use crate::select::{Match, Matching, Query, Selection, SelectionPolicy};
-use crate::server_name::{Buffer, Wanted};
+use crate::server_name::{Buffer, Wanted, is_clean, suffix};
 
 /// Everything the store served at one moment.
 ///
@@ -33,8 +33,9 @@ impl<T> Snapshot<T> {
 
     /// The best certificate for a client, or the default entry, or nothing.
     ///
-    /// One hash probe for a name that is there as it was sent, three for any other, twice that while
-    /// single changes wait to be merged; no lock, no allocation, no parsing.
+    /// One hash probe for a name that is there as it was sent, two for any other, four for one that is
+    /// rewritten first (upper case, trailing dot), twice that while single changes wait to be merged; no
+    /// lock, no allocation, no parsing.
     #[inline]
     pub fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
         // Outer `None`: not looked up.
@@ -56,17 +57,33 @@ impl<T> Snapshot<T> {
         query: &Query<'_>,
         sent: Option<Option<&'s Candidates<T>>>,
     ) -> Option<Selection<'s, T>> {
-        let mut buffer = Buffer::new();
-        let wanted = Wanted::new(self.policy, query, &mut buffer)?;
-        let exact = match sent {
-            Some(found) if std::ptr::eq(wanted.exact, query.name) => found,
-            _ => self.exact(wanted.exact),
+        // The second probe goes out before anything else, so that both wait for memory together; whether
+        // the name is one that can be looked up as it was sent is found out meanwhile.
+        let behind = sent.and_then(|_| suffix(query.name));
+        let early = behind.and_then(|suffix| self.wildcard(suffix));
+        let mut buffer;
+        let (exact, wildcard, wanted) = match sent {
+            Some(exact) if is_clean(query.name) => {
+                let wanted = Wanted {
+                    exact: query.name,
+                    suffix: behind,
+                };
+                (exact, early, wanted)
+            }
+            _ => {
+                buffer = Buffer::new();
+                let wanted = Wanted::new(self.policy, query, &mut buffer)?;
+                let wildcard = wanted.suffix.and_then(|suffix| self.wildcard(suffix));
+                (self.exact(wanted.exact), wildcard, wanted)
+            }
         };
-        let wildcard = wanted.suffix.and_then(|suffix| self.wildcard(suffix));
         if exact.is_none()
             && let Some((payload, entry)) = wildcard.and_then(|found| found.at_once(query))
         {
             return Some(Selection::served(payload, entry, Match::Wildcard));
+        }
+        if exact.is_none() && wildcard.is_none() {
+            return None;
         }
         let matching = Matching::new(exact, wildcard);
         let chosen = self.policy.choose(&matching, &wanted, query)?;
