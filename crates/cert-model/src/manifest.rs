@@ -148,29 +148,28 @@ fn classify(
         }
         return;
     }
-    let manifest =
-        match (api_version.split('/').next(), kind) {
-            (Some("cert-manager.io"), "Certificate") => Ok(Manifest::Certificate(Box::new(
-                Resource::read(node, strictness, CertificateSpec::read),
-            ))),
-            (Some("cert-manager.io"), "CertificateRequest") => {
-                let read = CertificateRequestSpec::read;
-                let request = Resource::read(node, strictness, read);
-                Ok(Manifest::CertificateRequest(Box::new(request)))
-            }
-            (Some("cert-manager.io"), "ClusterIssuer") => Ok(Manifest::ClusterIssuer(
-                Resource::read(node, strictness, RawIssuerSpec::read),
-            )),
-            (Some("cert-manager.io"), "Issuer") => Ok(Manifest::Issuer(Resource::read(
-                node,
-                strictness,
-                RawIssuerSpec::read,
-            ))),
-            (Some("v1"), "Secret") => secret::read(&node, strictness)
-                .map(Manifest::Secret)
-                .map_err(ManifestError::from),
-            _ => Ok(Manifest::Other(Resource::other(node))),
-        };
+    let manifest = match (api_version.split('/').next(), kind) {
+        (Some("cert-manager.io" | ""), "Certificate") => Ok(Manifest::Certificate(Box::new(
+            Resource::read(node, strictness, CertificateSpec::read),
+        ))),
+        (Some("cert-manager.io" | ""), "CertificateRequest") => {
+            let read = CertificateRequestSpec::read;
+            let request = Resource::read(node, strictness, read);
+            Ok(Manifest::CertificateRequest(Box::new(request)))
+        }
+        (Some("cert-manager.io" | ""), "ClusterIssuer") => Ok(Manifest::ClusterIssuer(
+            Resource::read(node, strictness, RawIssuerSpec::read),
+        )),
+        (Some("cert-manager.io" | ""), "Issuer") => Ok(Manifest::Issuer(Resource::read(
+            node,
+            strictness,
+            RawIssuerSpec::read,
+        ))),
+        (Some("v1"), "Secret") => secret::read(&node, strictness)
+            .map(Manifest::Secret)
+            .map_err(ManifestError::from),
+        _ => Ok(Manifest::Other(Resource::other(node))),
+    };
     manifests.push(manifest);
 }
 
@@ -405,6 +404,18 @@ mod tests {
         };
         let manifests = read(text, Format::Yaml, strictness);
         manifests.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_known_kind_without_its_version_is_not_passed_over() {
+        let text = "kind: Certificate\nmetadata: {name: a}\nspec: {}\n";
+        let strict = lines(text, Strictness::Strict).remove(0);
+        assert!(
+            strict.contains("apiVersion: \"\" is not supported; write cert-manager.io/v1"),
+            "{strict}"
+        );
+        let lenient = lines(text, Strictness::Lenient).remove(0);
+        assert!(!lenient.contains("apiVersion"), "{lenient}");
     }
 
     #[test]

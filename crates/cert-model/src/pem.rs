@@ -115,6 +115,21 @@ pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
     Ok(blocks)
 }
 
+/// [`read`] for a text from outside, which may be as long as somebody likes.
+///
+/// # Errors
+///
+/// A text of more than `max` bytes, before anything else is looked at; otherwise as [`read`].
+pub fn read_at_most(text: &[u8], max: usize) -> Result<Vec<Block>, PemError> {
+    if text.len() > max {
+        return Err(PemError::TooLong {
+            found: text.len(),
+            max,
+        });
+    }
+    read(text)
+}
+
 /// The label of a boundary line, if `line` is one.
 fn boundary(line: &[u8], prefix: &[u8]) -> Option<String> {
     let label = line
@@ -167,6 +182,14 @@ pub enum PemError {
         begin: String,
         /// Label of the `END`.
         end: String,
+    },
+    /// The text is longer than allowed.
+    #[error("the text has {found} bytes, more than {max}")]
+    TooLong {
+        /// Its length.
+        found: usize,
+        /// The most that is read.
+        max: usize,
     },
     /// A block has no end.
     #[error("the {label} block at line {line} has no END line")]
@@ -252,6 +275,14 @@ AAAA
             let error = PemError::Unopened { line: 3, label };
             assert_eq!(read(text.as_bytes()).unwrap_err(), error, "{begin}");
         }
+    }
+
+    #[test]
+    fn a_text_may_be_limited() {
+        let text = write("A", b"abc");
+        assert_eq!(read_at_most(text.as_bytes(), text.len()).unwrap().len(), 1);
+        let error = read_at_most(text.as_bytes(), text.len() - 1).unwrap_err();
+        assert!(matches!(error, PemError::TooLong { .. }), "{error}");
     }
 
     #[test]
