@@ -4,6 +4,8 @@
 //! `..data` is a link to a directory with the files of one version. A new version is written beside the old one and
 //! takes its place by renaming that one link, so that no reader pairs an old key with a new certificate. Files are
 //! readable by their owner only (mode 0600), because most of them hold a key.
+//!
+//! One process writes, any number read. A file that somebody else put there is neither replaced nor removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,16 +44,17 @@ impl SecretDir {
         Ok(self.root.join(namespace).join(name))
     }
 
-    /// Reads a Secret; `None` if there is no directory of that name.
+    /// Reads a Secret; `None` if none was written under that name.
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or the metadata is not what [`write`](Self::write) wrote.
+    /// A file cannot be read, the metadata is not what [`write`](Self::write) wrote, or there are files in the
+    /// directory that `write` did not put there.
     pub fn read(&self, namespace: &str, name: &str) -> Result<Option<TlsSecret>, SecretDirError> {
         let path = self.path(namespace, name)?;
         loop {
             let Some(version) = current(&path)? else {
-                return Ok(None);
+                return check_no_stranger(&path).map(|()| None);
             };
             let mut secret = TlsSecret::new(namespace, name);
             let read = read_version(&version, &mut secret);
@@ -66,22 +69,25 @@ impl SecretDir {
     ///
     /// # Errors
     ///
-    /// A file cannot be written; the earlier version then stays in place.
+    /// A file cannot be written, or one that was not written here stands where one belongs; the earlier version then
+    /// stays in place. If it is only removing what is outdated that fails, the new version is in place.
     pub fn write(&self, secret: &TlsSecret) -> Result<PathBuf, SecretDirError> {
         let path = self.path(&secret.namespace, &secret.name)?;
         for (key, _) in secret.data() {
             check_component(key)?;
         }
         fs::create_dir_all(&path).map_err(|e| SecretDirError::io("create", &path, e))?;
-        let version = (0_u64..)
-            .map(|n| format!("{VERSION}{n}"))
-            .find(|name| !path.join(name).exists())
-            .unwrap_or_default();
+        // Links come before what they lead to: a process that is killed in between leaves no version without them.
+        for (key, _) in secret.data() {
+            show(&path, key)?;
+        }
+        let failed = |(place, error): Failed| SecretDirError::io("write", &place, error);
+        let version = new_version(&path).map_err(failed)?;
         let directory = path.join(&version);
-        if let Err((place, error)) = fill(&directory, secret).and_then(|()| swap(&path, &version)) {
+        if let Err(error) = fill(&directory, secret).and_then(|()| swap(&path, &version)) {
             // What could not be finished is not the current version, and the next write removes it too.
             let _ = fs::remove_dir_all(&directory);
-            return Err(SecretDirError::io("write", &place, error));
+            return Err(failed(error));
         }
         tidy(&path, &version, secret)
             .map_err(|(place, error)| SecretDirError::io("tidy", &place, error))?;
@@ -101,12 +107,51 @@ fn check_component(part: &str) -> Result<(), SecretDirError> {
     Ok(())
 }
 
-/// The directory of the current version, with every link resolved.
+/// The directory of the current version.
 fn current(path: &Path) -> Result<Option<PathBuf>, SecretDirError> {
-    match fs::canonicalize(path.join(CURRENT)) {
-        Ok(version) => Ok(Some(version)),
+    let link = path.join(CURRENT);
+    match fs::read_link(&link) {
+        // Only what lies beside the link is a version.
+        Ok(version) if version.file_name() == Some(version.as_os_str()) => {
+            Ok(Some(path.join(version)))
+        }
+        Ok(_) => Err(SecretDirError::Stranger { path: link }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(SecretDirError::io("read", path, error)),
+        Err(error) => Err(SecretDirError::io("read", &link, error)),
+    }
+}
+
+/// That nothing but what an unfinished first write leaves is in the directory of a Secret without a version.
+fn check_no_stranger(path: &Path) -> Result<(), SecretDirError> {
+    let failed = |error| SecretDirError::io("read", path, error);
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("..") && !is_shown(path, &name) {
+            return Err(SecretDirError::Stranger { path: entry.path() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file of a key is our link into the current version.
+fn is_shown(path: &Path, key: &str) -> bool {
+    fs::read_link(path.join(key)).is_ok_and(|target| target == Path::new(CURRENT).join(key))
+}
+
+/// Makes the link of a key, unless it is there.
+fn show(path: &Path, key: &str) -> Result<(), SecretDirError> {
+    let visible = path.join(key);
+    match link(&Path::new(CURRENT).join(key), &visible) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match is_shown(path, key) {
+            true => Ok(()),
+            false => Err(SecretDirError::Stranger { path: visible }),
+        },
+        linked => linked.map_err(|error| SecretDirError::io("write", &visible, error)),
     }
 }
 
@@ -134,9 +179,23 @@ fn read_version(version: &Path, secret: &mut TlsSecret) -> Result<(), SecretDirE
 
 type Failed = (PathBuf, io::Error);
 
-/// Writes every file of a version into a directory of its own.
+/// Creates the directory of a new version, under a number that no version before had: a reader tells by it whether
+/// the version that it has read is still the current one.
+fn new_version(path: &Path) -> Result<String, Failed> {
+    let entries = fs::read_dir(path).map_err(|e| (path.to_owned(), e))?;
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_prefix(VERSION)?.parse::<u64>().ok()
+    };
+    let last = entries.flatten().filter_map(number).max();
+    let version = format!("{VERSION}{}", last.map_or(0, |last| last.saturating_add(1)));
+    let directory = path.join(&version);
+    fs::create_dir(&directory).map_err(|e| (directory, e))?;
+    Ok(version)
+}
+
+/// Writes every file of a version into its directory.
 fn fill(directory: &Path, secret: &TlsSecret) -> Result<(), Failed> {
-    fs::create_dir(directory).map_err(|e| (directory.to_owned(), e))?;
     for (key, bytes) in secret.data() {
         write_private(&directory.join(key), bytes)?;
     }
@@ -146,7 +205,8 @@ fn fill(directory: &Path, secret: &TlsSecret) -> Result<(), Failed> {
     };
     let path = directory.join(METADATA);
     let text = serde_json::to_vec_pretty(&metadata).map_err(|e| (path.clone(), e.into()))?;
-    write_private(&path, &text)
+    write_private(&path, &text)?;
+    sync(directory)
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
@@ -160,6 +220,13 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
         .map_err(|e| (path.to_owned(), e))
 }
 
+/// Makes a directory's entries outlive a loss of power.
+fn sync(directory: &Path) -> Result<(), Failed> {
+    fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|e| (directory.to_owned(), e))
+}
+
 /// Makes `version` the current one.
 fn swap(path: &Path, version: &str) -> Result<(), Failed> {
     let next = path.join("..data_next");
@@ -169,24 +236,19 @@ fn swap(path: &Path, version: &str) -> Result<(), Failed> {
         .map_err(|e| (next, e))
 }
 
-/// Leaves one link per key, and no version but the current one.
+/// Leaves no link of a key that is gone, and no version but the current one.
 fn tidy(path: &Path, version: &str, secret: &TlsSecret) -> Result<(), Failed> {
-    for (key, _) in secret.data() {
-        let visible = path.join(key);
-        if fs::symlink_metadata(&visible).is_err() {
-            link(&Path::new(CURRENT).join(key), &visible).map_err(|e| (visible, e))?;
-        }
-    }
+    // The old version must not be gone before the link to the new one is sure to stay.
+    sync(path)?;
     for entry in fs::read_dir(path)
         .map_err(|e| (path.to_owned(), e))?
         .flatten()
     {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let outdated = name.starts_with(VERSION) && name != version;
-        let removed = if outdated {
+        let removed = if name.starts_with(VERSION) && name != version {
             fs::remove_dir_all(entry.path())
-        } else if !name.starts_with("..") && secret.get(&name).is_none() {
+        } else if secret.get(&name).is_none() && is_shown(path, &name) {
             fs::remove_file(entry.path())
         } else {
             continue;
@@ -240,10 +302,18 @@ pub enum SecretDirError {
         column: usize,
     },
     /// A name that would leave the directory.
-    #[error("{found:?} cannot name a directory; use letters, digits, '-', '.' and '_'")]
+    #[error(
+        "{found:?} cannot name a file; use letters, digits, '-', '_' and '.', and no '.' in front"
+    )]
     Name {
         /// The namespace, name or key.
         found: String,
+    },
+    /// Something that was not written here is where a Secret belongs.
+    #[error("{} was not written here; move it away", path.display())]
+    Stranger {
+        /// What is in the way.
+        path: PathBuf,
     },
 }
 
@@ -307,11 +377,87 @@ mod tests {
     }
 
     #[test]
+    fn what_others_put_there_stays_and_is_not_mistaken_for_ours() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        let path = root.path().join("shop/web-tls");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("tls.key"), "theirs").unwrap();
+        let message = dir.read("shop", "web-tls").unwrap_err().to_string();
+        assert!(message.ends_with("tls.key was not written here; move it away"));
+        assert!(dir.write(&secret("1")).is_err());
+        assert_eq!(
+            fs::read_to_string(path.join("tls.key")).unwrap(),
+            "theirs",
+            "a key may exist nowhere else"
+        );
+
+        fs::remove_file(path.join("tls.key")).unwrap();
+        assert!(dir.read("shop", "web-tls").unwrap().is_none());
+        fs::write(path.join("notes"), "theirs").unwrap();
+        fs::create_dir(path.join("backup")).unwrap();
+        dir.write(&secret("1")).unwrap();
+        dir.write(&secret("2")).unwrap();
+        assert_eq!(dir.read("shop", "web-tls").unwrap(), Some(secret("2")));
+        assert!(path.join("notes").exists() && path.join("backup").exists());
+
+        fs::remove_file(path.join(CURRENT)).unwrap();
+        link(&path.join("backup"), &path.join(CURRENT)).unwrap();
+        assert!(dir.read("shop", "web-tls").is_err(), "not within");
+        fs::remove_file(path.join(CURRENT)).unwrap();
+        link(Path::new("..v9"), &path.join(CURRENT)).unwrap();
+        assert!(dir.read("shop", "web-tls").is_err(), "lost, not new");
+    }
+
+    #[test]
+    fn a_writer_killed_at_any_point_leaves_a_whole_secret_or_none() {
+        for earlier in [None, Some("1")] {
+            let root = tempfile::tempdir().unwrap();
+            let dir = SecretDir::new(root.path());
+            let path = root.path().join("shop/web-tls");
+            fs::create_dir_all(&path).unwrap();
+            if let Some(earlier) = earlier {
+                dir.write(&secret(earlier)).unwrap();
+            }
+            let check = |expected: Option<&str>| {
+                let expected = expected.map(secret);
+                assert_eq!(dir.read("shop", "web-tls").unwrap(), expected);
+                for (key, bytes) in expected.iter().flat_map(TlsSecret::data) {
+                    assert_eq!(fs::read(path.join(key)).unwrap(), bytes, "as servers read");
+                }
+            };
+            show(&path, "tls.crt").unwrap();
+            check(earlier);
+            show(&path, "tls.key").unwrap();
+            check(earlier);
+            let version = new_version(&path).unwrap();
+            check(earlier);
+            fill(&path.join(&version), &secret("2")).unwrap();
+            check(earlier);
+            swap(&path, &version).unwrap();
+            check(Some("2"));
+            dir.write(&secret("3")).unwrap();
+            check(Some("3"));
+        }
+    }
+
+    #[test]
     fn names_cannot_leave_the_directory() {
         let dir = SecretDir::new("/nowhere");
         for bad in ["", "..", "a/b", "/etc", ".hidden", "a\\b"] {
             assert!(dir.path("shop", bad).is_err(), "{bad}");
             assert!(dir.path(bad, "web").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_version_has_the_number_of_one_before() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        let mut seen = std::collections::BTreeSet::new();
+        for version in ["1", "2", "3"] {
+            let path = dir.write(&secret(version)).unwrap();
+            assert!(seen.insert(current(&path).unwrap()), "{seen:?}");
         }
     }
 
