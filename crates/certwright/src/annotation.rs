@@ -25,10 +25,10 @@ pub(crate) fn record(secret: &mut TlsSecret, certificate: &ResourceName, spec: &
         .insert(FINGERPRINT.to_owned(), fingerprint);
 }
 
-/// Whether the certificate was issued from another specification; one that tells nothing is taken as it is.
-pub(crate) fn other_spec(secret: &TlsSecret, spec: &ValidatedSpec) -> bool {
-    let stored = secret.annotations.get(FINGERPRINT);
-    stored.is_some_and(|text| text.parse::<Fingerprint>() != Ok(spec.fingerprint()))
+/// Whether the certificate was issued from this specification; `None` if the Secret does not tell.
+pub(crate) fn same_spec(secret: &TlsSecret, spec: &ValidatedSpec) -> Option<bool> {
+    let stored = secret.annotations.get(FINGERPRINT)?;
+    Some(stored.parse::<Fingerprint>() == Ok(spec.fingerprint()))
 }
 
 /// The issuer a Secret tells of, `Kind/name`, if it is another one; a Secret that tells nothing is nobody's.

@@ -3,9 +3,11 @@
 use core::fmt;
 
 use certwright_cert_model::TlsSecret;
+use certwright_cert_model::inspect::{CertificateFacts, NameTexts};
 use certwright_cert_model::issuer_ref::IssuerRef;
 use certwright_cert_model::key::RotationPolicy;
 use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
+use certwright_cert_model::subject::{Subject, attribute};
 use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
 use certwright_issuance::rotation::{KeyMismatch, mismatch};
 use certwright_issuance::{Certificate, KeyPair};
@@ -68,7 +70,7 @@ pub enum Reason {
     MissingData(&'static str),
     /// The private key cannot be read, or is another certificate's.
     InvalidKeyPair(String),
-    /// The certificate cannot be read.
+    /// The certificate cannot be read, or its CA did not sign it.
     InvalidCertificate(String),
     /// Another issuer signed it.
     IncorrectIssuer {
@@ -81,6 +83,8 @@ pub enum Reason {
     SecretMismatch(KeyMismatch),
     /// The specification asks for another certificate than it did when this one was issued.
     SpecChanged,
+    /// The certificate is not what the specification asks for: other names, or another role.
+    SpecMismatch,
     /// The CA has another certificate now than the one that signed.
     IssuerChanged,
     /// Its renewal is due.
@@ -99,6 +103,9 @@ impl fmt::Display for Reason {
             }
             Self::SecretMismatch(mismatch) => mismatch.fmt(f),
             Self::SpecChanged => f.write_str("the specification has changed"),
+            Self::SpecMismatch => f.write_str(
+                "the stored certificate has other names than the specification, or another role",
+            ),
             Self::IssuerChanged => f.write_str("the CA has a new certificate"),
             Self::Renewing(due) => write!(f, "its renewal is due since {due}"),
         }
@@ -161,8 +168,11 @@ fn inspect(
     if let Some(mismatch) = mismatch(spec.key().algorithm, key.algorithm()) {
         return Err(Reason::SecretMismatch(mismatch));
     }
-    if annotation::other_spec(secret, spec) {
-        return Err(Reason::SpecChanged);
+    match annotation::same_spec(secret, spec) {
+        Some(true) => {}
+        Some(false) => return Err(Reason::SpecChanged),
+        None if fits(leaf, spec) => {}
+        None => return Err(Reason::SpecMismatch),
     }
     if let Some(authority) = observed.authority {
         let ca = Certificate::read_pem(secret.get(CA_CRT).unwrap_or_default()).unwrap_or_default();
@@ -172,6 +182,10 @@ fn inspect(
             .any(|known| known.der() == authority.der())
         {
             return Err(Reason::IssuerChanged);
+        }
+        let signed = |key| leaf.verify_signature(&key).is_ok();
+        if !authority.public_key().is_ok_and(signed) {
+            return Err(invalid(&"its CA did not sign it"));
         }
     }
     let life = Lifetime::new(leaf.not_before(), leaf.not_after()).map_err(|e| invalid(&e))?;
@@ -190,4 +204,28 @@ fn inspect(
         return Err(Reason::Renewing(schedule.due()));
     }
     Ok(Some(schedule))
+}
+
+/// Whether a certificate of unknown origin has the names and the role of a specification.
+fn fits(leaf: &Certificate, spec: &ValidatedSpec) -> bool {
+    fn same<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+        let within = |some: &[T], all: &[T]| some.iter().all(|name| all.contains(name));
+        within(one, other) && within(other, one)
+    }
+    let Ok(facts) = CertificateFacts::from_der(leaf.der()) else {
+        return false;
+    };
+    let (found, asked) = (&facts.names, &NameTexts::from(spec.names()));
+    let common_name = |subject: &Subject| {
+        let name = subject.values(attribute::COMMON_NAME).last();
+        name.map(str::to_owned)
+    };
+    same(&found.dns, &asked.dns)
+        && same(&found.email, &asked.email)
+        && same(&found.ip, &asked.ip)
+        && same(&found.uri, &asked.uri)
+        && same(&found.other, &asked.other)
+        && found.unread == 0
+        && common_name(&facts.subject) == common_name(spec.subject())
+        && facts.is_ca == spec.is_ca()
 }
