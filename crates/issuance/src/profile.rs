@@ -63,8 +63,9 @@ pub enum Role {
 pub enum UsageRule {
     /// Exactly these; a request that names others is refused, as in cert-manager.
     Exactly(Usages),
-    /// Those the request names, all of which must be among `within`; a request that names none
-    /// gets all of `within`.
+    /// Those the request names, all of which must be among `within`. A request that names no key
+    /// usages gets all of `within`, and so does one that names no extended key usages: a certificate
+    /// that does not say is good for every usage.
     Requested {
         /// What is approved.
         within: Usages,

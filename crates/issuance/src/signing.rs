@@ -284,10 +284,11 @@ fn usages<'a>(csr: &VerifiedCsr, profile: &'a Profile) -> Result<Cow<'a, Usages>
             })
         }
         UsageRule::Requested { within } => {
-            if asked_key.is_none() && asked_extended.is_none() {
-                return Ok(Cow::Borrowed(within));
-            }
-            let key = asked_key.unwrap_or_default();
+            // A certificate without one of the two extensions may be used for all it could name, so a
+            // request does not get rid of one by leaving it out, or empty.
+            let key = asked_key
+                .filter(|asked| !asked.is_empty())
+                .unwrap_or(within.key);
             if key.iter().any(|usage| !within.key.contains(usage)) {
                 return Err(SignError::KeyUsages {
                     asked: key,
@@ -302,6 +303,9 @@ fn usages<'a>(csr: &VerifiedCsr, profile: &'a Profile) -> Result<Cow<'a, Usages>
                     Some(usage) => granted.extended.push(usage),
                     None => return Err(SignError::UnapprovedUsage { oid: dotted(oid) }),
                 }
+            }
+            if granted.extended.is_empty() {
+                granted.extended.clone_from(&within.extended);
             }
             Ok(Cow::Owned(granted))
         }
