@@ -80,7 +80,7 @@ pub struct Status {
 }
 
 impl Manager {
-    /// A manager for these resources; `stored` are the Secrets that exist already.
+    /// A manager for these resources; `stored` are the Secrets that exist already, of two with one name the later.
     ///
     /// # Errors
     ///
@@ -129,7 +129,9 @@ impl Manager {
         self.secrets.get(&secret_name(certificate, spec))
     }
 
-    /// When [`reconcile`](Self::reconcile) has something to do next; `None` if never.
+    /// When [`reconcile`](Self::reconcile) has something to do next, by what earlier calls found; `None` if never.
+    ///
+    /// Call it once at the start, and whenever the clock was set: nothing is known before the first call.
     pub fn next_wake(&self) -> Option<OffsetDateTime> {
         self.agenda.next_wake()
     }
@@ -148,11 +150,10 @@ impl Manager {
     /// Brings one Certificate up to date; `None` if there is none of this name.
     pub fn step(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Outcome> {
         let spec = self.inventory.certificate(name)?;
-        if let Some(failing) = self
-            .failures
-            .get(name)
-            .filter(|failing| now < failing.until)
-        {
+        // A pause longer than any comes from a clock that was ahead.
+        let paused =
+            |failing: &&Failing| now < failing.until && failing.until - now <= self.backoff.max;
+        if let Some(failing) = self.failures.get(name).filter(paused) {
             return Some(Outcome::Waiting {
                 until: failing.until,
             });

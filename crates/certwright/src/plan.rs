@@ -12,7 +12,7 @@ use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
 use certwright_issuance::rotation::{KeyMismatch, mismatch};
 use certwright_issuance::{Certificate, KeyPair};
 use certwright_renewal::{Lifetime, Schedule};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::annotation;
 
@@ -87,6 +87,8 @@ pub enum Reason {
     SpecMismatch,
     /// The CA has another certificate now than the one that signed.
     IssuerChanged,
+    /// It is not valid before this instant, which is more than an hour ahead: a clock was wrong when it was issued.
+    NotYetValid(OffsetDateTime),
     /// Its renewal is due.
     Renewing(OffsetDateTime),
 }
@@ -99,7 +101,8 @@ impl fmt::Display for Reason {
             Self::InvalidKeyPair(why) => write!(f, "the stored key is unusable: {why}"),
             Self::InvalidCertificate(why) => write!(f, "the stored certificate is unusable: {why}"),
             Self::IncorrectIssuer { stored, wanted } => {
-                write!(f, "{stored} signed it, {wanted} is to")
+                // Annotations may hold anything.
+                write!(f, "{} signed it, {wanted} is to", stored.escape_debug())
             }
             Self::SecretMismatch(mismatch) => mismatch.fmt(f),
             Self::SpecChanged => f.write_str("the specification has changed"),
@@ -107,6 +110,7 @@ impl fmt::Display for Reason {
                 "the stored certificate has other names than the specification, or another role",
             ),
             Self::IssuerChanged => f.write_str("the CA has a new certificate"),
+            Self::NotYetValid(from) => write!(f, "it is not valid before {from}"),
             Self::Renewing(due) => write!(f, "its renewal is due since {due}"),
         }
     }
@@ -134,6 +138,9 @@ pub fn plan(spec: &ValidatedSpec, observed: Observed<'_>, now: OffsetDateTime) -
     };
     Plan::Issue { reason, key }
 }
+
+/// How far clocks may be apart: less is waited for, so that a small correction of the clock replaces no CA.
+const SKEW: Duration = Duration::HOUR;
 
 /// The schedule of a stored certificate that is as it should be, or why another one is needed.
 fn inspect(
@@ -200,6 +207,9 @@ fn inspect(
         RenewalTiming::Windows(windows) => windows.windows().fit(schedule).unwrap_or(schedule),
         _ => schedule,
     };
+    if leaf.not_before() > now.saturating_add(SKEW) {
+        return Err(Reason::NotYetValid(leaf.not_before()));
+    }
     if schedule.is_due(now) {
         return Err(Reason::Renewing(schedule.due()));
     }

@@ -1,11 +1,12 @@
 //! Secrets from elsewhere and clocks that are wrong: what a manager makes of them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use certwright::{Inventory, Manager, Outcome, ResourceName};
 use certwright_cert_model::document::{Format, Strictness};
 use certwright_cert_model::secret::{CA_CRT, TLS_CRT};
 use certwright_cert_model::{Defaults, Manifest, TlsSecret, manifest};
-use time::OffsetDateTime;
 use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
@@ -14,8 +15,8 @@ fn name(name: &str) -> ResourceName {
 }
 
 /// A CA `root` and a leaf `web` for `dns`, both in Secrets of their own names.
-fn inventory(dns: &str) -> Inventory {
-    let text = format!(
+fn pki(dns: &str) -> String {
+    format!(
         "\
 apiVersion: cert-manager.io/v1
 kind: Issuer
@@ -37,9 +38,12 @@ kind: Certificate
 metadata: {{name: web, namespace: ns}}
 spec: {{secretName: web, issuerRef: {{name: root}}, dnsNames: [{dns}], privateKey: {{algorithm: ECDSA}}}}
 "
-    );
+    )
+}
+
+fn inventory(text: &str) -> Inventory {
     let mut inventory = Inventory::default();
-    for manifest in manifest::read(&text, Format::Yaml, Strictness::Strict) {
+    for manifest in manifest::read(text, Format::Yaml, Strictness::Strict) {
         match manifest.unwrap() {
             Manifest::Certificate(found) => {
                 let valid = found.validate(&Defaults::documented()).unwrap();
@@ -61,14 +65,14 @@ spec: {{secretName: web, issuerRef: {{name: root}}, dnsNames: [{dns}], privateKe
 
 /// The Secrets of a PKI that is fresh at `now`, `root` and `web`.
 fn secrets(dns: &str, now: OffsetDateTime) -> [TlsSecret; 2] {
-    let mut manager = Manager::new(inventory(dns), []).unwrap();
+    let mut manager = Manager::new(inventory(&pki(dns)), []).unwrap();
     manager.reconcile(now);
     ["root", "web"].map(|secret| manager.secret(&name(secret)).unwrap().clone_with_keys())
 }
 
 /// What a manager that finds these Secrets does: why each certificate is issued, or that it is not.
 fn found(stored: [TlsSecret; 2], now: OffsetDateTime) -> Vec<String> {
-    let mut manager = Manager::new(inventory("www.example.com"), stored).unwrap();
+    let mut manager = Manager::new(inventory(&pki("www.example.com")), stored).unwrap();
     let outcomes = manager.reconcile(now);
     let again = manager.reconcile(now);
     assert!(
@@ -116,5 +120,46 @@ fn a_chain_of_strangers_is_not_kept_for_carrying_our_ca() {
             "kept",
             "the stored certificate is unusable: its CA did not sign it"
         ]
+    );
+}
+
+#[test]
+fn what_a_clock_far_ahead_issued_is_issued_again_once_it_is_right() {
+    let ahead = |hours| secrets("www.example.com", NOW + Duration::hours(hours));
+    assert_eq!(found(ahead(1), NOW)[0], "kept", "no CA for a correction");
+    assert_eq!(
+        found(ahead(24 * 3650), NOW),
+        [
+            "it is not valid before 2036-02-27 12:00:00.0 +00:00:00",
+            "the CA has a new certificate"
+        ]
+    );
+}
+
+#[test]
+fn a_pause_ends_with_the_clock_that_was_ahead() {
+    let [root, _] = secrets("www.example.com", NOW);
+    let pki = pki("www.example.com");
+    let without_root: Vec<_> = pki.split("---").filter(|d| !d.contains("isCA")).collect();
+    let mut manager = Manager::new(inventory(&without_root.join("---")), [root]).unwrap();
+    let mut only = |now| manager.reconcile(now).remove(0).1;
+
+    let outcome = only(NOW + Duration::days(36_500));
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    let outcome = only(NOW + Duration::days(36_500) - Duration::MINUTE);
+    assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}");
+    let outcome = only(NOW);
+    assert!(matches!(outcome, Outcome::Issued { .. }), "{outcome:?}");
+}
+
+#[test]
+fn annotations_cannot_write_lines_into_a_log() {
+    let [root, mut web] = secrets("www.example.com", NOW);
+    let issuer = "cert-manager.io/issuer-name".to_owned();
+    web.annotations
+        .insert(issuer, "x\n2026 INFO all is well".to_owned());
+    assert_eq!(
+        found([root, web], NOW)[1],
+        "Issuer/x\\n2026 INFO all is well signed it, Issuer/root is to"
     );
 }
