@@ -98,3 +98,54 @@ a: [
     }
     assert!(!out.exists(), "nothing is written");
 }
+
+const PKI: &str = "\
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: self, namespace: ns}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: ca, namespace: ns}
+spec:
+  {secretName: ca, issuerRef: {name: self}, isCA: true, commonName: CA, privateKey: {algorithm: ECDSA, rotationPolicy: ROTATION}}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: ca, namespace: ns}
+spec: {ca: {secretName: ca}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: ns}
+spec: {secretName: web, issuerRef: {name: ca}, dnsNames: [web.example], privateKey: {algorithm: ECDSA}}
+";
+
+/// Runs the example with one manifest; exit code, standard output and standard error.
+fn with_manifest(text: &str) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("manifest.yaml");
+    fs::write(&manifest, text).unwrap();
+    let out = directory.path().join("out");
+    let output = lifecycle(&[manifest.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn every_handshake_looks_at_the_certificate() {
+    let (code, out, _) = with_manifest(&PKI.replace("ROTATION", "Never"));
+    assert_eq!(code, Some(0), "{out}");
+    // A root with a new key is unknown to the clients that trust the old one.
+    let (code, out, errors) = with_manifest(&PKI.replace("ROTATION", "Always"));
+    assert_eq!(code, Some(1), "{out}");
+    assert!(
+        errors.contains("unexpected: web.example: invalid peer certificate"),
+        "{errors}"
+    );
+}

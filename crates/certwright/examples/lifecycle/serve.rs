@@ -11,6 +11,7 @@ use certwright_cert_model::secret::CA_CRT;
 use certwright_cert_model::usage::ExtendedKeyUsage;
 use certwright_issuance::Certificate;
 use certwright_sni_store::{CertStore, DefaultEntry, PairLoader, Query, Resolver, SelectionPolicy};
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
@@ -158,11 +159,13 @@ impl Front {
                 roots.add(certificate.der().clone())?;
             }
         }
-        let config =
+        let mut config =
             ClientConfig::builder_with_details(self.provider.clone(), Arc::new(self.clock.clone()))
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots)
                 .with_no_client_auth();
+        // A resumed session shows no certificate, and so would prove nothing.
+        config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }
 }
