@@ -3,8 +3,8 @@
 use certwright_cert_model::subject::{self, Subject};
 
 use crate::decode::{
-    BMP_STRING, DerError, Element, IA5_STRING, OID, PRINTABLE_STRING, Reader, SEQUENCE, SET,
-    TELETEX_STRING, UNIVERSAL_STRING, UTF8_STRING, dotted,
+    BMP_STRING, DerError, Element, IA5_STRING, NUMERIC_STRING, OID, PRINTABLE_STRING, Reader,
+    SEQUENCE, SET, TELETEX_STRING, UNIVERSAL_STRING, UTF8_STRING, VISIBLE_STRING, dotted,
 };
 
 /// The common name's type.
@@ -127,9 +127,11 @@ impl<'a> Attribute<'a> {
     /// The characters, if the value is a string.
     pub(crate) fn chars(self) -> Option<Chars<'a>> {
         match self.tag {
-            UTF8_STRING | PRINTABLE_STRING | IA5_STRING => core::str::from_utf8(self.value)
-                .ok()
-                .map(|text| Chars::Text(text.chars())),
+            UTF8_STRING | NUMERIC_STRING | PRINTABLE_STRING | IA5_STRING | VISIBLE_STRING => {
+                core::str::from_utf8(self.value)
+                    .ok()
+                    .map(|text| Chars::Text(text.chars()))
+            }
             TELETEX_STRING => Some(Chars::Wide(self.value.chunks_exact(1))),
             BMP_STRING if self.value.len().is_multiple_of(2) => {
                 Some(Chars::Wide(self.value.chunks_exact(2)))

@@ -50,13 +50,22 @@ impl Judge<'_> {
         for attribute in name::rdns(subject).flat_map(name::Rdn::attributes) {
             let email = attribute.oid == EMAIL_ADDRESS && (interop || !any);
             let host = attribute.oid == COMMON_NAME && interop && !dns && position == Position::End;
-            let Some(chars) = attribute.chars().filter(|_| email || host) else {
+            if !email && !host {
                 continue;
-            };
-            // At most 255 bytes are of interest; a longer value is no mailbox and no host.
+            }
+            // Nearly every value fits; a longer one is no host, but a mailbox it can be.
             let mut buffer = [0; 256];
-            let Some(text) = ascii(chars, &mut buffer) else {
-                continue;
+            let long: String;
+            let text = match attribute.chars().and_then(|c| ascii(c, &mut buffer)) {
+                Some(text) => text,
+                None if !email => continue,
+                None => {
+                    long = match attribute.chars() {
+                        Some(chars) => chars.collect(),
+                        None => format!("{:02x?}", attribute.value),
+                    };
+                    &long
+                }
             };
             if email {
                 self.email(text, NameForm::SubjectEmail);
@@ -236,4 +245,84 @@ fn display_ip(octets: &[u8]) -> String {
     let v6 = <[u8; 16]>::try_from(octets).map(IpAddr::from);
     v4.or(v6)
         .map_or_else(|_| format!("{octets:02x?}"), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{OID, SEQUENCE, SET, UTF8_STRING, VISIBLE_STRING, context};
+    use crate::encode::element;
+
+    fn subject(oid: &[u8], tag: u8, value: &[u8]) -> Vec<u8> {
+        let attribute = [element(OID, oid), element(tag, value)].concat();
+        element(SEQUENCE, &element(SET, &element(SEQUENCE, &attribute)))
+    }
+
+    /// The forms refused to a certificate of this subject and no other name.
+    fn refused(list: u8, tag: u8, base: &[u8], subject: &[u8]) -> Vec<NameForm> {
+        let list = element(context(list), &element(SEQUENCE, &element(tag, base)));
+        let (permitted, excluded) = subtree::read(&element(SEQUENCE, &list)).unwrap();
+        let cas = [CaConstraints {
+            index: 0,
+            subject: [SEQUENCE, 0].into(),
+            permitted,
+            excluded,
+        }];
+        let mut judge = Judge {
+            cas: &cas,
+            level: ConstraintLevel::Interop,
+            violations: Vec::new(),
+        };
+        judge.subject(subject, false, false, Position::End);
+        judge.violations.iter().map(|one| one.form).collect()
+    }
+
+    #[test]
+    fn no_address_in_a_subject_escapes() {
+        let email = |tag, value: &[u8]| subject(EMAIL_ADDRESS, tag, value);
+        let long = [&[b'u'; 300], &b"@example.org"[..]].concat();
+        for (value, good) in [
+            (email(UTF8_STRING, b"u@example.com"), true),
+            (email(VISIBLE_STRING, b"u@example.com"), true),
+            (email(UTF8_STRING, b"u@example.org"), false),
+            (email(VISIBLE_STRING, b"u@example.org"), false),
+            (email(UTF8_STRING, &long), false),
+            (email(UTF8_STRING, "\u{fc}@example.com".as_bytes()), false),
+            (email(UTF8_STRING, b"\xff@example.org"), false),
+            (email(0x04, b"u@example.org"), false),
+        ] {
+            let found = refused(0, 0x81, b"example.com", &value);
+            let expected: &[NameForm] = if good { &[] } else { &[NameForm::SubjectEmail] };
+            assert_eq!(found, expected, "{}", name::display(&value));
+        }
+        let value = email(UTF8_STRING, &long);
+        assert_eq!(
+            refused(1, 0x81, b"example.org", &value),
+            [NameForm::SubjectEmail]
+        );
+    }
+
+    #[test]
+    fn no_wildcard_in_a_common_name_escapes() {
+        for (value, good) in [
+            ("*.example.com", true),
+            ("*.example.org", false),
+            ("w*.example.org", false),
+            ("* of Acme", true),
+        ] {
+            for tag in [UTF8_STRING, VISIBLE_STRING] {
+                let value = subject(COMMON_NAME, tag, value.as_bytes());
+                let found = refused(0, 0x82, b"example.com", &value);
+                let expected: &[NameForm] = if good { &[] } else { &[NameForm::CommonName] };
+                assert_eq!(found, expected, "{}", name::display(&value));
+            }
+        }
+    }
+
+    #[test]
+    fn another_string_type_does_not_escape_an_exclusion() {
+        let base = subject(&[0x55, 4, 10], UTF8_STRING, b"Acme");
+        let value = subject(&[0x55, 4, 10], VISIBLE_STRING, b"ACME");
+        assert_eq!(refused(1, 0xa4, &base, &value), [NameForm::Subject]);
+    }
 }

@@ -13,7 +13,7 @@ pub(super) struct Mailbox<'a> {
 
 impl<'a> Mailbox<'a> {
     pub(super) fn new(text: &'a str) -> Option<Self> {
-        let (local, host) = text.rsplit_once('@')?;
+        let (local, host) = text.rsplit_once('@').filter(|_| text.is_ascii())?;
         let host = Host::new(host.as_bytes())?;
         // RFC 5321, 4.1.2: outside quotes there is no second '@'.
         let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');

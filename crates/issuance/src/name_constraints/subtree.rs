@@ -187,11 +187,12 @@ impl fmt::Display for DirectoryBase {
 }
 
 /// Whether OpenSSL takes a common name for a host name: letters, digits, `_`, `-` and dots inside,
-/// with at least one dot. An IPv4 address is one, too.
+/// with at least one dot. An IPv4 address is one, too. So is a name with `*`: OpenSSL holds hosts
+/// against it, though it does not hold it against constraints.
 pub(super) fn host_like(text: &[u8]) -> bool {
     let mut labels = text.split(|byte| *byte == b'.');
     let is_label = |label: &[u8]| {
-        let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'*');
         let edges = [label.first(), label.last()];
         label.iter().all(good)
             && edges
@@ -218,7 +219,9 @@ mod tests {
             ("a.b.", false),
             ("-a.b", false),
             ("a.-b", false),
-            ("*.a.b", false),
+            ("*.a.b", true),
+            ("a*.b", true),
+            ("*", false),
             ("", false),
         ] {
             assert_eq!(host_like(text.as_bytes()), like, "{text}");
