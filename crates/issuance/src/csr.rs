@@ -249,6 +249,14 @@ pub enum CsrError {
     /// The subject cannot be written.
     #[error("the subject cannot be encoded")]
     Subject(#[source] SubjectError),
+    /// A NUL, or bytes that are no text, in the subject or in a directory name.
+    #[error("attribute {oid} of the name {name:?} has a NUL or is not text of its string type")]
+    Text {
+        /// The attribute's object identifier.
+        oid: String,
+        /// The name.
+        name: String,
+    },
     /// More bytes than a request needs.
     #[error("the request has {found} bytes, more than the {max} allowed")]
     TooLarge {

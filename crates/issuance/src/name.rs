@@ -124,6 +124,24 @@ impl<'a> Attribute<'a> {
         }
     }
 
+    /// Whether the value is a string whose bytes are not text of its type, or holds a NUL: what one
+    /// program reads to its end, another reads to there.
+    pub(crate) fn is_broken_text(self) -> bool {
+        match self.chars() {
+            Some(mut chars) => chars.any(|c| c == '\0'),
+            None => matches!(
+                self.tag,
+                UTF8_STRING
+                    | NUMERIC_STRING
+                    | PRINTABLE_STRING
+                    | IA5_STRING
+                    | VISIBLE_STRING
+                    | BMP_STRING
+                    | UNIVERSAL_STRING
+            ),
+        }
+    }
+
     /// The characters, if the value is a string.
     pub(crate) fn chars(self) -> Option<Chars<'a>> {
         match self.tag {

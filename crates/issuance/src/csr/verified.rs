@@ -12,6 +12,7 @@ use crate::encode::oid_content;
 use crate::encode::tbs::{EMPTY_NAME, EXTENSION_REQUEST};
 use crate::extensions::{Extensions, usage_oids};
 use crate::general_name::{GeneralName, GeneralNames};
+use crate::name;
 use crate::pem_limit;
 use crate::public_key::PublicKey;
 
@@ -59,7 +60,7 @@ impl VerifiedCsr {
             return Err(CsrError::Version { found: version });
         }
         let subject = fields.expect(SEQUENCE, "expected the subject, a SEQUENCE")?;
-        crate::name::check(&fields.inside(&subject))?;
+        name::check(&fields.inside(&subject))?;
         let spki = fields.expect(SEQUENCE, "expected a SubjectPublicKeyInfo SEQUENCE")?;
         let public_key = PublicKey::from_spki_der(spki.whole(der)).map_err(CsrError::PublicKey)?;
         if public_key.has_small_exponent() {
@@ -196,6 +197,7 @@ impl VerifiedCsr {
         if subject == EMPTY_NAME && self.subject_alt_name().is_none() {
             return Err(CsrError::NoIdentity);
         }
+        check_text(subject)?;
         for name in self.names() {
             let (form, text, good) = match name {
                 GeneralName::Dns(text) => ("DNS name", text, is_visible(text)),
@@ -206,6 +208,10 @@ impl VerifiedCsr {
                     "",
                     matches!(octets.len(), 4 | 16),
                 ),
+                GeneralName::Directory(name) => {
+                    check_text(name)?;
+                    continue;
+                }
                 _ => continue,
             };
             if !good {
@@ -236,6 +242,18 @@ impl Parts {
             }
         }
         Ok(())
+    }
+}
+
+/// No attribute of a name may mean different things to different programs.
+fn check_text(name: &[u8]) -> Result<(), CsrError> {
+    let mut attributes = name::rdns(name).flat_map(name::Rdn::attributes);
+    match attributes.find(|attribute| attribute.is_broken_text()) {
+        Some(attribute) => Err(CsrError::Text {
+            oid: dotted(attribute.oid),
+            name: name::display(name),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -273,4 +291,74 @@ fn read_attributes(fields: &mut Reader<'_>) -> Result<Extensions, CsrError> {
         }
     }
     Ok(extensions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{BIT_STRING, OCTET_STRING, PRINTABLE_STRING, UTF8_STRING};
+    use crate::encode::element;
+    use crate::encode::extension::id;
+    use crate::key_pair::KeyPair;
+    use crate::public_key::signature_identifier;
+    use certwright_cert_model::key::KeyAlgorithm;
+
+    fn name(tag: u8, value: &[u8]) -> Vec<u8> {
+        let attribute = [element(OID, name::COMMON_NAME), element(tag, value)].concat();
+        element(SEQUENCE, &element(SET, &element(SEQUENCE, &attribute)))
+    }
+
+    fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
+        let fields = [element(OID, oid), element(OCTET_STRING, value)].concat();
+        element(SEQUENCE, &fields)
+    }
+
+    /// A request of this subject and these extensions, well signed.
+    fn request(subject: &[u8], extensions: &[u8]) -> Vec<u8> {
+        let key = KeyPair::generate(KeyAlgorithm::Ed25519).unwrap();
+        let values = element(SET, &element(SEQUENCE, extensions));
+        let attribute = [element(OID, EXTENSION_REQUEST), values].concat();
+        let info = [
+            element(INTEGER, &[0]),
+            subject.to_vec(),
+            key.public_key().spki_der().to_vec(),
+            element(context(0), &element(SEQUENCE, &attribute)),
+        ];
+        let info = element(SEQUENCE, &info.concat());
+        let algorithm = key.public_key().signature_algorithm();
+        let signature = [&[0][..], &key.sign(algorithm, &info).unwrap()].concat();
+        let identifier = element(SEQUENCE, &signature_identifier(algorithm));
+        let whole = [info, identifier, element(BIT_STRING, &signature)];
+        element(SEQUENCE, &whole.concat())
+    }
+
+    fn read(der: &[u8]) -> Result<VerifiedCsr, CsrError> {
+        VerifiedCsr::from_der(der, &CsrPolicy::default())
+    }
+
+    #[test]
+    fn names_mean_one_thing() {
+        for (tag, value, good) in [
+            (UTF8_STRING, &b"www.example.com"[..], true),
+            (UTF8_STRING, b"www.example.org\0.example.com", false),
+            (UTF8_STRING, b"www.example.org\xff", false),
+            (PRINTABLE_STRING, b"www.example.org\0", false),
+            (0x1e, b"\0a\0b", true),
+            (0x1e, b"\0a\0b\0", false),
+            (0x1e, b"\0a\0\0", false),
+            (0x14, b"a\xfc", true),
+            (0x14, b"a\0", false),
+        ] {
+            let name = name(tag, value);
+            let names = element(SEQUENCE, &element(0xa4, &name));
+            let names = extension(id::SUBJECT_ALT_NAME, &names);
+            for der in [request(&name, &[]), request(EMPTY_NAME, &names)] {
+                match read(&der) {
+                    Ok(_) => assert!(good, "{value:02x?}"),
+                    Err(CsrError::Text { oid, .. }) => assert!(!good && oid == "2.5.4.3"),
+                    Err(error) => panic!("{value:02x?}: {error}"),
+                }
+            }
+        }
+    }
 }
