@@ -1,4 +1,5 @@
 //! The example `lifecycle` as a user runs it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -150,4 +151,108 @@ fn every_handshake_looks_at_the_certificate() {
         errors.contains("unexpected: web.example: invalid peer certificate"),
         "{errors}"
     );
+}
+
+#[test]
+fn without_a_server_nobody_waits_for_handshakes() {
+    let client = PKI.replace(
+        "dnsNames: [web.example]",
+        "uris: ['spiffe://x/y'], usages: [client auth]",
+    );
+    let (code, out, errors) = with_manifest(&client.replace("ROTATION", "Never"));
+    assert_eq!(code, Some(0), "{out}{errors}");
+    assert!(out.contains("0 handshakes meanwhile, 0 failed"), "{out}");
+}
+
+#[test]
+fn what_holds_no_manifest_is_refused_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("latin1.yaml"), b"a: b\nc: \xfc\n").unwrap();
+    fs::write(path("text.yaml"), "hello\n").unwrap();
+    fs::write(path("empty.yaml"), "").unwrap();
+    let namespace = PKI.replace("name: web, namespace: ns", "name: web, namespace: ..");
+    fs::write(
+        path("namespace.yaml"),
+        namespace.replace("ROTATION", "Never"),
+    )
+    .unwrap();
+    for (manifests, message) in [
+        ("missing.yaml", "missing.yaml: No such file"),
+        (
+            "latin1.yaml",
+            "latin1.yaml:2: is not UTF-8; save it as UTF-8",
+        ),
+        ("empty.yaml", "there is no Certificate in the manifests"),
+        (
+            "namespace.yaml",
+            "Certificate ../web: \"..\" cannot name a file",
+        ),
+        ("", "latin1.yaml:2: is not UTF-8"),
+        (
+            "",
+            "text.yaml:1:1: kind: must be set; without apiVersion and kind this is no manifest",
+        ),
+    ] {
+        let out = path("out");
+        let output = lifecycle(&[&path(manifests), "--out", &out]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{manifests}: {errors}");
+        assert!(
+            errors.contains(message),
+            "{message:?} is missing in:\n{errors}"
+        );
+        assert!(!Path::new(&out).exists(), "nothing is written");
+    }
+}
+
+#[test]
+fn a_secret_that_is_given_is_used_and_kept_and_given_once() {
+    let (_, first) = adopted("");
+    let (output, second) = adopted(&first);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        first, second,
+        "the manifest's Secret is kept, and written as every other"
+    );
+    let (output, _) = adopted(&format!("{first}---\n{first}"));
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.contains("Secret default/w is defined twice; remove one"),
+        "{errors}"
+    );
+}
+
+/// Runs the example with a self-signed certificate in the namespace `default`, which no manifest names, and these
+/// further manifests; what it said, and its Secret as a manifest.
+fn adopted(secret: &str) -> (Output, String) {
+    const SELF_SIGNED: &str = "\
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: self}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: w}
+spec: {secretName: w, issuerRef: {name: self}, commonName: w.example, dnsNames: [w.example], privateKey: {algorithm: ECDSA}}
+---
+";
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("m.yaml"), format!("{SELF_SIGNED}{secret}")).unwrap();
+    let output = lifecycle(&[&path("m.yaml"), "--out", &path("out")]);
+    let file = |name: &str| {
+        let text = fs::read_to_string(path(&format!("out/default/w/{name}"))).unwrap_or_default();
+        text.lines()
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
+    };
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: w}}\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
+        file("tls.crt"),
+        file("tls.key"),
+    );
+    (output, secret)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use certwright::{Inventory, ResourceName};
 use certwright_cert_model::document::{Format, Strictness};
 use certwright_cert_model::manifest::{self, ManifestError, Metadata};
-use certwright_cert_model::violation::{FieldPath, Violation, Violations};
+use certwright_cert_model::violation::{FieldPath, Violation, ViolationKind, Violations};
 use certwright_cert_model::{Defaults, Manifest, TlsSecret};
 use certwright_transport::ServersTransport;
 
@@ -25,28 +25,47 @@ pub(crate) struct Input {
 }
 
 /// Reads manifests from files, and from all files below directories that have a format's extension.
-pub(crate) fn read(paths: &[PathBuf]) -> io::Result<Input> {
+pub(crate) fn read(paths: &[PathBuf]) -> Input {
     let mut input = Input {
         inventory: Inventory::new("cert-manager"),
         ..Input::default()
     };
     let mut files = Vec::new();
     for path in paths {
-        collect(path, true, &mut files)?;
-    }
-    for (file, format) in files {
-        let text = fs::read_to_string(&file)
-            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.display())))?;
-        input.files += 1;
-        for manifest in manifest::read(&text, format, Strictness::Strict) {
-            input.add(&file, manifest);
+        if let Err(problem) = collect(path, true, &mut files) {
+            input.problems.push(problem);
         }
     }
-    Ok(input)
+    for (file, format) in files {
+        input.files += 1;
+        match text(&file) {
+            Err(problem) => input.problems.push(problem),
+            Ok(text) => {
+                for manifest in manifest::read(&text, format, Strictness::Strict) {
+                    input.add(&file, manifest);
+                }
+            }
+        }
+    }
+    if input.problems.is_empty() && input.inventory.certificates().len() == 0 {
+        let nothing = "there is no Certificate in the manifests, so there is nothing to do";
+        input.problems.push(nothing.to_owned());
+    }
+    input
 }
 
-fn collect(path: &Path, named: bool, files: &mut Vec<(PathBuf, Format)>) -> io::Result<()> {
-    let placed = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+/// The text of a file, or what is wrong with it.
+fn text(file: &Path) -> Result<String, String> {
+    let bytes = fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        format!("{}:{line}: is not UTF-8; save it as UTF-8", file.display())
+    })
+}
+
+fn collect(path: &Path, named: bool, files: &mut Vec<(PathBuf, Format)>) -> Result<(), String> {
+    let placed = |e: io::Error| format!("{}: {e}", path.display());
     if fs::metadata(path).map_err(placed)?.is_dir() {
         let entries: io::Result<Vec<_>> = fs::read_dir(path).map_err(placed)?.collect();
         let mut entries: Vec<_> = entries
@@ -105,7 +124,17 @@ impl Input {
                     self.added(file, added);
                 }
             },
-            Ok(Manifest::Secret(secret)) => self.secrets.push(secret),
+            Ok(Manifest::Secret(mut secret)) => {
+                secret.namespace = namespace(&secret.namespace);
+                let same = |other: &TlsSecret| {
+                    (&other.namespace, &other.name) == (&secret.namespace, &secret.name)
+                };
+                if self.secrets.iter().any(same) {
+                    let name = ResourceName::new(&secret.namespace, &secret.name);
+                    self.repeated(file, "Secret", &name);
+                }
+                self.secrets.push(secret);
+            }
             Ok(Manifest::Other(other)) if other.metadata().kind == "ServersTransport" => {
                 let decoded = ServersTransport::decode(other.node(), Strictness::Strict);
                 let checked =
@@ -119,9 +148,20 @@ impl Input {
                         };
                         let placed: Vec<_> = valid.settings().warnings.iter().map(place).collect();
                         self.warn(file, &placed);
-                        self.transports.push((name(other.metadata()), transport));
+                        let name = name(other.metadata());
+                        if self.transports.iter().any(|(other, _)| *other == name) {
+                            self.repeated(file, "ServersTransport", &name);
+                        }
+                        self.transports.push((name, transport));
                     }
                 }
+            }
+            Ok(Manifest::Other(other)) if other.metadata().kind.is_empty() => {
+                let field = FieldPath::root("kind");
+                let place = other.node().locate(&FieldPath::default(), &field);
+                let message = "must be set; without apiVersion and kind this is no manifest";
+                let missing = Violation::new(field, ViolationKind::Required, message).at(place);
+                self.problems.push(format!("{}:{missing}", file.display()));
             }
             Ok(Manifest::Other(other)) => {
                 let document = other.metadata();
@@ -140,6 +180,13 @@ impl Input {
         }
     }
 
+    fn repeated(&mut self, file: &Path, kind: &str, name: &ResourceName) {
+        let file = file.display();
+        self.problems.push(format!(
+            "{file}: {kind} {name} is defined twice; remove one"
+        ));
+    }
+
     fn violations(&mut self, file: &Path, violations: &Violations) {
         let lines = violations.iter().map(|v| format!("{}:{v}", file.display()));
         self.problems.extend(lines);
@@ -152,9 +199,13 @@ impl Input {
 }
 
 fn name(metadata: &Metadata) -> ResourceName {
-    let namespace = match metadata.namespace.as_str() {
-        "" => "default",
-        namespace => namespace,
-    };
-    ResourceName::new(namespace, &metadata.name)
+    ResourceName::new(namespace(&metadata.namespace), &metadata.name)
+}
+
+/// The namespace a resource is in: `default` if it names none.
+fn namespace(written: &str) -> String {
+    match written {
+        "" => "default".to_owned(),
+        namespace => namespace.to_owned(),
+    }
 }

@@ -6,7 +6,8 @@
 //! $ cargo run --release -p certwright --example lifecycle -- my-manifests/ --out secrets/
 //! ```
 //!
-//! Exit code 0: everything happened as it must; 1: something did not; 2: the manifests are wrong, nothing was written.
+//! Exit code 0: everything happened as it must; 1: something did not; 2: the arguments, the
+//! manifests or what is in DIR already are wrong, and nothing was written.
 
 mod clock;
 mod input;
@@ -16,6 +17,7 @@ mod upstream;
 mod wire;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use crate::report::{heading, with_causes};
 use crate::serve::Front;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(error) => {
             eprintln!("{error}\nusage: lifecycle [PATH…] [--out DIR]");
@@ -53,18 +55,20 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn parse(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
+    fn parse(mut given: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut arguments = Self {
             paths: Vec::new(),
             out: PathBuf::from("target/lifecycle"),
         };
         while let Some(argument) = given.next() {
-            match argument.as_str() {
-                "--out" => arguments.out = given.next().ok_or("--out needs a directory")?.into(),
-                option if option.starts_with('-') => {
+            match argument.to_str() {
+                Some("--out") => {
+                    arguments.out = given.next().ok_or("--out needs a directory")?.into();
+                }
+                Some(option) if option.starts_with('-') => {
                     return Err(format!("unknown option {option}"));
                 }
-                path => arguments.paths.push(path.into()),
+                _ => arguments.paths.push(argument.into()),
             }
         }
         if arguments.paths.is_empty() {
@@ -83,7 +87,7 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let secrets = SecretDir::new(&arguments.out);
 
     heading(1, "Manifests");
-    let input = input::read(&arguments.paths)?;
+    let input = input::read(&arguments.paths);
     let (files, certificates) = (input.files, input.inventory.certificates().len());
     let (issuers, transports) = (input.inventory.issuer_count(), input.transports.len());
     println!(
@@ -104,7 +108,10 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     } = input;
     let mut stored = given;
     for (name, spec) in inventory.certificates() {
-        stored.extend(secrets.read(&name.namespace, spec.secret_name())?);
+        match secrets.read(&name.namespace, spec.secret_name()) {
+            Ok(found) => stored.extend(found),
+            Err(error) => problems.push(format!("Certificate {name}: {}", with_causes(&error))),
+        }
     }
     let manager = Manager::new(inventory, stored);
     if let Err(errors) = &manager {
@@ -141,10 +148,12 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     heading(5, "Renewal under load");
     let pictures = timeline(&manager, clock.now());
     let config = front.client(&manager)?;
+    // Who serves no name is not waited for.
+    let handshakes = if front.has_names() { HANDSHAKES } else { 0 };
     let (lived, succeeded, failed) =
         front.under_load(&config, |load| -> Result<Lived, Box<dyn Error>> {
             let mut lived = Lived::default();
-            load.wait_for_more(HANDSHAKES);
+            load.wait_for_more(handshakes);
             while let Some(due) = manager.next_wake().filter(|due| *due < pictures.until) {
                 clock.set(due);
                 for (name, outcome) in manager.reconcile(due) {
@@ -158,7 +167,7 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
                 }
                 front.publish(&manager)?;
                 lived.wakes += 1;
-                load.wait_for_more(HANDSHAKES);
+                load.wait_for_more(handshakes);
             }
             Ok(lived)
         });
@@ -225,6 +234,14 @@ fn issue(manager: &mut Manager, clock: &Clock, secrets: &SecretDir) -> Result<()
             Some(Outcome::Blocked(blocked)) => {
                 bar.finish_and_clear();
                 return Err(format!("Certificate {name}: {blocked}").into());
+            }
+            // One that a manifest gives is not in the directory yet.
+            Some(Outcome::Kept(_)) => {
+                if let Some(secret) = manager.secret_of(name)
+                    && secrets.read(&secret.namespace, &secret.name)?.is_none()
+                {
+                    secrets.write(secret)?;
+                }
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use certwright::{Manager, ResourceName, publish};
 use certwright_cert_model::ValidatedSpec;
 use certwright_cert_model::name::DnsPattern;
-use certwright_cert_model::secret::CA_CRT;
+use certwright_cert_model::secret::{CA_CRT, TLS_CRT};
 use certwright_cert_model::usage::ExtendedKeyUsage;
 use certwright_issuance::Certificate;
 use certwright_sni_store::{CertStore, DefaultEntry, PairLoader, Query, Resolver, SelectionPolicy};
@@ -72,6 +72,11 @@ impl Front {
             Some(rejection) => Err(format!("{}: {}", rejection.origin, rejection.error).into()),
             None => Ok(()),
         }
+    }
+
+    /// Whether there is a name to connect to.
+    pub(crate) fn has_names(&self) -> bool {
+        !self.names.is_empty()
     }
 
     /// Connects once per name, and once for a name nobody has, and prints what was served and why.
@@ -151,9 +156,10 @@ impl Front {
     pub(crate) fn client(&self, manager: &Manager) -> Result<Arc<ClientConfig>, Box<dyn Error>> {
         let mut roots = RootCertStore::empty();
         for (name, _) in servers(manager) {
+            // Without ca.crt, as in a Secret made elsewhere, a self-signed certificate is its own root.
             let pem = manager
                 .secret_of(name)
-                .and_then(|secret| secret.get(CA_CRT))
+                .and_then(|secret| secret.get(CA_CRT).or_else(|| secret.get(TLS_CRT)))
                 .unwrap_or_default();
             for certificate in Certificate::read_pem(pem)? {
                 roots.add(certificate.der().clone())?;
