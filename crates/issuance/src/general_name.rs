@@ -1,6 +1,7 @@
 //! GeneralNames as a certificate or request carries them (RFC 5280, 4.2.1.6), without copies.
 
 use crate::decode::{DerError, OID, Reader, SEQUENCE, context};
+use crate::name;
 
 /// One general name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,7 @@ impl<'a> GeneralName<'a> {
             0xa4 => {
                 let name = inside.expect(SEQUENCE, "expected a directoryName's Name")?;
                 let whole = name.whole(inside.input());
+                name::check(&inside.inside(&name))?;
                 inside.finish()?;
                 Self::Directory(whole)
             }

@@ -99,12 +99,11 @@ impl VerifiedCsr {
     ///
     /// As [`VerifiedCsr::from_der`], and no such block.
     pub fn from_pem(text: &[u8], policy: &CsrPolicy) -> Result<Self, CsrError> {
-        pem_limit::check(text, pem_limit::CERTIFICATE.max(2 * policy.max_size)).map_err(
-            |error| CsrError::TooLarge {
-                found: error.found,
-                max: error.max,
-            },
-        )?;
+        let max = pem_limit::CERTIFICATE.max(policy.max_size.saturating_mul(2));
+        pem_limit::check(text, max).map_err(|error| CsrError::TooLarge {
+            found: error.found,
+            max: error.max,
+        })?;
         let blocks = pem::read(text).map_err(CsrError::Pem)?;
         match blocks.first() {
             Some(block)
@@ -334,6 +333,35 @@ mod tests {
 
     fn read(der: &[u8]) -> Result<VerifiedCsr, CsrError> {
         VerifiedCsr::from_der(der, &CsrPolicy::default())
+    }
+
+    #[test]
+    fn a_policy_may_have_no_limit() {
+        let pem = pem::write(
+            "CERTIFICATE REQUEST",
+            &request(&name(UTF8_STRING, b"leaf"), &[]),
+        );
+        let policy = CsrPolicy {
+            max_size: usize::MAX,
+            ..CsrPolicy::default()
+        };
+        VerifiedCsr::from_pem(pem.as_bytes(), &policy).unwrap();
+    }
+
+    #[test]
+    fn directory_names_are_names() {
+        let good = name(UTF8_STRING, b"leaf");
+        // An RDN that is a SEQUENCE, one without attributes, an attribute without value.
+        let bad = [
+            element(SEQUENCE, &element(SEQUENCE, &good[6..])),
+            element(SEQUENCE, &element(SET, &[])),
+            element(SEQUENCE, &element(SET, &element(SEQUENCE, &[OID, 1, 0x55]))),
+        ];
+        for (name, fine) in bad.iter().map(|bad| (bad, false)).chain([(&good, true)]) {
+            let names = element(SEQUENCE, &element(0xa4, name));
+            let der = request(EMPTY_NAME, &extension(id::SUBJECT_ALT_NAME, &names));
+            assert_eq!(read(&der).is_ok(), fine, "{name:02x?}");
+        }
     }
 
     #[test]

@@ -104,12 +104,7 @@ impl Subtrees {
             GeneralName::Email(base) => self.email.push(MailboxBase::read(base)),
             GeneralName::Uri(base) => self.uri.push(HostBase::read(base)),
             GeneralName::Ip(base) => self.ip.push(AddressBase(base.into())),
-            GeneralName::Directory(base) => {
-                let mut reader = Reader::new(base);
-                let sequence = reader.any()?;
-                name::check(&reader.inside(&sequence))?;
-                self.directory.push(DirectoryBase(base.into()));
-            }
+            GeneralName::Directory(base) => self.directory.push(DirectoryBase(base.into())),
             GeneralName::Other { .. }
             | GeneralName::X400
             | GeneralName::EdiParty
