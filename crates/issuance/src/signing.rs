@@ -15,7 +15,7 @@ use crate::certificate::Certificate;
 use crate::csr::VerifiedCsr;
 use crate::decode::{SEQUENCE, dotted};
 use crate::encode::Writer;
-use crate::encode::extension::{self, extended_key_usage_oid};
+use crate::encode::extension::{self, extended_key_usage_oid, id};
 use crate::encode::tbs::{self, EMPTY_NAME};
 use crate::key_pair::KeyPair;
 use crate::name_constraints::check_value;
@@ -56,7 +56,7 @@ impl Signer {
         let mut authority_key_id = Writer::with_capacity(64);
         extension::extension(
             &mut authority_key_id,
-            extension::id::AUTHORITY_KEY_IDENTIFIER,
+            id::AUTHORITY_KEY_IDENTIFIER,
             false,
             |w| extension::authority_key_identifier(w, key_id),
         );
@@ -156,7 +156,12 @@ pub(crate) fn prepare(
     if ca && subject == EMPTY_NAME {
         return Err(SignError::NamelessCa);
     }
-    let others = csr.copied_extensions();
+    for (oid, _) in csr.copied_extensions() {
+        if profile_writes(profile, oid) {
+            return Err(SignError::ExtensionOfProfile { oid: dotted(oid) });
+        }
+    }
+    let others: Vec<_> = csr.copied_extensions().map(|(_, whole)| whole).collect();
     let certificate = tbs::Certificate {
         serial: serial.as_be_bytes(),
         algorithm: &signer.algorithm_der,
@@ -197,6 +202,17 @@ pub(crate) fn prepare(
         expected,
         warnings,
     })
+}
+
+/// Whether a profile writes an extension that the policy for requests may let through as well.
+fn profile_writes(profile: &Profile, oid: &[u8]) -> bool {
+    match oid {
+        id::CRL_DISTRIBUTION_POINTS => !profile.crl_distribution_points.is_empty(),
+        id::AUTHORITY_INFO_ACCESS => {
+            !(profile.ocsp_servers.is_empty() && profile.issuing_certificate_urls.is_empty())
+        }
+        _ => false,
+    }
 }
 
 fn validity(

@@ -183,12 +183,14 @@ impl VerifiedCsr {
         Some((value.critical, &self.0.der[value.range.clone()]))
     }
 
-    /// Whole extensions that the policy lets into the certificate as they are.
-    pub(crate) fn copied_extensions(&self) -> Vec<&[u8]> {
+    /// The extensions that the policy lets into the certificate as they are: the content of the
+    /// object identifier, and the whole.
+    pub(crate) fn copied_extensions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let others = self.0.extensions.others.iter();
-        others
-            .map(|other| &self.0.der[other.whole.clone()])
-            .collect()
+        others.map(|other| {
+            let der = &self.0.der;
+            (&der[other.oid.clone()], &der[other.whole.clone()])
+        })
     }
 
     fn check_names(&self) -> Result<(), CsrError> {
@@ -299,7 +301,11 @@ mod tests {
     use crate::encode::element;
     use crate::encode::extension::id;
     use crate::key_pair::KeyPair;
+    use crate::profile::{Preflight, Profile};
     use crate::public_key::signature_identifier;
+    use crate::self_signed::prepare_self_signed;
+    use crate::serial::Serial;
+    use crate::signing::SignError;
     use certwright_cert_model::key::KeyAlgorithm;
 
     fn name(tag: u8, value: &[u8]) -> Vec<u8> {
@@ -333,6 +339,31 @@ mod tests {
 
     fn read(der: &[u8]) -> Result<VerifiedCsr, CsrError> {
         VerifiedCsr::from_der(der, &CsrPolicy::default())
+    }
+
+    #[test]
+    fn no_extension_gets_into_a_certificate_twice() {
+        let subject = name(UTF8_STRING, b"leaf");
+        let extensions = extension(id::CRL_DISTRIBUTION_POINTS, &[SEQUENCE, 0]);
+        let policy = CsrPolicy {
+            unknown_extensions: UnknownExtensions::Allow(vec!["2.5.29.31".parse().unwrap()]),
+            ..CsrPolicy::default()
+        };
+        let csr = VerifiedCsr::from_der(&request(&subject, &extensions), &policy).unwrap();
+        let usages = ["server auth".parse().unwrap()].into_iter().collect();
+        let mut profile = Profile::leaf(usages, time::Duration::days(1));
+        profile.preflight = Preflight::Off;
+        let prepare = |profile: &Profile| {
+            let serial = Serial::random().unwrap();
+            prepare_self_signed(&csr, profile, time::OffsetDateTime::UNIX_EPOCH, serial)
+        };
+        prepare(&profile).unwrap();
+        profile.crl_distribution_points = vec!["http://crl.example.com".to_owned()];
+        let oid = "2.5.29.31".to_owned();
+        assert_eq!(
+            prepare(&profile).unwrap_err(),
+            SignError::ExtensionOfProfile { oid }
+        );
     }
 
     #[test]

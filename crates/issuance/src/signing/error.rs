@@ -43,6 +43,14 @@ pub enum SignError {
         /// Object identifiers in the profile.
         expected: Vec<String>,
     },
+    /// An extension that the request brings, by leave of its policy, and the profile writes as well.
+    #[error(
+        "extension {oid} is in the request and in the profile; take it off the CsrPolicy or clear the profile's URLs"
+    )]
+    ExtensionOfProfile {
+        /// Its object identifier.
+        oid: String,
+    },
     /// The key does not belong to the issuer.
     #[error("the key is not the issuer's")]
     ForeignKey,
