@@ -1,8 +1,6 @@
 //! The example `lifecycle` as a user runs it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
