@@ -114,10 +114,16 @@ fn pkcs8(der: &[u8]) -> Result<Inner<'_>, KeyError> {
         let mut inner = Reader::new(key);
         let seed = inner.expect(OCTET_STRING, "expected the seed in an OCTET STRING")?;
         inner.finish()?;
+        // The first octet counts the unused bits of the BIT STRING: none.
+        let public = parts.public.map(|bits| {
+            let public = bits.content(der).strip_prefix(&[0]);
+            public.ok_or(KeyError::Rejected {
+                reason: "its public half is not a BIT STRING of whole octets".to_owned(),
+            })
+        });
         return Ok(Inner::Ed25519 {
             seed: seed.content(key),
-            // The first octet counts the unused bits of the BIT STRING: none.
-            public: parts.public.and_then(|bits| bits.content(der).get(1..)),
+            public: public.transpose()?,
         });
     }
     if let Some(curve) = curve_of(identifier) {
@@ -199,4 +205,35 @@ fn rsa(der: &[u8]) -> Result<Inner<'_>, KeyError> {
         pkcs1: der,
         bits: (modulus.len() * 8).saturating_sub(leading as usize),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::element;
+    use crate::key_pair::KeyPair;
+    use certwright_cert_model::key::{KeyAlgorithm, KeyEncoding};
+
+    #[test]
+    fn the_public_half_of_an_ed25519_key_is_its_own() {
+        let key = KeyPair::generate(KeyAlgorithm::Ed25519).unwrap();
+        let other = KeyPair::generate(KeyAlgorithm::Ed25519).unwrap();
+        let pkcs8 = key.to_der(KeyEncoding::Pkcs8).unwrap();
+        let read = |prefix: &[u8], public: &[u8]| {
+            let bits = element(context_primitive(1), &[prefix, public].concat());
+            // Version 2, written 1; then what version 1 holds.
+            let fields = [&[INTEGER, 1, 1], &pkcs8[5..], &bits].concat();
+            KeyPair::from_der(&element(SEQUENCE, &fields))
+        };
+        let (own, foreign) = (key.public_key(), other.public_key());
+        assert_eq!(read(&[0], own.key_bytes()).unwrap().public_key(), own);
+        for (prefix, public) in [
+            (&[0][..], foreign.key_bytes()),
+            (&[0], &[]),
+            (&[1], own.key_bytes()),
+            (&[], &[]),
+        ] {
+            assert!(read(prefix, public).is_err(), "{prefix:?} {public:02x?}");
+        }
+    }
 }
