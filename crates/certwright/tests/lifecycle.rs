@@ -254,3 +254,42 @@ spec: {secretName: w, issuerRef: {name: self}, commonName: w.example, dnsNames: 
     );
     (output, secret)
 }
+
+#[test]
+fn a_transport_is_judged_by_the_roots_it_names() {
+    let other = "
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: other, namespace: ns}
+spec: {secretName: other, issuerRef: {name: self}, isCA: true, commonName: Other, privateKey: {algorithm: ECDSA}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: ServersTransport
+metadata: {name: upstream, namespace: ns}
+spec: SPEC
+";
+    for (spec, code, message) in [
+        ("{serverName: web.example, rootCAs: [{secret: ca}]}", 0, ""),
+        (
+            "{serverName: web.example, rootCAs: [{secret: other}]}",
+            1,
+            "unexpected: ns/upstream, as written: Err(\"no chain leads to a known root\")",
+        ),
+        (
+            "{serverName: web.example, rootCAs: [{secret: missing}]}",
+            1,
+            "unexpected: ns/upstream, as written: Err(\"spec.rootCAs[0] names Secret ns/missing, which is not there\")",
+        ),
+        (
+            "{serverName: web.example, insecureSkipVerify: true, peerCertSANs: [{type: DNSName, value: web.example}]}",
+            0,
+            "",
+        ),
+    ] {
+        let text = format!("{PKI}{}", other.replace("SPEC", spec));
+        let (found, out, errors) = with_manifest(&text.replace("ROTATION", "Never"));
+        assert_eq!(found, Some(code), "{spec}: {out}{errors}");
+        assert!(errors.contains(message), "{spec}: {errors}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The client side: each ServersTransport against the server it means, and in variants that must be refused.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -45,23 +46,19 @@ pub(crate) fn tour(
         };
         let server = serve(secret, clock, provider)?;
         for variant in variants(transport) {
-            let ca = if variant.stranger {
-                &stranger
-            } else {
-                secret.get(CA_CRT).unwrap_or_default()
-            };
+            let stranger = variant.stranger.then_some(stranger.as_slice());
             let verdict = match variant.transport.validate()? {
                 Upstream::Danger(_) => {
                     Err("verifies nobody; only code that names `danger` can use it".to_owned())
                 }
                 Upstream::Verified(upstream) => {
-                    let material = material(manager, ca)?;
-                    let config =
-                        upstream.client_config(provider, Arc::new(clock.clone()), &material)?;
+                    let material = material(manager, secret, stranger)?;
                     let host = upstream.server_name("backend.invalid")?;
-                    match connect(server.address(), host, Arc::new(config)) {
-                        Ok(_) => Ok("accepted".to_owned()),
-                        Err(error) => Err(reason(&error)),
+                    match upstream.client_config(provider, Arc::new(clock.clone()), &material) {
+                        Ok(config) => connect(server.address(), host, Arc::new(config))
+                            .map(|_| "accepted".to_owned())
+                            .map_err(|error| reason(&error)),
+                        Err(error) => Err(with_causes(&error)),
                     }
                 }
             };
@@ -95,8 +92,10 @@ fn variants(written: &ServersTransport) -> Vec<Variant> {
             accepted: false,
         }
     };
+    // Names of the peer are verified in spite of insecureSkipVerify.
+    let verifies = matches!(written.clone().validate(), Ok(Upstream::Verified(_)));
     let mut variants = vec![Variant {
-        accepted: !written.insecure_skip_verify || written.peer_cert_uri.is_some(),
+        accepted: verifies,
         ..variant("as written", &|_| {})
     }];
     if written.spiffe.is_some() {
@@ -114,7 +113,7 @@ fn variants(written: &ServersTransport) -> Vec<Variant> {
             transport.peer_cert_uri = Some(impostor.clone());
         }));
     }
-    if !written.insecure_skip_verify {
+    if verifies {
         variants.push(Variant {
             stranger: true,
             ..variant("the roots of a stranger", &|_| {})
@@ -166,30 +165,44 @@ fn serve(
     Ok(Server::start(Arc::new(config))?)
 }
 
-/// Everything a transport may refer to; every trust domain and every CA Secret gets the roots `ca`.
-fn material(manager: &Manager, ca: &[u8]) -> Result<Material, Box<dyn Error>> {
+/// Everything a transport may refer to. A trust domain has the roots of whom it names, the system that of `server`;
+/// with a stranger, his root stands wherever there is one.
+fn material(
+    manager: &Manager,
+    server: &TlsSecret,
+    stranger: Option<&[u8]>,
+) -> Result<Material, Box<dyn Error>> {
     let mut material = Material::default();
-    for (name, spec) in manager.inventory().certificates() {
-        if let Some(secret) = manager.secret_of(name) {
-            let mut secret = secret.clone_with_keys();
-            secret.insert(CA_CRT, ca);
-            material.insert_secret(secret);
+    for secret in manager.secrets() {
+        let mut secret = secret.clone_with_keys();
+        if let Some(stranger) = stranger {
+            secret.remove("tls.ca");
+            secret.insert(CA_CRT, stranger);
         }
-        for id in spec
-            .names()
-            .uri
-            .iter()
-            .filter_map(|uri| uri.as_str().parse::<SpiffeId>().ok())
-        {
-            material
-                .bundles
-                .insert(&TrustDomain::from(&id), Roots::from_pem(ca)?);
+        material.insert_secret(secret);
+    }
+    let root = |secret: &TlsSecret| {
+        let pem = stranger.or_else(|| secret.get(CA_CRT));
+        pem.unwrap_or_default().to_vec()
+    };
+    let mut domains = BTreeMap::from([(OTHER.to_owned(), root(server))]);
+    for (name, spec) in manager.inventory().certificates() {
+        let uris = spec.names().uri.iter().map(Uri::as_str);
+        for id in uris.filter_map(|uri| uri.parse::<SpiffeId>().ok()) {
+            let roots = domains.entry(TrustDomain::from(&id).to_string());
+            roots
+                .or_default()
+                .extend(manager.secret_of(name).map(root).unwrap_or_default());
         }
     }
-    material
-        .bundles
-        .insert(&OTHER.parse()?, Roots::from_pem(ca)?);
-    material.system_roots = Some(Roots::from_pem(ca)?);
+    for (domain, roots) in domains {
+        if !roots.is_empty() {
+            material
+                .bundles
+                .insert(&domain.parse()?, Roots::from_pem(&roots)?);
+        }
+    }
+    material.system_roots = Roots::from_pem(&root(server)).ok();
     Ok(material)
 }
 
