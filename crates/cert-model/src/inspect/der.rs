@@ -23,6 +23,13 @@ impl CertificateFacts {
         if !rest.is_empty() {
             return Err(FactsError::Trailing { count: rest.len() });
         }
+        // The parser passes over what follows the two fields of this structure.
+        let key = cert.public_key().raw;
+        if declared_length(key) != Some(key.len()) {
+            return Err(FactsError::Malformed {
+                reason: "bytes follow the public key inside its structure".to_owned(),
+            });
+        }
         let extension = |oid: &'static str| {
             move |error: x509_parser::error::X509Error| FactsError::Extension {
                 oid,
@@ -77,6 +84,16 @@ impl CertificateFacts {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+/// The whole length of a DER element by its header; `None` beyond 64 KiB or if there is no header.
+fn declared_length(element: &[u8]) -> Option<usize> {
+    match *element {
+        [_, short @ 0..=0x7f, ..] => Some(2 + usize::from(short)),
+        [_, 0x81, length, ..] => Some(3 + usize::from(length)),
+        [_, 0x82, high, low, ..] => Some(4 + usize::from(u16::from_be_bytes([high, low]))),
+        _ => None,
+    }
+}
+
 fn malformed(error: impl ToString) -> FactsError {
     FactsError::Malformed {
         reason: error.to_string(),
@@ -293,6 +310,13 @@ mod tests {
             CertificateFacts::from_der(&der),
             Err(FactsError::Malformed { .. })
         ));
+    }
+
+    #[test]
+    fn bytes_inside_the_key_are_refused() {
+        let der = include_bytes!("../../tests/data/trailing_in_key.der");
+        let error = CertificateFacts::from_der(der).unwrap_err().to_string();
+        assert!(error.contains("bytes follow the public key"), "{error}");
     }
 
     proptest! {
