@@ -84,6 +84,12 @@ impl CertificateFacts {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+fn malformed(error: impl ToString) -> FactsError {
+    FactsError::Malformed {
+        reason: error.to_string(),
+    }
+}
+
 /// The whole length of a DER element by its header; `None` beyond 64 KiB or if there is no header.
 fn declared_length(element: &[u8]) -> Option<usize> {
     match *element {
@@ -91,12 +97,6 @@ fn declared_length(element: &[u8]) -> Option<usize> {
         [_, 0x81, length, ..] => Some(3 + usize::from(length)),
         [_, 0x82, high, low, ..] => Some(4 + usize::from(u16::from_be_bytes([high, low]))),
         _ => None,
-    }
-}
-
-fn malformed(error: impl ToString) -> FactsError {
-    FactsError::Malformed {
-        reason: error.to_string(),
     }
 }
 
