@@ -1,0 +1,1 @@
+//! Certificates from ACME CAs (RFC 8555), crash-safe.
