@@ -65,6 +65,7 @@ pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
     // Or the first block would pass for a comment.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut lines = text.split(|b| *b == b'\n').zip(1..);
+    let mut body: Vec<&[u8]> = Vec::new();
     while let Some((content, line)) = lines.next() {
         let Some(label) = boundary(content, b"-----BEGIN ") else {
             if let Some(label) = boundary(content, b"-----END ") {
@@ -72,47 +73,60 @@ pub fn read(text: &[u8]) -> Result<Vec<Block>, PemError> {
             }
             continue;
         };
-        // Sized once for the block: growing would leave copies of a key behind, and room for the
-        // whole text would cost its length for every block.
-        let size = lines
-            .clone()
-            .take_while(|(content, _)| boundary(content, b"-----END ").is_none())
-            .map(|(content, _)| content.len())
-            .sum();
-        let mut body = Zeroizing::new(Vec::with_capacity(size));
-        let mut closed = false;
-        for (content, line) in lines.by_ref() {
-            if let Some(end) = boundary(content, b"-----END ") {
-                if end != label {
+        body.clear();
+        loop {
+            let Some((content, line)) = lines.next() else {
+                return Err(PemError::Open { line, label });
+            };
+            match boundary(content, b"-----END ") {
+                None => body.push(content),
+                Some(end) if end == label => break,
+                Some(end) => {
                     return Err(PemError::Label {
                         line,
                         begin: label,
                         end,
                     });
                 }
-                closed = true;
-                break;
-            }
-            for part in content.split(u8::is_ascii_whitespace) {
-                body.extend_from_slice(part);
             }
         }
-        if !closed {
-            return Err(PemError::Open { line, label });
-        }
-        let length = match Base64::decode_in_place(&mut body) {
-            Ok(bytes) => bytes.len(),
-            Err(_) => return Err(PemError::Base64 { line, label }),
+        let Some(der) = decode(&body) else {
+            return Err(PemError::Base64 { line, label });
         };
-        body.truncate(length);
         blocks.push(Block {
             label,
             index: blocks.len(),
             line,
-            der: body,
+            der,
         });
     }
     Ok(blocks)
+}
+
+/// What the lines of a block say.
+fn decode(lines: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
+    // Sized once for the block: growing would leave copies of a key behind.
+    let size = lines.iter().map(|line| line.len()).sum();
+    let mut body = Zeroizing::new(Vec::with_capacity(size));
+    for line in lines {
+        body.extend_from_slice(line.trim_ascii());
+    }
+    let length = match Base64::decode_in_place(&mut body) {
+        Ok(bytes) => bytes.len(),
+        // Space inside a line is rare enough to be looked for only now.
+        Err(_) => {
+            body.clear();
+            for part in lines
+                .iter()
+                .flat_map(|line| line.split(u8::is_ascii_whitespace))
+            {
+                body.extend_from_slice(part);
+            }
+            Base64::decode_in_place(&mut body).ok()?.len()
+        }
+    };
+    body.truncate(length);
+    Some(body)
 }
 
 /// [`read`] for a text from outside, which may be as long as somebody likes.
@@ -228,6 +242,19 @@ mod tests {
                 (blocks[0].label(), blocks[0].line(), blocks[0].der()),
                 ("CERTIFICATE", 2, der.as_slice())
             );
+        }
+    }
+
+    #[test]
+    fn space_is_skipped_wherever_it_stands() {
+        for text in [
+            "-----BEGIN A-----\nAAECAwQF\n-----END A-----\n",
+            "-----BEGIN A-----\r\nAAEC\r\nAwQF\r\n-----END A-----\r\n",
+            " -----BEGIN A-----\n\n  AAEC\n\tAwQF \n-----END A-----  ",
+            "-----BEGIN A-----\nAA EC\tAw\x0cQF\n-----END A-----\n",
+        ] {
+            let blocks = read(text.as_bytes()).unwrap();
+            assert_eq!(blocks[0].der(), [0, 1, 2, 3, 4, 5], "{text:?}");
         }
     }
 
