@@ -14,14 +14,16 @@ pub use self::options::{EtcdOptions, EtcdOptionsError, EtcdUser};
 
 use self::client::{Client, Repeat};
 use self::connection::Call;
-use self::wire::{Compare, KeyValue, Range, RangeAnswer, TxnAnswer, TxnText};
+use self::wire::{Compare, Header, KeyValue, Range, RangeAnswer, TxnAnswer, TxnText};
 use crate::{
     Acquisition, Entry, Fence, Guard, Key, Lease, Listing, Operation, Revision, Storage,
     StorageError, Txn, Watch, Write,
 };
 
-/// Entries asked for at once.
-const PAGE: usize = 500;
+/// Entries asked for at once: as many of the largest as an answer may be long.
+const PAGE: usize = 128;
+/// How often a listing is begun anew before that is an error.
+const MAX_LISTINGS: usize = 8;
 
 /// A store in an etcd cluster, 3.4 or newer, through the HTTP and JSON gateway every
 /// member serves on its client port.
@@ -42,7 +44,8 @@ const PAGE: usize = 500;
 /// until [`EtcdOptions::total_timeout`]. A transaction goes on with the next member only
 /// while it certainly did not reach one; after that it is done, or
 /// [`StorageError::Indeterminate`]. Watches go on by themselves, from the last event
-/// reported.
+/// reported. An answer of another cluster than the first one's is an error: after etcd
+/// was restored from a snapshot, which makes a new cluster, open the store anew.
 ///
 /// # Keys in etcd
 /// A value is at `ROOT` `k/` and its key, a lease at `ROOT` `l/` and its name, attached
@@ -76,13 +79,14 @@ impl EtcdStorage {
     }
 
     async fn list_entries(&self, prefix: &str) -> Result<Listing, StorageError> {
-        loop {
+        for _ in 1..MAX_LISTINGS {
             match self.list_once(prefix).await {
                 // The moment was compacted while its pages were read: take a later one.
                 Err(StorageError::Refused { reason, .. }) if reason.contains("compacted") => {}
                 listed => return listed,
             }
         }
+        self.list_once(prefix).await
     }
 
     async fn list_once(&self, prefix: &str) -> Result<Listing, StorageError> {
@@ -100,15 +104,17 @@ impl EtcdStorage {
             let call = Call::text("/v3/kv/range", range);
             let answer = self.client.call(&call, Repeat::Always).await?;
             let answer: RangeAnswer = self.read(&answer)?;
-            let revision = *moment.get_or_insert(Revision::new(answer.header.revision));
-            if let Some(last) = answer.kvs.last() {
-                start.clone_from(&last.key);
-                start.push(0);
-            }
+            let revision = *moment.get_or_insert(self.revision(&answer.header)?);
+            let more = answer.more && !answer.kvs.is_empty();
             for kv in answer.kvs {
+                if kv.key[..] < start[..] {
+                    return Err(self.unreadable("its keys are not in order".to_owned()));
+                }
+                start.clone_from(&kv.key);
+                start.push(0);
                 entries.push(self.values.entry(kv)?);
             }
-            if !answer.more {
+            if !more {
                 return Ok(Listing { entries, revision });
             }
         }
@@ -118,20 +124,23 @@ impl EtcdStorage {
         txn.check()?;
         let call = Call::new("/v3/kv/txn", self.text(&txn));
         let answer = self.client.call(&call, Repeat::UnlessSent).await?;
-        let answer: TxnAnswer = wire::read(&answer).map_err(|reason| {
-            // It may have been done, whatever the answer means.
-            let place = self.place();
-            StorageError::Indeterminate { place, reason }
-        })?;
+        // It may have been done, whatever the answer means.
+        let open = |reason| StorageError::Indeterminate {
+            place: self.place(),
+            reason,
+        };
+        let answer: TxnAnswer = wire::read(&answer).map_err(open)?;
+        let revision = self.client.revision(&answer.header).map_err(open)?;
         if answer.succeeded {
-            return Ok(Revision::new(answer.header.revision));
+            return Ok(revision);
         }
-        let found = answer.responses.into_iter().map(|op| op.response_range);
-        let found = found.map(|range| range.and_then(|range| range.kvs.into_iter().next()));
-        for (guard, found) in txn.guards().iter().zip(found) {
-            check(guard, found.as_ref())?;
+        for (guard, op) in txn.guards().iter().zip(&answer.responses) {
+            let Some(found) = &op.response_range else {
+                return Err(open("refused without the reason".to_owned()));
+            };
+            check(guard, found.kvs.first())?;
         }
-        Err(self.unreadable("refused with every guard holding".to_owned()))
+        Err(open("refused with every guard holding".to_owned()))
     }
 
     fn text(&self, txn: &Txn) -> zeroize::Zeroizing<Vec<u8>> {
@@ -182,7 +191,13 @@ impl EtcdStorage {
         let call = Call::text("/v3/kv/range", range);
         let answer = self.client.call(&call, Repeat::Always).await?;
         let answer: RangeAnswer = self.read(&answer)?;
+        self.revision(&answer.header)?;
         Ok(answer.kvs.into_iter().next())
+    }
+
+    fn revision(&self, header: &Header) -> Result<Revision, StorageError> {
+        let revision = self.client.revision(header);
+        revision.map_err(|reason| self.unreadable(reason))
     }
 
     fn read<'a, T: serde::Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, StorageError> {
@@ -195,7 +210,7 @@ impl EtcdStorage {
     }
 
     fn place(&self) -> String {
-        self.client.options.endpoints.join(", ")
+        self.client.place()
     }
 }
 

@@ -455,6 +455,61 @@ async fn users_authenticate_and_do_so_again_when_the_token_is_gone() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_when_it_is_not_allowed_and_goes_on_with_a_new_token() {
+    let Some(mut cluster) = Cluster::start(1) else {
+        return;
+    };
+    for (path, body) in [
+        (
+            "/v3/auth/user/add",
+            r#"{"name":"root","password":"secret"}"#,
+        ),
+        ("/v3/auth/user/add", r#"{"name":"web","password":"secret"}"#),
+        ("/v3/auth/role/add", r#"{"name":"root"}"#),
+        ("/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#),
+        ("/v3/auth/enable", "{}"),
+    ] {
+        let answer = post(cluster.port(0), path, body).unwrap();
+        assert!(answer.contains("200 OK"), "{path}");
+    }
+    let with = |name: &str| {
+        let mut options = EtcdOptions::new(cluster.endpoints());
+        options.user = Some(EtcdUser {
+            name: name.to_owned(),
+            password: "secret".to_owned().into(),
+        });
+        EtcdStorage::new(options).unwrap()
+    };
+    let (root, other, web) = (with("root"), with("root"), with("web"));
+    let start = root.list("").await.unwrap().revision;
+    let mut watch = web.watch("", start).await.unwrap();
+    let event = timeout(Duration::from_secs(10), watch.next()).await;
+    let event = event.unwrap().unwrap();
+    assert!(
+        matches!(event, Err(StorageError::Refused { .. })),
+        "{event:?}"
+    );
+    assert!(watch.next().await.is_none());
+
+    // Nobody but the watch uses this handle, whose token does not survive.
+    let mut watch = root.watch("", start).await.unwrap();
+    cluster.kill(0);
+    cluster.restart(0);
+    while let Err(error) = other.txn(Txn::new().put(key("a"), "1")).await {
+        assert!(
+            matches!(
+                error,
+                StorageError::Unavailable { .. } | StorageError::Indeterminate { .. }
+            ),
+            "{error}"
+        );
+    }
+    let event = timeout(Duration::from_secs(10), watch.next()).await;
+    let event = event.unwrap().unwrap();
+    assert!(matches!(event, Ok(Event::Changed { .. })), "{event:?}");
+}
+
+#[tokio::test]
 async fn tls_with_our_roots_and_nobody_elses() {
     let identity = |name: &str| {
         let key = rcgen::KeyPair::generate().unwrap();

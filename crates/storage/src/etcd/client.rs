@@ -1,7 +1,8 @@
 //! Calls to a cluster: which member, how often, and what its refusals mean.
 
+use core::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
@@ -12,13 +13,15 @@ use zeroize::Zeroizing;
 
 use super::connection::{Call, Connection, Failure};
 use super::options::{Endpoint, EtcdOptions, EtcdOptionsError};
-use super::wire::{self, Authenticate, Authenticated, ErrorAnswer};
-use crate::StorageError;
+use super::wire::{self, Authenticate, Authenticated, ErrorAnswer, Header};
+use crate::{Revision, StorageError};
 
 /// Idle connections kept per member.
 const MAX_IDLE: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest reason that is passed on: a server's words are not ours to trust.
+const MAX_REASON: usize = 300;
 
 /// Whether a call may be made again when nobody knows what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +31,10 @@ pub(super) enum Repeat {
     UnlessSent,
 }
 
-#[derive(Debug)]
 pub(super) struct Client {
     members: Vec<Member>,
+    /// The cluster of the first answer.
+    cluster: OnceLock<u64>,
     /// The member that answered last.
     preferred: AtomicUsize,
     tls: Option<Arc<ClientConfig>>,
@@ -38,7 +42,6 @@ pub(super) struct Client {
     pub(super) options: EtcdOptions,
 }
 
-#[derive(Debug)]
 struct Member {
     endpoint: Endpoint,
     idle: Mutex<Vec<Connection>>,
@@ -73,6 +76,7 @@ impl Client {
         });
         Ok(Self {
             members: members.collect(),
+            cluster: OnceLock::new(),
             preferred: AtomicUsize::new(0),
             tls,
             token: Mutex::default(),
@@ -96,7 +100,7 @@ impl Client {
                 }
                 Attempt::Unauthenticated => {
                     authenticated = true;
-                    *self.token() = None;
+                    self.forget_token();
                     continue;
                 }
                 Attempt::Unknown(reason) if repeat == Repeat::UnlessSent => {
@@ -108,7 +112,7 @@ impl Client {
             };
             self.turn_from(at);
             if Instant::now() + pause >= deadline {
-                let place = self.options.endpoints.join(", ");
+                let place = self.place();
                 return Err(StorageError::Unavailable { place, reason });
             }
             // Other members at once, all of them again after a pause.
@@ -153,7 +157,7 @@ impl Client {
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::UNAUTHORIZED => {
-                *self.token() = None;
+                self.forget_token();
                 Err(member.unavailable("the token is not valid any more".to_owned()))
             }
             status if status.is_server_error() => {
@@ -244,6 +248,37 @@ impl Client {
         }
     }
 
+    /// The revision of an answer of the cluster this store began with.
+    ///
+    /// Another cluster's revisions and leases say nothing of ours: two holders of one
+    /// lease would both be right.
+    pub(super) fn revision(&self, header: &Header) -> Result<Revision, String> {
+        if header.revision == 0 {
+            return Err("it has no revision".to_owned());
+        }
+        let (began, found) = (
+            *self.cluster.get_or_init(|| header.cluster_id),
+            header.cluster_id,
+        );
+        if found == began {
+            return Ok(Revision::new(header.revision));
+        }
+        Err(format!(
+            "it is of cluster {found:x}, this store began with cluster {began:x}; \
+             name members of one cluster only, or open the store anew if etcd was restored"
+        ))
+    }
+
+    /// All members, for messages.
+    pub(super) fn place(&self) -> String {
+        self.options.endpoints.join(", ")
+    }
+
+    /// Authenticates anew with the next call.
+    pub(super) fn forget_token(&self) {
+        *self.token() = None;
+    }
+
     /// Prefers the next member, unless somebody else did already.
     fn turn_from(&self, at: usize) {
         let next = (at + 1) % self.members.len();
@@ -254,6 +289,15 @@ impl Client {
 
     fn token(&self) -> MutexGuard<'_, Option<Arc<str>>> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the token, which is as good as the password.
+        f.debug_struct("Client")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -282,12 +326,21 @@ fn meaning(status: StatusCode, body: Bytes) -> Attempt {
     if status == StatusCode::OK {
         return Attempt::Answer(body);
     }
-    let error: ErrorAnswer = match wire::read(&body) {
+    let mut error: ErrorAnswer = match wire::read(&body) {
         Ok(error) => error,
         Err(_) => return Attempt::Unknown(format!("HTTP status {status}")),
     };
+    if error.message.is_empty() {
+        error.message = format!("HTTP status {status}");
+    } else if let Some((end, _)) = error.message.char_indices().nth(MAX_REASON) {
+        error.message.truncate(end);
+    }
+    // The last one is of tokens that carry a revision, once users or rights changed.
     let stale = error.code == UNAUTHENTICATED
-        || error.code == INVALID_ARGUMENT && error.message.contains("user name is empty");
+        || error.code == INVALID_ARGUMENT
+            && ["user name is empty", "revision of auth store is old"]
+                .iter()
+                .any(|words| error.message.contains(words));
     match error.code {
         _ if stale => Attempt::Unauthenticated,
         RESOURCE_EXHAUSTED if error.message.contains("too many requests") => {

@@ -22,8 +22,9 @@ use crate::{Change, Event, Revision, StorageError, Watch};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest message: events of a transaction and of a few more, in base64.
-const MAX_LINE: usize = 64 << 20;
+/// The longest message: etcd cuts between events at the size of its largest request,
+/// 1.5 MiB unless changed; here it is in base64.
+const MAX_LINE: usize = 16 << 20;
 
 type Item = Result<Event, StorageError>;
 
@@ -36,6 +37,8 @@ pub(super) fn follow(client: Arc<Client>, space: Space, prefix: &[u8], after: Re
         start: prefix.to_vec(),
         after,
         sender,
+        accepted: false,
+        held: BTreeMap::new(),
     };
     let task = tokio::spawn(follower.run());
     Watch::new(Events { events, task })
@@ -67,12 +70,18 @@ struct Follower {
     /// Everything up to here is reported.
     after: Revision,
     sender: Sender<Item>,
+    /// Etcd took the watch, on this connection.
+    accepted: bool,
+    /// The last transaction of a fragment: the next one may have more of it.
+    held: BTreeMap<u64, Vec<Change>>,
 }
 
 /// Why a connection's part of the watch is over.
 enum Part {
     /// The watch goes on from where it is, on another connection.
     Broken,
+    /// The token is not valid any more, or the user may not watch this.
+    Denied(String),
     /// This is the last event.
     Over(Item),
     /// Nobody listens.
@@ -82,19 +91,34 @@ enum Part {
 impl Follower {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
+        let mut denied = false;
         loop {
             let before = self.after;
+            self.accepted = false;
+            self.held.clear();
             let part = match self.open().await {
                 Ok(body) => self.read(body).await,
                 Err(StorageError::Unavailable { .. }) => Part::Broken,
                 Err(error) => Part::Over(Err(error)),
             };
+            denied &= !self.accepted;
             match part {
                 Part::Over(last) => {
                     let _ = self.sender.send(last).await;
                     return;
                 }
                 Part::Unheard => return,
+                Part::Denied(reason) if denied => {
+                    let place = self.client.place();
+                    let refused = StorageError::Refused { place, reason };
+                    let _ = self.sender.send(Err(refused)).await;
+                    return;
+                }
+                Part::Denied(_) => {
+                    // With a new token it is about the user, no longer about the token.
+                    denied = true;
+                    self.client.forget_token();
+                }
                 Part::Broken if self.after > before => pause = FIRST_PAUSE,
                 Part::Broken => {}
             }
@@ -120,8 +144,11 @@ impl Follower {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
+            let mut searched = buffer.len();
             buffer.extend_from_slice(&data);
-            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            while let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                let end = searched + end;
+                searched = 0;
                 let answer = wire::read::<Streamed<WatchAnswer>>(&buffer[..end]);
                 // What cannot be read cannot be left out either: ask again.
                 let Ok(Streamed {
@@ -137,7 +164,8 @@ impl Follower {
                 buffer.drain(..=end);
             }
             if buffer.len() > MAX_LINE {
-                return Part::Broken;
+                // It would be no shorter the next time.
+                return self.unreadable(format!("it has more than {MAX_LINE} bytes"));
             }
         }
     }
@@ -148,15 +176,26 @@ impl Follower {
             return Some(Part::Over(Ok(Event::Compacted { oldest })));
         }
         if answer.canceled {
-            // Such as by a member without a leader. A cause that stays is met again when
-            // opening, and there it is an error.
-            return Some(Part::Broken);
+            // Etcd answers 200 to whoever may not watch, and says so here.
+            let denials = ["PermissionDenied", "Unauthenticated", "InvalidArgument"];
+            return Some(match answer.cancel_reason {
+                reason if denials.iter().any(|denial| reason.contains(denial)) => {
+                    Part::Denied(reason)
+                }
+                // Such as by a member without a leader.
+                _ => Part::Broken,
+            });
         }
-        if answer.events.is_empty() && !answer.created {
+        let now = match self.client.revision(&answer.header) {
+            Ok(now) => now,
+            Err(reason) => return Some(self.unreadable(reason)),
+        };
+        self.accepted |= answer.created;
+        if answer.events.is_empty() && !answer.created && !answer.fragment {
             // Etcd says so when everything before was sent.
-            self.after = self.after.max(Revision::new(answer.header.revision));
+            self.after = self.after.max(now);
         }
-        let mut txns: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
+        let mut txns = core::mem::take(&mut self.held);
         for event in answer.events {
             let revision = event.kv.mod_revision;
             let change = match event.kind.as_deref() {
@@ -167,6 +206,9 @@ impl Follower {
                 Ok(change) => txns.entry(revision).or_default().push(change),
                 Err(error) => return Some(Part::Over(Err(error))),
             }
+        }
+        if answer.fragment {
+            self.held.extend(txns.pop_last());
         }
         for (revision, changes) in txns {
             let revision = Revision::new(revision);
@@ -180,5 +222,10 @@ impl Follower {
             self.after = revision;
         }
         None
+    }
+
+    fn unreadable(&self, reason: String) -> Part {
+        let place = format!("an answer of {}", self.client.place());
+        Part::Over(Err(StorageError::Corrupt { place, reason }))
     }
 }

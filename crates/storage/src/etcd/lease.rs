@@ -34,6 +34,10 @@ pub(super) async fn acquire(
     // Granted twice does no harm: the other one runs out.
     let answer = etcd.client.call(&grant, Repeat::Always).await?;
     let granted: LeaseAnswer = etcd.read(&answer)?;
+    // A key attached to lease 0 would be held for ever.
+    if granted.id == 0 || granted.ttl == 0 {
+        return Err(etcd.unreadable("it grants no lease".to_owned()));
+    }
     let ttl = Duration::from_secs(granted.ttl);
     let taken = take(etcd, name, &place, owner, granted.id).await;
     let token = match taken {
@@ -115,8 +119,9 @@ async fn take(
         Err(error) => return Err(error),
     };
     let answer: TxnAnswer = etcd.read(&answer)?;
+    let revision = etcd.revision(&answer.header)?;
     if answer.succeeded {
-        return Ok(Ok(FencingToken::new(answer.header.revision)));
+        return Ok(Ok(FencingToken::new(revision.get())));
     }
     let found = etcd.range_one(place).await?;
     let found = found.map(|kv| kv.value).unwrap_or_default();

@@ -115,7 +115,7 @@ impl TxnText {
 pub(super) fn watch(key: &[u8], end: &[u8], start: Revision) -> String {
     let (key, end) = (base64(key), base64(end));
     format!(
-        "{{\"create_request\":{{\"key\":\"{key}\",\"range_end\":\"{end}\",\"start_revision\":\"{start}\",\"progress_notify\":true}}}}"
+        "{{\"create_request\":{{\"key\":\"{key}\",\"range_end\":\"{end}\",\"start_revision\":\"{start}\",\"progress_notify\":true,\"fragment\":true}}}}"
     )
 }
 
@@ -143,8 +143,11 @@ pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String>
     })
 }
 
+/// Who answers, and the revision of the whole store; every answer has one.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Header {
+    #[serde(default, deserialize_with = "number")]
+    pub(super) cluster_id: u64,
     #[serde(default, deserialize_with = "number")]
     pub(super) revision: u64,
 }
@@ -165,7 +168,6 @@ pub(super) struct KeyValue {
 
 #[derive(Deserialize)]
 pub(super) struct RangeAnswer {
-    #[serde(default)]
     pub(super) header: Header,
     #[serde(default)]
     pub(super) kvs: Vec<KeyValue>,
@@ -185,7 +187,13 @@ pub(super) struct TxnAnswer {
 #[derive(Deserialize)]
 pub(super) struct OpAnswer {
     #[serde(default)]
-    pub(super) response_range: Option<RangeAnswer>,
+    pub(super) response_range: Option<FoundAnswer>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FoundAnswer {
+    #[serde(default)]
+    pub(super) kvs: Vec<KeyValue>,
 }
 
 #[derive(Deserialize)]
@@ -212,6 +220,11 @@ pub(super) struct WatchAnswer {
     pub(super) created: bool,
     #[serde(default)]
     pub(super) canceled: bool,
+    #[serde(default)]
+    pub(super) cancel_reason: String,
+    /// The events go on in the next message.
+    #[serde(default)]
+    pub(super) fragment: bool,
     #[serde(default, deserialize_with = "number")]
     pub(super) compact_revision: u64,
     #[serde(default)]
@@ -314,6 +327,9 @@ mod tests {
             (kv.mod_revision, kv.value.len(), answer.more),
             (5, 0, false)
         );
+        for nothing in ["{}", r#"{"kvs":[]}"#] {
+            assert!(read::<RangeAnswer>(nothing.as_bytes()).is_err());
+        }
         let error = read::<RangeAnswer>(br#"{"kvs":[{"key":"!secret"}]}"#)
             .err()
             .unwrap();
