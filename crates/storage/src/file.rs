@@ -10,9 +10,9 @@ mod tree;
 mod writer;
 
 use core::future::ready;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use self::disk::Directory;
+use self::disk::{Directory, narrow, no_link};
 use self::tree::{Closed, Tree};
 use self::writer::{Request, serve};
 use crate::answer::{Answerer, question};
@@ -75,7 +75,7 @@ pub struct FileOptions {
 ///
 /// | path | what |
 /// |---|---|
-/// | `data/v1/cert/web.rec` | the value of `v1/cert/web`; odd characters are `%XX` |
+/// | `data/v1/cert/web.rec` | the value of `v1/cert/web`; capitals, which some file systems take for small letters, and odd characters are `%XX` |
 /// | `HEAD` | a revision that all used ones are below |
 /// | `txn` | a transaction of several keys, between its commit and its end |
 /// | `LOCK` | locked by the kernel while a process has the store open |
@@ -85,7 +85,7 @@ pub struct FileOptions {
 /// process or the machine may die at any moment: each transaction is there whole or not
 /// at all, and all acknowledged ones are. A full disk fails the write and leaves the old
 /// value. A file damaged by others is [`StorageError::Corrupt`] when opening, and names
-/// itself.
+/// itself; so does a link among the files, which is not followed.
 ///
 /// Leases end with the process, which is why a store that was waited for with
 /// [`Busy::Wait`] has none. The kernel's lock does not cross machines on every network
@@ -216,11 +216,7 @@ impl Storage for FileStorage {
 fn make_root(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(directory)?;
-    let mode = directory.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
+    narrow(directory, 0o700)
 }
 
 /// Locks the directory until the file is dropped, or the process ends.
@@ -228,8 +224,10 @@ fn lock(directory: &Path, busy: Busy) -> Result<File, StorageError> {
     let path = directory.join("LOCK");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options.mode(0o600);
+    // It is emptied later: not what a link planted here leads to.
+    options.mode(0o600).custom_flags(no_link());
     let file = options.open(&path).map_err(io_error("open", &path))?;
+    narrow(&path, 0o600).map_err(io_error("open", &path))?;
     let operation = match busy {
         Busy::Fail => FlockOperation::NonBlockingLockExclusive,
         Busy::Wait => FlockOperation::LockExclusive,
@@ -253,7 +251,7 @@ fn lock(directory: &Path, busy: Busy) -> Result<File, StorageError> {
 /// the disk.
 fn open_mark(lock: &mut File) -> io::Result<Closed> {
     let mut mark = Vec::new();
-    lock.read_to_end(&mut mark)?;
+    lock.take(64).read_to_end(&mut mark)?;
     lock.set_len(0)?;
     lock.rewind()?;
     Ok(match mark == ORDERLY {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -100,6 +101,76 @@ async fn wide_modes_are_made_narrow_and_damage_is_named() {
     let error = open(dir.path(), Busy::Fail).unwrap_err();
     let expected = format!("{} is damaged: the checksum does not match", file.display());
     assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn links_and_pipes_are_refused_and_what_they_lead_to_is_left_alone() {
+    let outside = tempfile::tempdir().unwrap();
+    let precious = outside.path().join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    std::fs::set_permissions(&precious, PermissionsExt::from_mode(0o644)).unwrap();
+    let pipe = |path: &Path| {
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    };
+    for planted in [
+        "LOCK",
+        "HEAD",
+        "txn",
+        "data/v1/b.rec",
+        "data/v1/link",
+        "data/v2",
+    ] {
+        for is_pipe in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let storage = open(dir.path(), Busy::Fail).unwrap();
+            let put = Txn::new().put(key("v1/a"), "value");
+            storage.txn(put).await.unwrap();
+            drop(storage);
+            let path = dir.path().join(planted);
+            let _ = std::fs::remove_file(&path);
+            match is_pipe {
+                true => pipe(&path),
+                false => std::os::unix::fs::symlink(&precious, &path).unwrap(),
+            }
+            let error = open(dir.path(), Busy::Fail).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains(path.to_str().unwrap()) || planted == "LOCK",
+                "{message}"
+            );
+            assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+            let mode = precious.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o644);
+        }
+    }
+}
+
+/// As after a restore that cares for nothing.
+#[tokio::test]
+async fn what_a_restore_may_bring_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path(), Busy::Fail).unwrap();
+    for name in ["v1/a", "V1/A"] {
+        storage.txn(Txn::new().put(key(name), name)).await.unwrap();
+    }
+    drop(storage);
+    for path in ["", "data", "data/v1", "LOCK", "HEAD", "data/v1/a.rec"] {
+        let path = dir.path().join(path);
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
+    std::fs::create_dir(dir.path().join("data").join(no_text)).unwrap();
+    let storage = open(dir.path(), Busy::Fail).unwrap();
+    assert_eq!(storage.list("").await.unwrap().entries.len(), 2);
+    std::fs::remove_dir(dir.path().join("data").join(no_text)).unwrap();
+    assert_modes(dir.path());
+    drop(storage);
+
+    let long = std::fs::File::create(dir.path().join("data/v1/long.rec")).unwrap();
+    long.set_len(1 << 40).unwrap();
+    let error = open(dir.path(), Busy::Fail).unwrap_err();
+    assert!(matches!(error, StorageError::Io { .. }), "{error}");
 }
 
 #[tokio::test]

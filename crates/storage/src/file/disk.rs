@@ -5,16 +5,31 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
+
+use crate::MAX_TXN_LEN;
+
+/// The longest file: the largest transaction, and what a journal says of each write.
+const MAX_LEN: u64 = MAX_TXN_LEN as u64 + (64 << 10);
+
+/// What has a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Directory,
+    File,
+    /// A link, a pipe, a device.
+    Other,
+}
 
 /// The few things a store asks of a file system; a test answers with one that crashes.
 ///
 /// Paths are relative to the store's directory. Nothing but what was synced survives a
 /// crash for certain, and what was not may survive in part.
 pub(crate) trait Disk: Send {
-    /// What is in a directory: names, and whether each is a directory.
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>>;
-    /// A whole file, of mode 0600 from now on.
+    /// What is in a directory, which has mode 0700 from now on.
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, Named)>>;
+    /// A whole file, of mode 0600 from now on. Follows no link.
     fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>>;
     /// Makes a directory of mode 0700; `false` if it was there.
     fn create_dir(&mut self, dir: &Path) -> io::Result<bool>;
@@ -37,19 +52,38 @@ pub(crate) trait Disk: Send {
 pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Disk for Directory {
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>> {
-        let entries = self.0.join(dir).read_dir()?.map(|entry| {
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, Named)>> {
+        let dir = self.0.join(dir);
+        narrow(&dir, 0o700)?;
+        let mut found = Vec::new();
+        for entry in dir.read_dir()? {
             let entry = entry?;
-            // Names that are no text are nobody's we know.
-            let name = entry.file_name().into_string().unwrap_or_default();
-            Ok((name, entry.file_type()?.is_dir()))
-        });
-        entries.collect()
+            // A name that is no text is none we gave.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let kind = entry.file_type()?;
+            let named = match (kind.is_dir(), kind.is_file()) {
+                (true, _) => Named::Directory,
+                (_, true) => Named::File,
+                _ => Named::Other,
+            };
+            found.push((name, named));
+        }
+        Ok(found)
     }
 
     fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-        let mut file = File::open(self.0.join(path))?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).custom_flags(no_link());
+        let mut file = options.open(self.0.join(path))?;
         let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        if metadata.len() > MAX_LEN {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         if metadata.permissions().mode() & 0o077 != 0 {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }
@@ -100,5 +134,18 @@ impl Disk for Directory {
         #[cfg(not(target_os = "linux"))]
         rustix::fs::sync();
         Ok(())
+    }
+}
+
+/// To be opened with: follows no link, and waits for nobody at the other end of a pipe.
+pub(super) fn no_link() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+/// Takes what others may do away, if they may do anything.
+pub(super) fn narrow(path: &Path, mode: u32) -> io::Result<()> {
+    match path.metadata()?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(path, Permissions::from_mode(mode)),
     }
 }

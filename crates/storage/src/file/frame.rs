@@ -53,6 +53,9 @@ pub(crate) fn read(kind: Kind, file: &[u8]) -> Result<(Revision, usize), String>
         .split_once(" len=")
         .ok_or("no len in its first line")?;
     let revision: u64 = revision.parse().map_err(|_| "rev is no number")?;
+    if i64::try_from(revision).is_err() {
+        return Err("rev is greater than any revision".to_owned());
+    }
     let len: usize = len.parse().map_err(|_| "len is no number")?;
     let body = &file[end + 1..];
     if body.len() != len {
@@ -108,5 +111,7 @@ mod tests {
             }
         }
         assert!(read(Kind::Txn, &good).is_err());
+        let too_new = line(Kind::Head, Revision::new(u64::MAX), &[]);
+        assert!(read(Kind::Head, too_new.as_bytes()).is_err());
     }
 }

@@ -11,9 +11,10 @@ const MAX_NAME: usize = 200;
 
 /// The path of a key's file below the directory of values.
 ///
-/// A slash separates directories. Letters, digits and `-_+=@,.` stand for themselves;
-/// everything else is `%XX`, as is a dot that starts a part or belongs to `.rec` at its
-/// end. An empty part is `%00`, a byte no key has. A part too long for a name is cut
+/// A slash separates directories. Small letters, digits and `-_+=@,.` stand for
+/// themselves; everything else is `%XX`, as is a dot that starts a part or belongs to
+/// `.rec` at its end. Capitals are among everything else: where case does not count, two
+/// keys would be one file. An empty part is `%00`, a byte no key has. A part too long for a name is cut
 /// into directories that end with a bare `%`.
 pub(crate) fn of_key(key: &Key) -> PathBuf {
     let mut path = PathBuf::new();
@@ -54,7 +55,7 @@ fn encode(part: &str) -> String {
         let plain = match byte {
             b'.' => at > 0 && Some(at) != ending,
             b'-' | b'_' | b'+' | b'=' | b'@' | b',' => true,
-            _ => byte.is_ascii_alphanumeric(),
+            _ => byte.is_ascii_lowercase() || byte.is_ascii_digit(),
         };
         if plain {
             name.push(char::from(byte));
@@ -117,6 +118,7 @@ mod tests {
             ("*.example.org", "%2A.example.org.rec"),
             ("ü", "%C3%BC.rec"),
             ("%", "%25.rec"),
+            ("Web-1", "%57eb-1.rec"),
         ] {
             let key = Key::new(key).unwrap();
             assert_eq!(of_key(&key), Path::new(path));
@@ -125,7 +127,8 @@ mod tests {
         for path in [
             "a",
             "a%.rec",
-            "%41.rec",
+            "%61.rec",
+            "A.rec",
             "a//b.rec",
             "%c3%bc.rec",
             ".rec",
@@ -137,11 +140,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_to_one(text in "([a/.%*\\u{fc}]|rec|[a-z%]{90}){1,6}") {
+        fn one_to_one(text in "([aA/.%*\\u{fc}]|rec|REC|[a-zA-Z%]{60}){1,6}") {
             let key = Key::new(&text)?;
             let path = of_key(&key);
             let names: Vec<_> = path.iter().map(|name| name.to_str().unwrap()).collect();
             prop_assert!(names.iter().all(|name| name.len() <= 255 && !name.starts_with('.')));
+            // Where case does not count, as well.
+            let text = path.to_str().unwrap();
+            let capitals = text.split('%').skip(1).flat_map(|part| part.chars().skip(2));
+            prop_assert!(!capitals.chain(text.split('%').next().unwrap().chars()).any(char::is_uppercase));
             prop_assert_eq!(to_key(&path), Some(key));
         }
     }

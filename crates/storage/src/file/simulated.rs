@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use zeroize::Zeroizing;
 
-use super::disk::Disk;
+use super::disk::{Disk, Named};
 use super::tree::{Closed, Tree};
 use crate::{Entry, Key, Revision, StorageError, Txn, Write};
 
@@ -155,7 +155,7 @@ impl Platter {
 }
 
 impl Disk for Simulated {
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, Named)>> {
         let mut platter = self.platter();
         platter.step()?;
         let there: Vec<(String, usize)> = platter
@@ -164,8 +164,11 @@ impl Disk for Simulated {
             .filter_map(|(name, meanings)| Some((name.clone(), (*meanings.last()?)?)))
             .collect();
         let with_kind = there.into_iter().map(|(name, at)| {
-            let is_dir = matches!(platter.nodes[at], Node::Dir(_));
-            (name, is_dir)
+            let named = match platter.nodes[at] {
+                Node::Dir(_) => Named::Directory,
+                Node::File { .. } => Named::File,
+            };
+            (name, named)
         });
         Ok(with_kind.collect())
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::Disk;
+use super::disk::{Disk, Named};
 use super::frame::{self, Kind};
 use super::{journal, path};
 use crate::{Entry, Key, Revision, StorageError, Value, Write};
@@ -103,6 +103,10 @@ impl<D: Disk> Tree<D> {
 
     /// Makes sure that the revision will not be used again after a crash.
     pub(crate) fn reserve(&mut self, revision: Revision) -> Result<(), StorageError> {
+        if self.uncertain {
+            let place = self.root.display().to_string();
+            return Err(StorageError::Uncertain { place });
+        }
         if revision <= self.reserved {
             return Ok(());
         }
@@ -119,12 +123,8 @@ impl<D: Disk> Tree<D> {
         writes: &[Write],
         revision: Revision,
     ) -> Result<(), StorageError> {
-        if self.uncertain {
-            let place = self.root.display().to_string();
-            return Err(StorageError::Uncertain { place });
-        }
-        self.finish()?;
         self.reserve(revision)?;
+        self.finish()?;
         match writes {
             [] => Ok(()),
             [Write::Put(key, value)] => {
@@ -319,10 +319,15 @@ impl<D: Disk> Tree<D> {
         entries: &mut Vec<Entry>,
     ) -> Result<(), StorageError> {
         let listed = self.disk.list(dir);
-        for (name, is_dir) in listed.map_err(|source| self.io("list", dir, source))? {
+        for (name, named) in listed.map_err(|source| self.io("list", dir, source))? {
             let path = dir.join(&name);
-            if is_dir {
+            if named == Named::Directory {
                 dirs.push(path);
+            } else if named == Named::Other {
+                // Followed, it would have files read and written elsewhere; passed over,
+                // what is written below it would be gone at the next opening.
+                let reason = "it is neither a file nor a directory; links are not followed";
+                return Err(self.corrupt(&path, reason.to_owned()));
             } else if name == NEW {
                 self.remove(&path)?;
             } else if name.ends_with(path::SUFFIX) {
