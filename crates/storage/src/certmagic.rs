@@ -7,8 +7,9 @@
 //! are of the moment and stay behind.
 
 use core::fmt;
+use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use certwright_cert_model::TlsSecret;
@@ -17,6 +18,9 @@ use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+/// The longest file that is read, in bytes; a chain has some thousands.
+pub const MAX_FILE_LEN: u64 = 1 << 20;
 
 /// What a directory of certmagic holds.
 #[derive(Debug, Default)]
@@ -77,27 +81,30 @@ pub struct ImportError {
     pub source: io::Error,
 }
 
-/// Reads a directory of certmagic. Changes nothing there.
+/// Reads a directory of certmagic. Changes nothing there, and follows no link inside
+/// `certificates` and `acme`: whoever may write there decides about certificates, not
+/// about what else of the machine becomes a Secret.
 ///
 /// # Errors
 /// [`ImportError`] if something cannot be read; what can be read and not be used is in
 /// [`Imported::left_out`].
 pub fn read(directory: &Path) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
-    for issuer in directories(&directory.join("certificates"))? {
-        for dir in directories(&issuer)? {
-            match certificate(name(&issuer), &dir)? {
-                Ok(certificate) => imported.certificates.push(certificate),
-                Err(left_out) => imported.left_out.push(left_out),
-            }
+    let Imported {
+        certificates,
+        accounts,
+        left_out,
+    } = &mut imported;
+    for issuer in directories(&directory.join("certificates"), left_out)? {
+        for dir in directories(&issuer, left_out)? {
+            keep(certificate(name(&issuer), &dir), certificates, left_out)?;
         }
     }
-    for issuer in directories(&directory.join("acme"))? {
-        for dir in directories(&issuer.join("users"))? {
-            match account(name(&issuer), &dir)? {
-                Ok(account) => imported.accounts.push(account),
-                Err(left_out) => imported.left_out.push(left_out),
-            }
+    for issuer in directories(&directory.join("acme"), left_out)? {
+        let users = directories(&issuer, left_out)?;
+        let users = users.iter().find(|dir| dir.ends_with("users"));
+        for dir in users.map_or(Ok(Vec::new()), |users| directories(users, left_out))? {
+            keep(account(name(&issuer), &dir), accounts, left_out)?;
         }
     }
     Ok(imported)
@@ -108,17 +115,19 @@ impl Imported {
     /// included. Names as of [`ImportedCertificate::secret_name`]; of two issuers with
     /// the same name, later ones have `-2` and so on.
     pub fn to_manifests(&self, namespace: &str) -> Zeroizing<String> {
-        let mut used: Vec<String> = Vec::new();
+        // Each used name, and the number it goes on with.
+        let mut used: HashMap<String, u32> = HashMap::new();
         let mut documents = Vec::new();
         for certificate in &self.certificates {
             let wanted = certificate.secret_name();
-            let numbered = (2_u32..).map(|number| format!("{wanted}-{number}"));
-            let mut names = core::iter::once(wanted.clone()).chain(numbered);
-            let free = names
-                .find(|name| !used.contains(name))
-                .unwrap_or(wanted.clone());
+            let mut free = wanted.clone();
+            while used.contains_key(&free) {
+                let number = used.entry(wanted.clone()).or_insert(1);
+                *number += 1;
+                free = format!("{wanted}-{number}");
+            }
             documents.push(certificate.to_secret(namespace, &free).to_manifest());
-            used.push(free);
+            used.insert(free, 1);
         }
         let len = documents.iter().map(|document| document.len() + 4).sum();
         let mut text = Zeroizing::new(String::with_capacity(len));
@@ -177,7 +186,31 @@ impl fmt::Debug for ImportedAccount {
     }
 }
 
-type Usable<T> = Result<Result<T, LeftOut>, ImportError>;
+type Usable<T> = Result<T, Unusable>;
+
+enum Unusable {
+    Failed(ImportError),
+    LeftOut(LeftOut),
+}
+
+impl From<ImportError> for Unusable {
+    fn from(error: ImportError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn keep<T>(
+    usable: Usable<T>,
+    kept: &mut Vec<T>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<(), ImportError> {
+    match usable {
+        Ok(usable) => kept.push(usable),
+        Err(Unusable::LeftOut(reason)) => left_out.push(reason),
+        Err(Unusable::Failed(error)) => return Err(error),
+    }
+    Ok(())
+}
 
 fn certificate(issuer: String, dir: &Path) -> Usable<ImportedCertificate> {
     let path = |ending: &str| dir.join(format!("{}.{ending}", name(dir)));
@@ -186,31 +219,31 @@ fn certificate(issuer: String, dir: &Path) -> Usable<ImportedCertificate> {
         file(&path("key"))?,
         file(&path("json"))?,
     ) else {
-        return Ok(Err(left_out(
+        return Err(unusable(
             dir,
             "the chain, the key or the JSON file is missing",
-        )));
+        ));
     };
     for (ending, text, label) in [("crt", &chain, "CERTIFICATE"), ("key", &key, "PRIVATE KEY")] {
         if let Err(reason) = first_block(text, label) {
-            return Ok(Err(left_out(&path(ending), &reason)));
+            return Err(unusable(&path(ending), &reason));
         }
     }
     let Ok(Json::Object(mut meta)) = serde_json::from_slice(&meta) else {
-        return Ok(Err(left_out(&path("json"), "it is no JSON object")));
+        return Err(unusable(&path("json"), "it is no JSON object"));
     };
     let names = meta.remove("sans");
     let names: Option<Vec<String>> = names.and_then(|names| serde_json::from_value(names).ok());
     let Some(names) = names else {
-        return Ok(Err(left_out(&path("json"), "sans is no list of names")));
+        return Err(unusable(&path("json"), "sans is no list of names"));
     };
-    Ok(Ok(ImportedCertificate {
+    Ok(ImportedCertificate {
         issuer,
         names,
         chain: chain.to_vec(),
         key,
         issuer_data: meta.remove("issuer_data").unwrap_or_default(),
-    }))
+    })
 }
 
 fn account(issuer: String, dir: &Path) -> Usable<ImportedAccount> {
@@ -221,33 +254,40 @@ fn account(issuer: String, dir: &Path) -> Usable<ImportedAccount> {
         found.find(|path| path.extension().is_some_and(|ending| ending == wanted))
     };
     let (Some(json), Some(pem)) = (ending("json"), ending("key")) else {
-        return Ok(Err(left_out(dir, "the JSON file or the key is missing")));
+        return Err(unusable(dir, "the JSON file or the key is missing"));
     };
     let (Some(text), Some(key)) = (file(json)?, file(pem)?) else {
-        return Ok(Err(left_out(dir, "the JSON file or the key is missing")));
+        return Err(unusable(dir, "the JSON file or the key is missing"));
     };
     if let Err(reason) = first_block(&key, "PRIVATE KEY") {
-        return Ok(Err(left_out(pem, &reason)));
+        return Err(unusable(pem, &reason));
     }
     let Ok(Json::Object(registration)) = serde_json::from_slice(&text) else {
-        return Ok(Err(left_out(json, "it is no JSON object")));
+        return Err(unusable(json, "it is no JSON object"));
     };
-    Ok(Ok(ImportedAccount {
+    Ok(ImportedAccount {
         issuer,
         email: name(dir),
         registration,
         key,
-    }))
+    })
 }
 
 /// Whether a text in PEM starts with a block of such a label, `EC PRIVATE KEY` included.
 fn first_block(text: &[u8], label: &str) -> Result<(), String> {
     let blocks = pem::read(text).map_err(|error| error.to_string())?;
     match blocks.first() {
+        Some(block) if block.label() == "ENCRYPTED PRIVATE KEY" => {
+            Err("the key is encrypted, decrypt it first".to_owned())
+        }
         Some(block) if block.label().ends_with(label) => Ok(()),
         Some(block) => Err(format!("expected {label}, found {}", block.label())),
         None => Err(format!("expected {label}, found nothing in PEM")),
     }
+}
+
+fn unusable(path: &Path, reason: &str) -> Unusable {
+    Unusable::LeftOut(left_out(path, reason))
 }
 
 fn left_out(path: &Path, reason: &str) -> LeftOut {
@@ -257,37 +297,56 @@ fn left_out(path: &Path, reason: &str) -> LeftOut {
     }
 }
 
-fn directories(dir: &Path) -> Result<Vec<PathBuf>, ImportError> {
-    let mut paths = entries(dir)?;
-    paths.retain(|path| path.is_dir());
-    Ok(paths)
+/// The directories in a directory, and not those that links lead to.
+fn directories(dir: &Path, out: &mut Vec<LeftOut>) -> Result<Vec<PathBuf>, ImportError> {
+    let mut found = Vec::new();
+    for path in entries(dir)? {
+        let kind = fs::symlink_metadata(&path).map_err(failed(&path))?;
+        if kind.is_symlink() {
+            out.push(left_out(&path, "it is a link, which is not followed"));
+        } else if kind.is_dir() {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// What is in a directory, by name; nothing if there is no such directory.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, ImportError> {
-    let failed = |source| ImportError {
-        path: dir.to_owned(),
-        source,
-    };
     let listed = match dir.read_dir() {
         Ok(listed) => listed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed(dir)(error)),
     };
     let paths: io::Result<Vec<PathBuf>> = listed.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths.map_err(failed)?;
+    let mut paths = paths.map_err(failed(dir))?;
     paths.sort();
     Ok(paths)
 }
 
-fn file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ImportError {
-            path: path.to_owned(),
-            source,
-        }),
+/// What is in a file, if there is one.
+fn file(path: &Path) -> Usable<Option<Zeroizing<Vec<u8>>>> {
+    match fs::symlink_metadata(path) {
+        Ok(kind) if kind.is_file() => {}
+        Ok(_) => return Err(unusable(path, "it is no file; links are not followed")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path)(error).into()),
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    let opened = fs::File::open(path).map_err(failed(path))?;
+    let read = opened.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes);
+    if read.map_err(failed(path))? as u64 > MAX_FILE_LEN {
+        let reason = format!("it has more than {MAX_FILE_LEN} bytes");
+        return Err(unusable(path, &reason));
+    }
+    Ok(Some(bytes))
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> ImportError {
+    let path = path.to_owned();
+    move |source| ImportError {
+        path: path.clone(),
+        source,
     }
 }
 

@@ -116,3 +116,59 @@ fn files_that_are_something_else_are_left_out_with_the_reason() {
     }
     assert!(read(Path::new("/nowhere")).unwrap().certificates.is_empty());
 }
+
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_huge_files_are_left_out() {
+    use std::os::unix::fs::symlink;
+    let outside = tempfile::tempdir().unwrap();
+    certificate(outside.path(), ISSUER, "stolen", "stolen.example");
+    let outside = outside.path().join(format!("certificates/{ISSUER}"));
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let certificates = dir.join("certificates");
+    for name in ["whole", "linked", "piped", "huge"] {
+        certificate(dir, ISSUER, name, "a.example");
+    }
+    let key = |name: &str| certificates.join(format!("{ISSUER}/{name}/{name}.key"));
+    for name in ["linked", "piped"] {
+        std::fs::remove_file(key(name)).unwrap();
+    }
+    symlink(outside.join("stolen/stolen.key"), key("linked")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(key("piped"))
+        .status();
+    assert!(made.unwrap().success());
+    let huge = std::fs::File::create(key("huge")).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    symlink(&outside, certificates.join("issuer")).unwrap();
+    symlink(
+        outside.join("stolen"),
+        certificates.join(ISSUER).join("stolen"),
+    )
+    .unwrap();
+    std::fs::create_dir_all(dir.join("acme/ca")).unwrap();
+    symlink(&outside, dir.join("acme/ca/users")).unwrap();
+    let imported = read(dir).unwrap();
+    assert_eq!(imported.certificates.len(), 1);
+    assert!(imported.accounts.is_empty());
+    assert_eq!(imported.left_out.len(), 6, "{:?}", imported.left_out);
+}
+
+#[test]
+fn names_used_before_are_numbered() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path(), ISSUER, "a", "a.example");
+    certificate(dir.path(), ISSUER, "b", "a.example-tls-2");
+    let mut imported = read(dir.path()).unwrap();
+    let again = || read(dir.path()).unwrap().certificates.swap_remove(0);
+    imported.certificates.extend((0..300).map(|_| again()));
+    let manifests = imported.to_manifests("web");
+    let mut names: Vec<_> = manifests
+        .lines()
+        .filter(|line| line.starts_with("  name: "))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 302);
+}
