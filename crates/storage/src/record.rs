@@ -26,7 +26,7 @@ use crate::Value;
 ///
 /// In JSON an object of `kind`, `version` and `data`. A new field is no new version:
 /// whoever does not know it keeps it, in the envelope, in the data and in objects
-/// inside. A new version is one that older readers would misunderstand; they refuse it.
+/// inside; not in lists, whose items have no names to find them by. A new version is one that older readers would misunderstand; they refuse it.
 #[derive(Clone, PartialEq)]
 pub struct Record {
     kind: String,
@@ -117,7 +117,7 @@ impl Record {
     /// [`RecordError::Shape`] if a field of `T` is missing or of another type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, RecordError> {
         serde_json::from_value(Json::Object(self.data.clone()))
-            .map_err(|error| shape(&self.kind, &error.to_string()))
+            .map_err(|error| shape(&self.kind, &without_value(&error.to_string())))
     }
 
     /// Changes what the record says, keeping the fields `T` does not know.
@@ -195,6 +195,17 @@ fn shape(kind: &str, reason: &str) -> RecordError {
     RecordError::Shape {
         kind: kind.to_owned(),
         reason: reason.to_owned(),
+    }
+}
+
+/// The message without the value that did not fit, which may be a private key.
+fn without_value(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((what, expected)) => {
+            let what = what.split([':', '`']).next().unwrap_or_default();
+            format!("{}, expected {expected}", what.trim_end())
+        }
+        None => message.to_owned(),
     }
 }
 
@@ -305,6 +316,23 @@ mod tests {
         let record = Record::decode(br#"{"kind":"order","version":1,"data":{}}"#, "order", 1);
         let error = record.unwrap().read::<Order>().unwrap_err();
         assert_eq!(error.to_string(), "order record: missing field `url`");
+    }
+
+    #[test]
+    fn errors_show_no_values() {
+        let data = r#"{"url":"u","failed":"secret, expected 3","step":{"name":"n"}}"#;
+        let stored = format!(r#"{{"kind":"order","version":1,"data":{data}}}"#);
+        let record = Record::decode(stored.as_bytes(), "order", 1).unwrap();
+        let error = record.read::<Order>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "order record: invalid type, expected u32"
+        );
+        let data = r#"{"url":"u","step":"secret"}"#;
+        let stored = format!(r#"{{"kind":"order","version":1,"data":{data}}}"#);
+        let record = Record::decode(stored.as_bytes(), "order", 1).unwrap();
+        let error = record.read::<Order>().unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
