@@ -16,8 +16,8 @@ use self::client::{Client, Repeat};
 use self::connection::Call;
 use self::wire::{Compare, Header, KeyValue, Range, RangeAnswer, TxnAnswer, TxnText};
 use crate::{
-    Acquisition, Entry, Fence, Guard, Key, Lease, Listing, Operation, Revision, Storage,
-    StorageError, Txn, Watch, Write,
+    Acquisition, Entry, Fence, Guard, Key, Lease, Listing, Operation, Revision,
+    Storage, StorageError, Txn, Watch, Write,
 };
 
 /// Entries asked for at once: as many of the largest as an answer may be long.

@@ -1,8 +1,10 @@
 //! etcd's messages in the JSON of its gateway: bytes in base64, 64-bit numbers as text,
 //! what is zero left out.
 
+use core::fmt;
+
 use base64ct::{Base64, Encoding};
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -36,21 +38,32 @@ pub(super) fn range(range: &Range<'_>) -> String {
     text + &format!(",\"limit\":\"{}\"}}", range.limit)
 }
 
-/// A transaction, in the making. It may hold private keys.
+/// A transaction, in the making: comparisons first, then writes. It may hold private
+/// keys.
 pub(super) struct TxnText {
-    compare: Vec<String>,
-    success: Zeroizing<String>,
-    failure: Vec<String>,
+    text: Zeroizing<Vec<u8>>,
+    failure: String,
+    last: Last,
+    /// For the writes; made before the first of them, because growing leaves copies.
+    room: usize,
+}
+
+/// What a transaction's text ends with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Begin,
+    Compare,
+    Write,
 }
 
 impl TxnText {
     /// A transaction that will write about so many bytes.
     pub(super) fn new(len: usize) -> Self {
         Self {
-            compare: Vec::new(),
-            // Never growing, which would leave copies behind.
-            success: Zeroizing::new(String::with_capacity(len * 4 / 3 + 64)),
-            failure: Vec::new(),
+            text: Zeroizing::new(b"{\"compare\":[".to_vec()),
+            failure: String::new(),
+            last: Last::Begin,
+            room: len * 4 / 3 + 128,
         }
     }
 
@@ -61,54 +74,61 @@ impl TxnText {
             Compare::Created(number) => ("CREATE", "create_revision", number),
             Compare::Modified(number) => ("MOD", "mod_revision", number),
         };
-        self.compare.push(format!(
-            "{{\"key\":\"{key}\",\"target\":\"{target}\",\"result\":\"EQUAL\",\"{field}\":\"{number}\"}}"
+        let comma = if self.last == Last::Compare { "," } else { "" };
+        self.last = Last::Compare;
+        self.push(&format!(
+            "{comma}{{\"key\":\"{key}\",\"target\":\"{target}\",\"result\":\"EQUAL\",\"{field}\":\"{number}\"}}"
         ));
-        let get = format!("{{\"request_range\":{{\"key\":\"{key}\",\"keys_only\":true}}}}");
-        self.failure.push(get);
+        self.failure +=
+            &format!("{comma}{{\"request_range\":{{\"key\":\"{key}\",\"keys_only\":true}}}}");
     }
 
     pub(super) fn put(&mut self, key: &[u8], value: &[u8], lease: u64) {
         self.next();
-        self.success.push_str("{\"request_put\":{\"key\":\"");
-        self.success.push_str(&base64(key));
-        self.success.push_str("\",\"value\":\"");
-        self.success.push_str(&Zeroizing::new(base64(value)));
-        self.success
-            .push_str(&format!("\",\"lease\":\"{lease}\"}}}}"));
+        self.push("{\"request_put\":{\"key\":\"");
+        self.push_base64(key);
+        self.push("\",\"value\":\"");
+        self.push_base64(value);
+        self.push(&format!("\",\"lease\":\"{lease}\"}}}}"));
     }
 
     pub(super) fn delete(&mut self, key: &[u8]) {
         self.next();
-        let key = base64(key);
-        let delete = format!("{{\"request_delete_range\":{{\"key\":\"{key}\"}}}}");
-        self.success.push_str(&delete);
+        self.push("{\"request_delete_range\":{\"key\":\"");
+        self.push_base64(key);
+        self.push("\"}}");
     }
 
-    pub(super) fn finish(self) -> Zeroizing<Vec<u8>> {
-        let compare = self.compare.join(",");
-        let failure = self.failure.join(",");
-        let mut text = Zeroizing::new(Vec::with_capacity(
-            compare.len() + self.success.len() + failure.len() + 64,
-        ));
-        for part in [
-            "{\"compare\":[",
-            &compare,
-            "],\"success\":[",
-            &self.success,
-            "],\"failure\":[",
-            &failure,
-            "]}",
-        ] {
-            text.extend_from_slice(part.as_bytes());
+    pub(super) fn finish(mut self) -> Zeroizing<Vec<u8>> {
+        if self.last != Last::Write {
+            self.push("],\"success\":[");
         }
-        text
+        self.push("],\"failure\":[");
+        let failure = core::mem::take(&mut self.failure);
+        self.push(&failure);
+        self.push("]}");
+        self.text
     }
 
     fn next(&mut self) {
-        if !self.success.is_empty() {
-            self.success.push(',');
+        if self.last == Last::Write {
+            return self.push(",");
         }
+        self.text.reserve(self.room + self.failure.len());
+        self.push("],\"success\":[");
+        self.last = Last::Write;
+    }
+
+    fn push(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
+    /// In place: a value is nowhere else.
+    fn push_base64(&mut self, bytes: &[u8]) {
+        let start = self.text.len();
+        self.text.resize(start + Base64::encoded_len(bytes), 0);
+        let encoded = Base64::encode(bytes, &mut self.text[start..]);
+        debug_assert!(encoded.is_ok(), "the room is as long as the text");
     }
 }
 
@@ -278,15 +298,24 @@ fn base64(bytes: &[u8]) -> String {
 
 /// A number, as text or as such.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(u64),
-        Text(String),
+    deserializer.deserialize_any(Number)
+}
+
+struct Number;
+
+impl Visitor<'_> for Number {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of 64 bits")
     }
-    match Either::deserialize(deserializer)? {
-        Either::Number(number) => Ok(number),
-        Either::Text(text) => text.parse().map_err(D::Error::custom),
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -313,6 +342,15 @@ mod tests {
             r#""failure":[{"request_range":{"key":"YQ==","keys_only":true}}]}"#
         );
         assert_eq!(String::from_utf8_lossy(&txn.finish()), expected);
+        let nothing = TxnText::new(0).finish();
+        assert_eq!(&nothing[..], br#"{"compare":[],"success":[],"failure":[]}"#);
+        let mut guards = TxnText::new(0);
+        guards.compare(b"a", Compare::Modified(1));
+        guards.compare(b"b", Compare::Modified(2));
+        let text: serde_json::Value = serde_json::from_slice(&guards.finish()).unwrap();
+        assert_eq!(text["compare"][1]["mod_revision"], "2");
+        assert_eq!(text["failure"][1]["request_range"]["key"], "Yg==");
+        assert_eq!(text["success"], serde_json::json!([]));
     }
 
     #[test]
