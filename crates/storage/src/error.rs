@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{FencingToken, InvalidKey, Key, Revision};
+use crate::{Fence, FencingToken, InvalidKey, Key, Revision};
 
 /// Why an operation of a store was refused or failed.
 ///
@@ -124,6 +124,17 @@ pub enum StorageError {
         /// The key.
         key: Key,
     },
+}
+
+impl StorageError {
+    /// The lease is lost, and the log says so: its holder may have been cut off.
+    pub(crate) fn lease_lost(fence: &Fence) -> Self {
+        tracing::warn!(name = %fence.name, token = %fence.token, "lease lost");
+        Self::LeaseLost {
+            name: fence.name.clone(),
+            token: fence.token,
+        }
+    }
 }
 
 fn state(revision: Option<Revision>) -> String {

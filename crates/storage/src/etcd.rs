@@ -16,8 +16,8 @@ use self::client::{Client, Repeat};
 use self::connection::Call;
 use self::wire::{Compare, Header, KeyValue, Range, RangeAnswer, TxnAnswer, TxnText};
 use crate::{
-    Acquisition, Entry, Fence, Guard, Key, Lease, Listing, Operation, Revision,
-    Storage, StorageError, Txn, Watch, Write,
+    Acquisition, Entry, Fence, Guard, Key, Lease, Listing, Operation, Revision, Storage,
+    StorageError, Txn, Watch, Write,
 };
 
 /// Entries asked for at once: as many of the largest as an answer may be long.
@@ -301,10 +301,7 @@ fn check(guard: &Guard, found: Option<&KeyValue>) -> Result<(), StorageError> {
         Guard::Held(fence) => {
             return match found {
                 Some(kv) if kv.create_revision == fence.token.get() => Ok(()),
-                _ => Err(StorageError::LeaseLost {
-                    name: fence.name.clone(),
-                    token: fence.token,
-                }),
+                _ => Err(StorageError::lease_lost(fence)),
             };
         }
         Guard::Absent(key) => (key, None),

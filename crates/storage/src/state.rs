@@ -175,18 +175,19 @@ impl State {
     }
 
     pub(crate) fn release(&mut self, lease: &Lease, now: Instant) {
-        if self.holder(&lease.fence(), now).is_ok() {
+        if self.holds(&lease.fence(), now).is_some() {
             self.leases.remove(lease.name());
         }
     }
 
-    fn holder(&self, fence: &Fence, now: Instant) -> Result<&Holder, StorageError> {
+    fn holds(&self, fence: &Fence, now: Instant) -> Option<&Holder> {
         let holder = self.leases.get(&fence.name);
-        let holder = holder.filter(|holder| holder.token == fence.token && now < holder.expires);
-        holder.ok_or_else(|| StorageError::LeaseLost {
-            name: fence.name.clone(),
-            token: fence.token,
-        })
+        holder.filter(|holder| holder.token == fence.token && now < holder.expires)
+    }
+
+    fn holder(&self, fence: &Fence, now: Instant) -> Result<&Holder, StorageError> {
+        let holder = self.holds(fence, now);
+        holder.ok_or_else(|| StorageError::lease_lost(fence))
     }
 }
 

@@ -104,13 +104,13 @@ impl Client {
                     continue;
                 }
                 Attempt::Unknown(reason) if repeat == Repeat::UnlessSent => {
-                    self.turn_from(at);
+                    self.turn_from(at, &reason);
                     let place = member.endpoint.text.clone();
                     return Err(StorageError::Indeterminate { place, reason });
                 }
                 Attempt::Unknown(reason) | Attempt::Unused(reason) => reason,
             };
-            self.turn_from(at);
+            self.turn_from(at, &reason);
             if Instant::now() + pause >= deadline {
                 let place = self.place();
                 return Err(StorageError::Unavailable { place, reason });
@@ -147,7 +147,7 @@ impl Client {
             Ok(response) => response,
             Err(Attempt::Refused(error)) => return Err(member.refusal(error.message)),
             Err(Attempt::Unknown(reason) | Attempt::Unused(reason)) => {
-                self.turn_from(at);
+                self.turn_from(at, &reason);
                 return Err(member.unavailable(reason));
             }
             Err(Attempt::Unauthenticated | Attempt::Answer(_)) => {
@@ -161,7 +161,7 @@ impl Client {
                 Err(member.unavailable("the token is not valid any more".to_owned()))
             }
             status if status.is_server_error() => {
-                self.turn_from(at);
+                self.turn_from(at, status.as_str());
                 Err(member.unavailable(status.to_string()))
             }
             status => Err(member.refusal(status.to_string())),
@@ -280,11 +280,15 @@ impl Client {
     }
 
     /// Prefers the next member, unless somebody else did already.
-    fn turn_from(&self, at: usize) {
+    fn turn_from(&self, at: usize, reason: &str) {
         let next = (at + 1) % self.members.len();
-        let _ = self
-            .preferred
-            .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+        let turned =
+            self.preferred
+                .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+        if turned.is_ok() {
+            let [from, to] = [at, next].map(|at| self.members[at].endpoint.text.as_str());
+            tracing::debug!(from, to, reason, "failover");
+        }
     }
 
     fn token(&self) -> MutexGuard<'_, Option<Arc<str>>> {

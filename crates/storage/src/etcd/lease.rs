@@ -67,10 +67,7 @@ pub(super) async fn keep_alive(etcd: &EtcdStorage, lease: &mut Lease) -> Result<
     match answer.result {
         Some(LeaseAnswer { ttl: 1.., .. }) if etcd.holds(&lease.fence()).await? => {}
         _ => {
-            return Err(StorageError::LeaseLost {
-                name: lease.name().clone(),
-                token: lease.token(),
-            });
+            return Err(StorageError::lease_lost(&lease.fence()));
         }
     }
     let ttl = answer

@@ -77,8 +77,10 @@ impl<D: Disk> Tree<D> {
         if let Some((bytes, revision)) = tree.read_file(Path::new(JOURNAL), Kind::Txn)? {
             let writes = journal::decode(bytes.as_bytes())
                 .map_err(|reason| tree.corrupt(Path::new(JOURNAL), reason))?;
+            let count = writes.len();
             tree.pending = Some(Pending { writes, revision });
             tree.finish()?;
+            tracing::info!(store = %root.display(), writes = count, %revision, "journal replayed");
             tree.reserved = tree.reserved.max(revision);
         }
         let mut entries = Vec::new();
@@ -144,7 +146,10 @@ impl<D: Disk> Tree<D> {
             revision,
         });
         // Done, whatever happens now: what cannot be finished here is before the next write.
-        let _ = self.finish();
+        if let Err(error) = self.finish() {
+            let error = &error as &dyn core::error::Error;
+            tracing::warn!(store = %self.root.display(), error, "journal not finished yet");
+        }
         Ok(())
     }
 
@@ -305,6 +310,7 @@ impl<D: Disk> Tree<D> {
     fn sync_or_doubt(&mut self, dir: &Path) -> Result<(), StorageError> {
         self.disk.sync_dir(dir).map_err(|error| {
             self.uncertain = true;
+            tracing::error!(store = %self.root.display(), %error, "open the store again");
             StorageError::Indeterminate {
                 place: self.root.join(dir).display().to_string(),
                 reason: error.to_string(),
