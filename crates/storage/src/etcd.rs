@@ -156,11 +156,12 @@ impl EtcdStorage {
             let (place, compare) = match guard {
                 Guard::Absent(key) => (self.values.place(key), Compare::Created(0)),
                 Guard::Held(fence) => {
-                    let token = fence.token.get();
+                    let token = once_used(fence.token.get());
                     (self.leases.place(&fence.name), Compare::Created(token))
                 }
                 Guard::Unchanged(key, revision) => {
-                    (self.values.place(key), Compare::Modified(revision.get()))
+                    let revision = once_used(revision.get());
+                    (self.values.place(key), Compare::Modified(revision))
                 }
             };
             text.compare(&place, compare);
@@ -293,6 +294,16 @@ fn end_of(start: &[u8]) -> Vec<u8> {
         *last += 1;
     }
     end
+}
+
+/// The number if it can be a revision of etcd's, and otherwise one that none will ever
+/// have: to etcd 0 means that there is nothing, and a greater one is no number.
+fn once_used(number: u64) -> u64 {
+    const NEVER: u64 = i64::MAX.unsigned_abs();
+    match number {
+        1..NEVER => number,
+        _ => NEVER,
+    }
 }
 
 /// Whether a guard held, as the answer of the transaction says.

@@ -34,6 +34,14 @@ pub(super) async fn exclusion(subject: &mut dyn Subject) -> Verdict {
     let fence = first.fence();
     one.release(first).await?;
     lost(guarded(&*one, &fence, "released").await, "a released token")?;
+    for never in [0, u64::MAX] {
+        let fence = Fence {
+            name: key("lock")?,
+            token: FencingToken::new(never),
+        };
+        let refused = guarded(&*one, &fence, "nobody").await;
+        lost(refused, "a token there never was, and nobody has it")?;
+    }
     let second = granted(&*two, "lock", "two", LONG).await?;
     same!(second.token() > fence.token, true, "growing tokens");
     lost(guarded(&*one, &fence, "stale").await, "an earlier token")?;

@@ -53,6 +53,11 @@ pub(super) async fn guards(subject: &mut dyn Subject) -> Verdict {
     let missing = both("2").if_unchanged(key("c")?, first);
     let refused = storage.txn(missing).await;
     conflict(refused, Some(first), None, "a guard on what is not there")?;
+    for never in [Revision::new(0), Revision::new(u64::MAX)] {
+        let missing = both("2").if_unchanged(key("c")?, never);
+        let refused = storage.txn(missing).await;
+        conflict(refused, Some(never), None, "a revision there never was")?;
+    }
     let found: Vec<_> = storage
         .list(SPACE)
         .await?
