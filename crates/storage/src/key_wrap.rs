@@ -86,7 +86,8 @@ impl fmt::Debug for WrappingKey {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A value is sealed for its place: under another key of the store it does not open.
+/// A value is sealed for its place: under another key of the store it does not open. It
+/// is not sealed for its time: an older value, put back under the same key, does.
 #[derive(Debug)]
 pub struct KeyRing {
     current: WrappingKey,

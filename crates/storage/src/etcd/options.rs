@@ -22,7 +22,7 @@ pub struct EtcdOptions {
     /// User and password, if etcd's authentication is enabled.
     pub user: Option<EtcdUser>,
     /// What all keys in etcd start with; `certwright/` unless changed. Stores with
-    /// different ones know nothing of each other.
+    /// different ones know nothing of each other, unless one starts with the other.
     pub root: String,
     /// For a connection, TLS included; 1 second by default.
     pub connect_timeout: Duration,
