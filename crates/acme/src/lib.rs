@@ -1,1 +1,3 @@
 //! Certificates from ACME CAs (RFC 8555), crash-safe.
+
+pub mod problem;
