@@ -1,3 +1,4 @@
 //! Certificates from ACME CAs (RFC 8555), crash-safe.
 
+pub mod chain;
 pub mod problem;
