@@ -1,4 +1,5 @@
 //! Certificates from ACME CAs (RFC 8555), crash-safe.
 
 pub mod chain;
+pub mod limits;
 pub mod problem;
