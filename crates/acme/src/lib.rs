@@ -1,5 +1,7 @@
 //! Certificates from ACME CAs (RFC 8555), crash-safe.
 
 pub mod chain;
+pub mod domains;
 pub mod limits;
 pub mod problem;
+pub mod rule;
