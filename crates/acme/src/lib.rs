@@ -2,6 +2,9 @@
 
 pub mod chain;
 pub mod domains;
+pub mod import;
 pub mod limits;
 pub mod problem;
 pub mod rule;
+#[cfg(test)]
+mod sample;
