@@ -1,5 +1,6 @@
 //! Conformance cases as data: `{id, kind, input, expect, …}`, each judged by the family's public API.
 
+mod acme;
 mod der;
 mod issuance;
 mod renewal;
@@ -85,6 +86,7 @@ pub fn judge(case: &Case) -> Verdict {
         sni::judge,
         issuance::judge,
         transport::judge,
+        acme::judge,
     ] {
         let verdict = judge(case);
         if verdict != Verdict::Unsupported {
