@@ -1,6 +1,7 @@
 //! Certificates from ACME CAs (RFC 8555), crash-safe.
 
 pub mod chain;
+pub mod config;
 pub mod domains;
 pub mod import;
 pub mod limits;
