@@ -6,6 +6,7 @@ pub mod domains;
 pub mod import;
 pub mod limits;
 pub mod problem;
+pub mod router;
 pub mod rule;
 #[cfg(test)]
 mod sample;
