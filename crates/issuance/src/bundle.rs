@@ -6,7 +6,10 @@ use certwright_cert_model::TlsSecret;
 use certwright_cert_model::key::KeyEncoding;
 use certwright_cert_model::output::OutputFormat;
 use certwright_cert_model::pem;
-use certwright_cert_model::secret::{CA_CRT, KEY_DER, TLS_COMBINED, TLS_CRT, TLS_KEY};
+use certwright_cert_model::secret::{
+    CA_CRT, KEY_DER, KEYSTORE_JKS, KEYSTORE_P12, TLS_COMBINED, TLS_CRT, TLS_KEY, TRUSTSTORE_JKS,
+    TRUSTSTORE_P12,
+};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
@@ -123,7 +126,8 @@ impl SignedBundle {
 
     /// Puts key and chain into a Secret: `tls.crt`, `tls.key`, `ca.crt` if the CA is known, `key.der`
     /// and `tls-combined.pem` if asked for. What the Secret held under these keys before is replaced
-    /// or removed.
+    /// or removed; keystores are removed, since they hold another key: with the feature `keystore`,
+    /// `SecretKeystores::write` makes those that the specification asks for from what is in the Secret.
     ///
     /// `ca.crt` tells which CA signed; do not mount it as a trust store. It comes with the
     /// certificate, so whoever can replace one replaces both, and it changes with the CA in the same
@@ -149,6 +153,9 @@ impl SignedBundle {
         for name in [TLS_CRT, TLS_KEY, CA_CRT, TLS_COMBINED, KEY_DER] {
             secret.remove(name);
         }
+        for name in KEYSTORES {
+            secret.remove(name);
+        }
         if let Some(authority) = self.authority_pem() {
             secret.insert(CA_CRT, authority);
         }
@@ -169,6 +176,10 @@ impl SignedBundle {
         Ok(secret)
     }
 }
+
+/// The keys of keystores in a Secret.
+pub(crate) const KEYSTORES: [&str; 4] =
+    [KEYSTORE_JKS, KEYSTORE_P12, TRUSTSTORE_JKS, TRUSTSTORE_P12];
 
 /// `tls-combined.pem`: the key, one newline, the chain; a key that ends in a newline is followed by a
 /// blank line.

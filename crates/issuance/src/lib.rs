@@ -10,6 +10,8 @@ mod encode;
 mod extensions;
 pub mod general_name;
 pub mod key_pair;
+#[cfg(feature = "keystore")]
+pub mod keystore;
 mod name;
 pub mod name_constraints;
 pub mod pem_limit;

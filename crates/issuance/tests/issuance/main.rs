@@ -8,6 +8,7 @@ mod garbage;
 mod interop;
 mod issue;
 mod judge;
+mod keystore;
 mod lint;
 mod matrix;
 mod properties;

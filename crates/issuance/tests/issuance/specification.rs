@@ -7,7 +7,7 @@ use certwright_issuance::{Certificate, Csr, CsrPolicy, Profile};
 
 use crate::common::*;
 
-fn specification(fields: &str) -> ValidatedSpec {
+pub(crate) fn specification(fields: &str) -> ValidatedSpec {
     let text = format!(
         "{{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {{name: n, namespace: n}}, \
          spec: {{secretName: s, issuerRef: {{name: i}}, {fields}}}}}"
