@@ -20,7 +20,7 @@ use certwright_cert_model::usage::KeyUsage;
 #[derive(Debug)]
 pub struct CertificateAuthority {
     chain: CaChain,
-    key: KeyPair,
+    pub(crate) key: KeyPair,
 }
 
 impl CertificateAuthority {
@@ -96,7 +96,7 @@ impl CertificateAuthority {
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CaChain {
-    signer: Arc<Signer>,
+    pub(crate) signer: Arc<Signer>,
     constraints: Arc<ChainConstraints>,
     /// How many CAs may follow below the issuing one, by it and all above.
     room: Option<u64>,

@@ -1,5 +1,6 @@
 //! Writing DER back to front: every length is known when it is written, nothing is copied twice.
 
+pub(crate) mod crl;
 pub(crate) mod extension;
 pub(crate) mod name;
 pub(crate) mod tbs;

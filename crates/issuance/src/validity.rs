@@ -97,7 +97,7 @@ fn parse(element: &Element, input: &[u8]) -> Option<i64> {
 }
 
 /// UTCTime from 1950 to 2049, GeneralizedTime elsewhere.
-fn write_time(writer: &mut Writer, seconds: i64) {
+pub(crate) fn write_time(writer: &mut Writer, seconds: i64) {
     let time = instant(seconds);
     let year = time.year().unsigned_abs();
     let digits = |value: u32| {

@@ -4,6 +4,7 @@
 mod arbitrary;
 mod chains;
 mod common;
+mod crl;
 mod garbage;
 mod interop;
 mod issue;
