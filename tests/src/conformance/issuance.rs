@@ -2,6 +2,7 @@
 
 mod chain;
 mod key;
+mod keystore;
 mod output;
 mod pki;
 mod request;
@@ -26,6 +27,7 @@ pub(super) fn judge(case: &Case) -> Verdict {
         "name-constraints-der" => request::name_constraints(case),
         "output-format" => output::format(case),
         "pem-size-limit" => output::size_limit(case),
+        "pkcs12-profile" => keystore::profile(case),
         "private-key-matches-spec" => key::matches_spec(case),
         "san-der" => request::subject_alt_name(case),
         _ => return Verdict::Unsupported,

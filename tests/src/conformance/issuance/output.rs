@@ -77,7 +77,11 @@ pub(super) fn format(case: &Case) -> Option<Verdict> {
 }
 
 /// The Secret of a self-signed certificate.
-fn secret(key: &KeyPair, encoding: KeyEncoding, outputs: &[OutputFormat]) -> Option<TlsSecret> {
+pub(super) fn secret(
+    key: &KeyPair,
+    encoding: KeyEncoding,
+    outputs: &[OutputFormat],
+) -> Option<TlsSecret> {
     let name = Attribute::new(attribute::COMMON_NAME.parse().ok()?, "x");
     let usages: Usages = [Usage::Key(KeyUsage::DigitalSignature)]
         .into_iter()
