@@ -1,7 +1,7 @@
 //! What a certificate says, read out of its DER.
 
 #[cfg(feature = "x509")]
-mod der;
+pub(crate) mod der;
 
 use core::net::IpAddr;
 

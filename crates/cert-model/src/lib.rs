@@ -9,6 +9,7 @@
 
 pub mod certificate;
 pub mod defaults;
+pub mod difference;
 #[cfg(feature = "documents")]
 pub mod document;
 pub mod duration;
@@ -29,6 +30,7 @@ pub mod pem;
 mod quote;
 mod report;
 pub mod request;
+pub mod requested;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod secret;
@@ -42,6 +44,7 @@ pub mod violation;
 
 pub use certificate::CertificateSpec;
 pub use defaults::Defaults;
+pub use difference::Difference;
 pub use duration::GoDuration;
 pub use fingerprint::Fingerprint;
 pub use inspect::CertificateFacts;
@@ -49,6 +52,7 @@ pub use issuer::{IssuerSpec, RawIssuerSpec};
 pub use issuer_ref::{IssuerKind, IssuerRef};
 #[cfg(feature = "documents")]
 pub use manifest::Manifest;
+pub use requested::Requested;
 pub use secret::TlsSecret;
 pub use validated::ValidatedSpec;
 pub use violation::{FieldPath, Span, Violation, ViolationKind, Violations};

@@ -62,6 +62,8 @@ pub struct CertificateRequestSpec {
 pub struct CertificateRequest {
     /// How long the certificate is to be valid.
     pub duration: GoDuration,
+    /// Whether that is the default because the request does not say.
+    pub duration_is_default: bool,
     /// Who is to sign.
     pub issuer_ref: IssuerRef,
     /// The CSR, a PEM text.
@@ -121,6 +123,7 @@ impl CertificateRequestSpec {
         report.finish()?;
         Ok(CertificateRequest {
             duration,
+            duration_is_default: self.duration.is_none(),
             issuer_ref,
             csr,
             is_ca: self.is_ca,

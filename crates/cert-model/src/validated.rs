@@ -22,6 +22,7 @@ pub struct ValidatedSpec {
     pub(crate) secret_name: String,
     pub(crate) issuer_ref: IssuerRef,
     pub(crate) subject: Subject,
+    pub(crate) literal_subject: bool,
     pub(crate) common_name: Option<String>,
     pub(crate) names: Names,
     pub(crate) key: KeySpec,
@@ -106,6 +107,11 @@ impl ValidatedSpec {
     /// The subject, common name included.
     pub fn subject(&self) -> &Subject {
         &self.subject
+    }
+
+    /// Whether the subject was written as a whole (`spec.literalSubject`).
+    pub fn has_literal_subject(&self) -> bool {
+        self.literal_subject
     }
 
     /// The common name, at most 64 bytes.

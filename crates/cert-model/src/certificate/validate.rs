@@ -53,6 +53,7 @@ impl CertificateSpec {
             secret_name: self.secret_name,
             issuer_ref,
             subject: subject.name,
+            literal_subject: self.literal_subject.is_some_and(|text| !text.is_empty()),
             common_name: Some(subject.common_name).filter(|name| !name.is_empty()),
             names,
             key,

@@ -84,7 +84,7 @@ impl CertificateFacts {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]
-fn malformed(error: impl ToString) -> FactsError {
+pub(crate) fn malformed(error: impl ToString) -> FactsError {
     FactsError::Malformed {
         reason: error.to_string(),
     }
@@ -104,7 +104,7 @@ fn instant(seconds: i64) -> Result<OffsetDateTime, FactsError> {
     OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| FactsError::Time)
 }
 
-fn subject(name: &X509Name<'_>) -> Result<Subject, FactsError> {
+pub(crate) fn subject(name: &X509Name<'_>) -> Result<Subject, FactsError> {
     let mut rdns = Vec::new();
     for rdn in name.iter_rdn() {
         let attributes: Result<Vec<_>, _> = rdn.iter().map(attribute).collect();
@@ -133,7 +133,7 @@ fn attribute(found: &AttributeTypeAndValue<'_>) -> Result<Attribute, FactsError>
     Ok(Attribute::new(oid, text))
 }
 
-fn name_texts(found: &[GeneralName<'_>]) -> Result<NameTexts, FactsError> {
+pub(crate) fn name_texts(found: &[GeneralName<'_>]) -> Result<NameTexts, FactsError> {
     let mut names = NameTexts::default();
     for (index, name) in found.iter().enumerate() {
         match name {
