@@ -1,28 +1,116 @@
-//! What a Secret's annotations tell about where its certificate came from.
+//! What a Secret's labels and annotations tell about where its certificate came from.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use certwright_cert_model::inspect::NameTexts;
 use certwright_cert_model::issuer_ref::{CERT_MANAGER_GROUP, IssuerRef};
-use certwright_cert_model::secret::annotation::{ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME, details};
+use certwright_cert_model::secret::annotation::{
+    CERTIFICATE_NAME, ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME, details,
+};
 use certwright_cert_model::{Fingerprint, TlsSecret, ValidatedSpec};
-
-use crate::inventory::ResourceName;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The annotation with the fingerprint of the specification a certificate was issued from.
 pub const FINGERPRINT: &str = "certwright/spec-fingerprint";
+/// The annotation with the instant a certificate was issued at, RFC 3339: what was requested before is done.
+pub const ISSUED_AT: &str = "certwright/issued-at";
+/// The annotation, `true`, of a Secret that holds a temporary certificate until the real one is there.
+pub const TEMPORARY: &str = "certwright/temporary";
+/// The annotation with the keys of the annotations that came from `spec.secretTemplate`, separated by commas: what
+/// is taken out of the template is taken off the Secret, and what others put there stays.
+pub const TEMPLATE_ANNOTATIONS: &str = "certwright/template-annotations";
+/// The same for labels.
+pub const TEMPLATE_LABELS: &str = "certwright/template-labels";
 
-/// Writes down what was issued, for whom, by whom, and from which specification.
-pub(crate) fn record(secret: &mut TlsSecret, certificate: &ResourceName, spec: &ValidatedSpec) {
-    let details = details(spec.subject(), &NameTexts::from(spec.names()));
-    secret.annotate(
-        spec.secret_template(),
-        details,
-        &certificate.name,
-        spec.issuer_ref(),
-    );
-    let fingerprint = spec.fingerprint().to_string();
-    secret
-        .annotations
-        .insert(FINGERPRINT.to_owned(), fingerprint);
+/// The labels and annotations that a Secret is to have; others may be there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// What a specification wants on the Secret of the Certificate of this name; an empty name leaves out the name.
+    pub(crate) fn of(spec: &ValidatedSpec, certificate: &str) -> Self {
+        let template = spec.secret_template();
+        let details = details(spec.subject(), &NameTexts::from(spec.names()));
+        let mut secret = TlsSecret::new("", "");
+        secret.annotate(template, details, certificate, spec.issuer_ref());
+        let mut annotations = secret.annotations;
+        if certificate.is_empty() {
+            annotations.remove(CERTIFICATE_NAME);
+        }
+        let fingerprint = spec.fingerprint().to_string();
+        annotations.insert(FINGERPRINT.to_owned(), fingerprint);
+        for (key, map) in [
+            (TEMPLATE_ANNOTATIONS, &template.annotations),
+            (TEMPLATE_LABELS, &template.labels),
+        ] {
+            if !map.is_empty() {
+                let keys: Vec<_> = map.keys().map(String::as_str).collect();
+                annotations.insert(key.to_owned(), keys.join(","));
+            }
+        }
+        Self {
+            annotations,
+            labels: secret.labels,
+        }
+    }
+
+    /// The keys of annotations and of labels that are to go: an earlier template put them there.
+    pub(crate) fn outdated<'s>(&self, secret: &'s TlsSecret) -> [BTreeSet<&'s str>; 2] {
+        let listed = |key: &str| secret.annotations.get(key).into_iter();
+        let keys = |key: &str| listed(key).flat_map(|keys| keys.split(','));
+        let annotations = keys(TEMPLATE_ANNOTATIONS)
+            .chain([TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS])
+            .filter(|key| secret.annotations.contains_key(*key))
+            .filter(|key| !self.annotations.contains_key(*key));
+        // Borrowed from the Secret, not from what lists them.
+        let annotations = annotations.filter_map(|key| secret.annotations.get_key_value(key));
+        let labels = keys(TEMPLATE_LABELS).filter(|key| !self.labels.contains_key(*key));
+        let labels = labels.filter_map(|key| secret.labels.get_key_value(key));
+        [
+            annotations.map(|(key, _)| key.as_str()).collect(),
+            labels.map(|(key, _)| key.as_str()).collect(),
+        ]
+    }
+
+    /// Brings the Secret's labels and annotations up to date; what others put there stays.
+    pub(crate) fn apply(self, secret: &mut TlsSecret) {
+        let [annotations, labels] = self
+            .outdated(secret)
+            .map(|keys| keys.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        for key in annotations {
+            secret.annotations.remove(&key);
+        }
+        for key in labels {
+            secret.labels.remove(&key);
+        }
+        secret.annotations.extend(self.annotations);
+        secret.labels.extend(self.labels);
+    }
+}
+
+/// Writes down what was issued `now`, for which Certificate, by whom, and from which specification.
+pub(crate) fn record(
+    secret: &mut TlsSecret,
+    certificate: &str,
+    spec: &ValidatedSpec,
+    now: OffsetDateTime,
+) {
+    Metadata::of(spec, certificate).apply(secret);
+    secret.annotations.remove(TEMPORARY);
+    // An instant that RFC 3339 cannot write is none that a request is compared with.
+    match now.format(&Rfc3339) {
+        Ok(now) => secret.annotations.insert(ISSUED_AT.to_owned(), now),
+        Err(_) => secret.annotations.remove(ISSUED_AT),
+    };
+}
+
+/// When the certificate was issued, if the Secret tells.
+pub(crate) fn issued_at(secret: &TlsSecret) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(secret.annotations.get(ISSUED_AT)?, &Rfc3339).ok()
 }
 
 /// Whether the certificate was issued from this specification; `None` if the Secret does not tell.
@@ -31,20 +119,31 @@ pub(crate) fn same_spec(secret: &TlsSecret, spec: &ValidatedSpec) -> Option<bool
     Some(stored.parse::<Fingerprint>() == Ok(spec.fingerprint()))
 }
 
-/// The issuer a Secret tells of, `Kind/name`, if it is another one; a Secret that tells nothing is nobody's.
+/// The issuer a Secret tells of, `Kind.group/name`, if it is another one.
+///
+/// As upstream, kind and group have their defaults when they are absent, and the name is compared only if one of the
+/// three annotations is there: a Secret that tells nothing may be an Issuer's, but not a ClusterIssuer's.
 pub(crate) fn other_issuer(secret: &TlsSecret, issuer: &IssuerRef) -> Option<String> {
     let get = |key: &str| secret.annotations.get(key).map(String::as_str);
-    if [ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME]
-        .iter()
-        .all(|key| get(key).is_none())
-    {
-        return None;
-    }
-    let stored = (
-        get(ISSUER_GROUP).unwrap_or(CERT_MANAGER_GROUP),
-        get(ISSUER_KIND).unwrap_or("Issuer"),
-        get(ISSUER_NAME).unwrap_or_default(),
-    );
-    let wanted = (issuer.group(), issuer.kind(), issuer.name.as_str());
-    (stored != wanted).then(|| format!("{}/{}", stored.1, stored.2))
+    let told = [ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME].map(get);
+    let or = |value: Option<_>, default| {
+        value
+            .filter(|text: &&str| !text.is_empty())
+            .unwrap_or(default)
+    };
+    let [group, kind, name] = [
+        or(told[0], CERT_MANAGER_GROUP),
+        or(told[1], "Issuer"),
+        told[2].unwrap_or_default(),
+    ];
+    let silent = told.iter().all(Option::is_none);
+    let differs =
+        (!silent && name != issuer.name) || kind != issuer.kind() || group != issuer.group();
+    differs.then(|| format!("{kind}.{group}/{name}"))
+}
+
+/// The Certificate a Secret tells of, if it is another one.
+pub(crate) fn other_certificate<'s>(secret: &'s TlsSecret, certificate: &str) -> Option<&'s str> {
+    let stored = secret.annotations.get(CERTIFICATE_NAME)?.as_str();
+    (!certificate.is_empty() && stored != certificate).then_some(stored)
 }

@@ -27,7 +27,8 @@ pub mod annotation;
 mod inventory;
 mod issue;
 mod manager;
-mod plan;
+pub mod ownership;
+pub mod plan;
 mod publish;
 mod secret_dir;
 

@@ -6,14 +6,13 @@ use certwright_cert_model::TlsSecret;
 use certwright_cert_model::secret::TLS_CRT;
 use certwright_cert_model::validated::ValidatedSpec;
 use certwright_issuance::Certificate;
-use certwright_issuance::rotation::KeyMismatch;
 use certwright_renewal::{Agenda, FailureBackoff, Schedule};
 use time::OffsetDateTime;
 
 use crate::annotation;
 use crate::inventory::{Inventory, OrderError, ResourceName};
 use crate::issue::{IssueError, Signer};
-use crate::plan::{Observed, Plan, Reason, plan};
+use crate::plan::{Authority, Block, Observed, Plan, Reason, plan};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
@@ -41,7 +40,7 @@ struct Failing {
 #[non_exhaustive]
 pub enum Outcome {
     /// Somebody has to decide.
-    Blocked(KeyMismatch),
+    Blocked(Block),
     /// Nothing was issued; it is tried again at `retry`.
     Failed {
         /// Why not.
@@ -208,17 +207,23 @@ impl Manager {
         let signer = Signer::load(issuer, load, now)?;
         let target = secret_name(name, spec);
         let stored = self.secrets.get(&target);
-        let authority = signer.ca().map(|ca| ca.chain().certificate());
-        let (reason, key) = match plan(spec, Observed::new(stored, authority), now) {
+        let authority = signer.ca().map_or(Authority::OwnKey, |ca| {
+            Authority::Chain(ca.chain().certificates())
+        });
+        let mut seen = Observed::new(stored, authority);
+        seen.certificate = &name.name;
+        let (reason, key) = match plan(spec, &seen, now) {
             Plan::Blocked(blocked) => return Ok(Renewed::No(Outcome::Blocked(blocked))),
-            Plan::Idle(schedule) => return Ok(Renewed::No(Outcome::Kept(schedule))),
-            Plan::Issue { reason, key } => (reason, key),
+            Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => {
+                return Ok(Renewed::No(Outcome::Kept(schedule)));
+            }
+            Plan::Issue { reason, key } | Plan::Wait { reason, key, .. } => (reason, key),
         };
         let mut secret = match stored {
             Some(secret) => secret.clone_with_keys(),
             None => TlsSecret::new(&target.namespace, &target.name),
         };
-        annotation::record(&mut secret, name, spec);
+        annotation::record(&mut secret, &name.name, spec, now);
         let (secret, warnings) = signer.issue(spec, issuer.spec, key, secret, now)?;
         Ok(Renewed::Yes {
             secret,
@@ -231,9 +236,10 @@ impl Manager {
     /// something is due or wrong already, or renewal is disabled.
     pub fn schedule(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Schedule> {
         let spec = self.inventory.certificate(name)?;
-        match plan(spec, Observed::new(self.secret_of(name), None), now) {
-            Plan::Idle(schedule) => schedule,
-            Plan::Blocked(_) | Plan::Issue { .. } => None,
+        let seen = Observed::new(self.secret_of(name), Authority::Unknown);
+        match plan(spec, &seen, now) {
+            Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => schedule,
+            Plan::Blocked(_) | Plan::Issue { .. } | Plan::Wait { .. } => None,
         }
     }
 
