@@ -1,6 +1,7 @@
 //! What is to change in a store, and what came of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
@@ -23,6 +24,7 @@ pub(crate) enum Change<T> {
     Keep,
     Remove,
     Reject(BoxError),
+    Payload { of: Arc<Entry<T>>, payload: Arc<T> },
 }
 
 impl<T> ChangeSet<T> {
@@ -51,6 +53,16 @@ impl<T> ChangeSet<T> {
     /// Removes the entry with this id, if there is one.
     pub fn remove(&mut self, id: impl Into<EntryId>) -> &mut Self {
         self.changes.insert(id.into(), Change::Remove);
+        self
+    }
+
+    /// Replaces what an entry serves and keeps all else about it, its fingerprint too: a new OCSP staple
+    /// for the same certificate. Rejected with [`ReplacedError`] if the store has another entry under
+    /// the id by then.
+    pub fn set_payload(&mut self, of: &Arc<Entry<T>>, payload: Arc<T>) -> &mut Self {
+        let of = of.clone();
+        self.changes
+            .insert(of.id().clone(), Change::Payload { of, payload });
         self
     }
 
@@ -126,6 +138,7 @@ impl<T> fmt::Debug for Change<T> {
             Self::Keep => f.write_str("Keep"),
             Self::Remove => f.write_str("Remove"),
             Self::Reject(error) => write!(f, "Reject({error})"),
+            Self::Payload { of, .. } => write!(f, "Payload({of:?})"),
         }
     }
 }
@@ -207,6 +220,12 @@ impl fmt::Display for Origin {
         }
     }
 }
+
+/// The entry a new payload was meant for is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the entry was replaced or removed meanwhile; make the payload for the new one")]
+#[non_exhaustive]
+pub struct ReplacedError;
 
 /// An entry was stored that will not do all it seems to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use time::OffsetDateTime;
 
@@ -79,6 +80,7 @@ pub struct Entry<T> {
     schemes: SchemeMask,
     source: Source,
     excluded: Box<[Pattern]>,
+    last_used: AtomicI64,
     id: EntryId,
     names: Box<[Box<str>]>,
     ips: Box<[IpAddr]>,
@@ -106,6 +108,7 @@ impl<T> Entry<T> {
             valid_until: i64::MAX,
             schemes: SchemeMask::ALL,
             source: Source::Provided,
+            last_used: AtomicI64::new(NEVER),
             id: id.into(),
             names: names
                 .into_iter()
@@ -245,6 +248,46 @@ impl<T> Entry<T> {
         &self.excluded
     }
 
+    /// When the entry was last selected, as a Unix time, or `None` if it was not, or if nobody
+    /// [tracks](crate::CertStore::track_use) it. Replacing an entry keeps it.
+    ///
+    /// Tells whether a certificate is still needed, for example before it is renewed.
+    pub fn last_used(&self) -> Option<i64> {
+        Some(self.last_used.load(Ordering::Relaxed)).filter(|second| *second != NEVER)
+    }
+
+    /// The same entry with another payload.
+    pub(crate) fn with_payload(&self, payload: Arc<T>) -> Self {
+        Self {
+            payload,
+            valid_from: self.valid_from,
+            valid_until: self.valid_until,
+            schemes: self.schemes,
+            source: self.source,
+            excluded: self.excluded.clone(),
+            last_used: AtomicI64::new(NEVER),
+            id: self.id.clone(),
+            names: self.names.clone(),
+            ips: self.ips.clone(),
+            common_name: self.common_name.clone(),
+            identifier: self.identifier.clone(),
+            fingerprint: self.fingerprint,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn note_use(&self, now: i64) {
+        // Written once a second at most, however many threads serve the entry.
+        if self.last_used.load(Ordering::Relaxed) < now {
+            self.last_used.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn inherit_use(&self, old: &Self) {
+        let used = old.last_used.load(Ordering::Relaxed);
+        self.last_used.fetch_max(used, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(crate) fn excludes(&self, name: &[u8]) -> bool {
         !self.excluded.is_empty()
@@ -293,6 +336,9 @@ impl<T> fmt::Debug for Entry<T> {
             .finish_non_exhaustive()
     }
 }
+
+/// Before every instant a clock tells.
+const NEVER: i64 = i64::MIN;
 
 #[cfg(test)]
 mod tests {

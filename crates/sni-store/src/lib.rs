@@ -1,10 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "tokio")]
+mod acceptor;
 mod challenge;
 mod change;
 #[cfg(feature = "config")]
 mod config;
+mod counters;
 mod default;
+#[cfg(feature = "x509")]
+mod der;
 #[cfg(feature = "x509")]
 mod dir;
 mod entry;
@@ -12,6 +17,10 @@ mod explain;
 mod index;
 #[cfg(feature = "x509")]
 mod intern;
+#[cfg(feature = "lazy")]
+mod lazy;
+#[cfg(feature = "x509")]
+mod lazy_key;
 #[cfg(feature = "x509")]
 mod pairs;
 mod pattern;
@@ -25,17 +34,24 @@ mod select;
 mod self_signed;
 mod server_name;
 mod snapshot;
+#[cfg(feature = "x509")]
+mod staple;
 mod store;
 
+#[cfg(feature = "tokio")]
+pub use acceptor::{AcceptError, CertAcceptor};
 pub use challenge::{ACME_TLS_ALPN, Challenges, is_challenge};
-pub use change::{ChangeSet, Origin, Rejection, Report, Warning, WarningKind};
+pub use change::{ChangeSet, Origin, Rejection, ReplacedError, Report, Warning, WarningKind};
 #[cfg(feature = "config")]
 pub use config::{ConfigError, ConfiguredPairError, OtherStoreError, TlsConfig};
+pub use counters::Counts;
 pub use default::{DefaultEntry, DefaultMaker};
 #[cfg(feature = "x509")]
 pub use dir::{DirError, SameNameError};
 pub use entry::{Entry, EntryId, Source};
 pub use explain::{Candidate, Explanation, Reason};
+#[cfg(feature = "lazy")]
+pub use lazy::{Lazy, LazyCounts, LazyError, LazySettings, LazySource, Ready};
 #[cfg(feature = "x509")]
 pub use pairs::{PairError, PairLoader, PemPair};
 pub use pattern::{Pattern, PatternError};
@@ -46,4 +62,6 @@ pub use select::{Match, Query, Selection, SelectionPolicy};
 #[cfg(feature = "self-signed")]
 pub use self_signed::{SelfSignedError, self_signed};
 pub use snapshot::Snapshot;
-pub use store::{CertStore, Counts, Current};
+#[cfg(feature = "x509")]
+pub use staple::StapleError;
+pub use store::{CertStore, Current};

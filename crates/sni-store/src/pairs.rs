@@ -17,7 +17,9 @@ use rustls::{Error as TlsError, InconsistentKeys, SupportedCipherSuite};
 
 use crate::change::ChangeSet;
 use crate::entry::{Entry, EntryId};
+use crate::lazy_key::{ColdKeys, LazyKey};
 use crate::resolver::key_schemes;
+use crate::scheme::SchemeMask;
 use crate::store::CertStore;
 use crate::{intern, pem};
 
@@ -26,6 +28,8 @@ use crate::{intern, pem};
 pub struct PairLoader {
     provider: Arc<CryptoProvider>,
     threads: NonZeroUsize,
+    /// Those of the keys that were left for later, if any are to be.
+    cold: Option<ColdKeys>,
 }
 
 /// A chain, leaf first, and the leaf's private key, as PEM texts.
@@ -45,7 +49,29 @@ impl PairLoader {
         Self {
             provider,
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            cold: None,
         }
+    }
+
+    /// Leaves the private keys of P-256 and P-384 certificates unloaded until they first sign, which
+    /// saves memory and most of the loading time where many are never asked for.
+    ///
+    /// The first handshake then pays for loading the key, unless [`warm_up`](Self::warm_up) came first.
+    /// Whether a key is the certificate's is still checked at once; one without its public half in the
+    /// file is loaded at once for that reason. What is found late is a key that is damaged inside.
+    #[must_use]
+    pub fn with_lazy_keys(mut self) -> Self {
+        self.cold = Some(ColdKeys::default());
+        self
+    }
+
+    /// Loads at most `at_most` of the keys that [`with_lazy_keys`](Self::with_lazy_keys) left, oldest
+    /// first, and says how many are left still. Clones of the loader share them.
+    ///
+    /// A thread that calls it in small portions after a configuration was applied spares handshakes the
+    /// work without taking their processor.
+    pub fn warm_up(&self, at_most: usize) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.warm_up(at_most))
     }
 
     /// Loads with at most this many threads, for servers that have handshakes to do meanwhile.
@@ -122,7 +148,7 @@ impl PairLoader {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn certified_key(&self, pair: PemPair<'_>) -> Result<CertifiedKey, PairError> {
-        self.read(pair).map(|(certified, _)| certified)
+        self.read(pair).map(|read| read.certified)
     }
 
     /// The fingerprint [`load`](Self::load) gives to an entry, without loading it: a pair that has it
@@ -155,23 +181,26 @@ impl PairLoader {
         pair: PemPair<'_>,
         fingerprint: Option<[u8; 32]>,
     ) -> Result<Entry<CertifiedKey>, PairError> {
-        let (certified, facts) = self.read(pair)?;
+        let Read {
+            certified,
+            schemes,
+            facts,
+        } = self.read(pair)?;
         let mut entry = Entry::new(id, facts.names.dns, Arc::new(certified))
             .with_ips(facts.names.ip)
-            .with_validity(facts.not_before..=facts.not_after);
+            .with_validity(facts.not_before..=facts.not_after)
+            .with_schemes(schemes);
         // Of several common names the last one counts, as for Traefik.
         if let Some(name) = facts.subject.values(COMMON_NAME).last() {
             entry = entry.with_common_name(name);
         }
-        let schemes = key_schemes(&*entry.payload().key);
-        entry = entry.with_schemes(schemes);
         Ok(match fingerprint {
             Some(fingerprint) => entry.with_fingerprint(fingerprint),
             None => entry,
         })
     }
 
-    fn read(&self, pair: PemPair<'_>) -> Result<(CertifiedKey, CertificateFacts), PairError> {
+    fn read(&self, pair: PemPair<'_>) -> Result<Read, PairError> {
         let chain = pem::certificates(pair.chain).map_err(PairError::ChainPem)?;
         let key = pem::private_key(pair.key)
             .map_err(PairError::KeyPem)?
@@ -180,17 +209,24 @@ impl PairLoader {
         let facts = CertificateFacts::from_der(leaf)
             .map_err(|source| PairError::Certificate { index: 0, source })?;
         let provider = self.provider.key_provider;
-        let unwrapped = pem::unwrapped(&key).map(|key| provider.load_private_key(key));
-        let key = match unwrapped {
-            Some(Ok(key)) => key,
-            _ => provider
-                .load_private_key(key)
-                .map_err(|error| PairError::Key(error.to_string()))?,
+        let deferred = self.cold.as_ref().and_then(|cold| {
+            let (key, schemes) = LazyKey::defer(provider, &key, &facts.public_key)?;
+            cold.push(&key);
+            Some((key, schemes))
+        });
+        let (mut certified, schemes) = match deferred {
+            Some((key, schemes)) => (CertifiedKey::new(chain, key), schemes),
+            None => {
+                let key = pem::load_key(provider, &key)
+                    .map_err(|error| PairError::Key(error.to_string()))?;
+                let schemes = key_schemes(&*key);
+                let certified = CertifiedKey::new(chain, key);
+                if !belongs(&certified) {
+                    return Err(misplaced(&certified));
+                }
+                (certified, schemes)
+            }
         };
-        let mut certified = CertifiedKey::new(chain, key);
-        if !belongs(&certified) {
-            return Err(misplaced(&certified));
-        }
         // What `openssl req -x509` makes is a CA certificate too, alone and self-signed; it serves.
         if facts.is_ca && !(facts.is_self_issued() && certified.cert.len() == 1) {
             return Err(PairError::CaLeaf);
@@ -199,7 +235,11 @@ impl PairLoader {
             intern::intermediate(certificate);
         }
         certified.cert.shrink_to_fit();
-        Ok((certified, facts))
+        Ok(Read {
+            certified,
+            schemes,
+            facts,
+        })
     }
 }
 
@@ -264,6 +304,13 @@ pub enum PairError {
     /// The key has no private key block.
     #[error("there is no private key; expected a PEM block PRIVATE KEY")]
     NoKey,
+}
+
+/// A pair, and what its certificate and key say.
+struct Read {
+    certified: CertifiedKey,
+    schemes: SchemeMask,
+    facts: CertificateFacts,
 }
 
 /// RFC 4519 section 2.3.

@@ -10,6 +10,9 @@ use rustls::time_provider::TimeProvider;
 use rustls::{CipherSuite, SignatureScheme};
 
 use crate::challenge::{Challenges, is_challenge};
+use crate::counters::Event;
+#[cfg(feature = "lazy")]
+use crate::lazy::Lazy;
 use crate::scheme::SchemeMask;
 use crate::select::Query;
 use crate::store::CertStore;
@@ -23,6 +26,8 @@ pub struct Resolver {
     store: CertStore<CertifiedKey>,
     clock: Arc<dyn TimeProvider>,
     challenges: Option<Challenges<CertifiedKey>>,
+    #[cfg(feature = "lazy")]
+    lazy: Option<Lazy<CertifiedKey>>,
     local_ip: Option<IpAddr>,
     strict: bool,
 }
@@ -35,9 +40,23 @@ impl Resolver {
             store,
             clock,
             challenges: None,
+            #[cfg(feature = "lazy")]
+            lazy: None,
             local_ip: None,
             strict: false,
         }
+    }
+
+    /// A resolver over a store with a source behind it.
+    ///
+    /// rustls does not let a resolver wait. What is not loaded yet is on its way after the first client
+    /// asked for it, who gets the default or none; an acceptor that reads the hello first can wait
+    /// ([`ready`](Self::ready), or `CertAcceptor` with feature `tokio`).
+    #[cfg(feature = "lazy")]
+    pub fn lazy(lazy: Lazy<CertifiedKey>, clock: Arc<dyn TimeProvider>) -> Self {
+        let mut resolver = Self::new(lazy.store().clone(), clock);
+        resolver.lazy = Some(lazy);
+        resolver
     }
 
     /// Answers TLS-ALPN-01 challenges from this map. The server's `alpn_protocols` must name
@@ -65,18 +84,25 @@ impl Resolver {
         }
     }
 
+    /// What to serve to a hello an `Acceptor` has read, once a lazy source has loaded it; answers to a
+    /// challenge included. Hand it to the handshake as the only certificate there is.
+    #[cfg(feature = "lazy")]
+    pub async fn ready(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(is_challenge) {
+            return self.challenge(hello);
+        }
+        self.wait(&self.query(hello)).await
+    }
+
     /// The store behind.
     pub fn store(&self) -> &CertStore<CertifiedKey> {
         &self.store
     }
 }
 
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if hello.alpn().is_some_and(is_challenge) {
-            // Never the default, nor any certificate that serves.
-            return self.challenges.as_ref()?.get(hello.server_name()?);
-        }
+impl Resolver {
+    /// What a hello asks for, apart from a challenge.
+    pub(crate) fn query<'h>(&self, hello: &'h ClientHello<'_>) -> Query<'h> {
         let now = self.clock.current_time().map(|now| {
             // Unix times beyond i64 are beyond every certificate.
             i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
@@ -86,7 +112,46 @@ impl ResolvesServerCert for Resolver {
         query.schemes = client_schemes(hello.signature_schemes(), hello.cipher_suites());
         query.local_ip = self.local_ip;
         query.strict = self.strict;
-        self.store.select(&query)
+        query
+    }
+
+    /// The answer to a hello that asks for a challenge: never the default, nor any certificate that
+    /// serves.
+    pub(crate) fn challenge(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name();
+        let answer = name.and_then(|name| self.challenges.as_ref()?.get(name));
+        self.store.count(match answer {
+            Some(_) => Event::Challenged,
+            None => Event::Rejected,
+        });
+        answer
+    }
+
+    #[cfg(any(feature = "lazy", feature = "tokio"))]
+    pub(crate) async fn wait(&self, query: &Query<'_>) -> Option<Arc<CertifiedKey>> {
+        #[cfg(feature = "lazy")]
+        if let Some(lazy) = &self.lazy {
+            return lazy.ready(query).await;
+        }
+        self.store.select(query)
+    }
+
+    /// What is there to serve, at once.
+    fn select(&self, query: &Query<'_>) -> Option<Arc<CertifiedKey>> {
+        #[cfg(feature = "lazy")]
+        if let Some(lazy) = &self.lazy {
+            return lazy.select(query);
+        }
+        self.store.select(query)
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(is_challenge) {
+            return self.challenge(&hello);
+        }
+        self.select(&self.query(&hello))
     }
 }
 

@@ -152,6 +152,19 @@ pub(crate) fn suffix(name: &[u8]) -> Option<&[u8]> {
     fits.then_some(rest)
 }
 
+/// Whether a name can be handed to those who make a path or an address of it: text in which every label
+/// has at least one byte, none of them a separator, a control or an asterisk.
+#[cfg(feature = "lazy")]
+pub(crate) fn plain_text(name: &[u8]) -> Option<&str> {
+    let is_address = || literal(name).is_some();
+    let labels = name.split(|b| *b == b'.');
+    let plain = labels.clone().all(|label| !label.is_empty())
+        && name.iter().all(|b| is_plain(*b) || *b >= 0x80);
+    std::str::from_utf8(name)
+        .ok()
+        .filter(|_| plain || is_address())
+}
+
 /// Go's `strings.ToLower`, for both sides of Traefik's comparison: a character becomes one character,
 /// wherever it stands (std writes a final sigma differently, and two characters for U+0130).
 pub(crate) fn lower(text: &str) -> String {

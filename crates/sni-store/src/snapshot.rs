@@ -3,6 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "lazy")]
+use hashbrown::HashMap;
+
+#[cfg(feature = "lazy")]
+use crate::entry::Entry;
+#[cfg(feature = "lazy")]
+use crate::index::patches;
 use crate::index::{Candidates, Index, Key, Table};
 use crate::select::{Match, Matching, Query, Selection, SelectionPolicy};
 use crate::server_name::{Buffer, Wanted, is_clean, suffix};
@@ -12,6 +19,8 @@ use crate::server_name::{Buffer, Wanted, is_clean, suffix};
 /// Nothing in it changes: whoever holds one sees each certificate's names from the same configuration.
 pub struct Snapshot<T> {
     pub(crate) generation: u64,
+    /// The generation in which the whole configuration was last replaced.
+    pub(crate) configuration: u64,
     pub(crate) policy: SelectionPolicy,
     /// The bulk of the names, shared from generation to generation.
     pub(crate) base: Arc<Index<T>>,
@@ -105,6 +114,20 @@ impl<T> Snapshot<T> {
             usable: true,
             valid: true,
         })
+    }
+
+    /// A snapshot of these entries alone, for what is not in a store.
+    #[cfg(feature = "lazy")]
+    pub(crate) fn of(policy: SelectionPolicy, entries: &[Arc<Entry<T>>]) -> Self {
+        let index = patches(policy, |_| None, &HashMap::new(), entries, |_, _| {});
+        Self {
+            generation: 0,
+            configuration: 0,
+            policy,
+            base: Arc::new(index),
+            overlay: Index::new(),
+            default: None,
+        }
     }
 
     /// The entries found under a name.

@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use hashbrown::HashMap;
 
-use crate::change::{Change, ChangeSet, Origin, Rejection, Report, Warning};
+use crate::change::{Change, ChangeSet, Origin, Rejection, ReplacedError, Report, Warning};
+use crate::counters::{Counters, Counts, Event};
 use crate::default::DefaultEntry;
 use crate::entry::{Entry, EntryId};
 use crate::index::{Index, Key, patches};
-use crate::select::{Match, Query, SelectionPolicy};
+use crate::select::{Query, Selection, SelectionPolicy};
 use crate::snapshot::Snapshot;
 
 /// Certificates by name, replaced while they are served.
@@ -39,6 +40,7 @@ impl<T> CertStore<T> {
             shared: Arc::new(Shared {
                 current: ArcSwap::from_pointee(Snapshot {
                     generation: 0,
+                    configuration: 0,
                     policy,
                     base: Arc::new(Index::new()),
                     overlay: Index::new(),
@@ -50,7 +52,8 @@ impl<T> CertStore<T> {
                     merging: None,
                     retired: Vec::new(),
                 }),
-                counters: Counters::default(),
+                tracking: AtomicBool::new(false),
+                counters: Counters::new(),
             }),
         }
     }
@@ -66,26 +69,43 @@ impl<T> CertStore<T> {
     pub fn select(&self, query: &Query<'_>) -> Option<Arc<T>> {
         let current = self.current();
         let selection = current.select(query);
-        let counters = &self.shared.counters;
-        match &selection {
-            Some(s) if s.usable && s.valid && s.matched != Match::Default => {}
-            Some(s) if s.matched == Match::Default => count(&counters.defaulted),
-            Some(s) if !s.valid => count(&counters.invalid),
-            Some(_) => count(&counters.unusable),
-            None => count(&counters.unmatched),
-        }
+        self.note(selection.as_ref(), query);
         selection.map(|selection| selection.payload.clone())
     }
 
-    /// How often [`select`](Self::select) had nothing good to answer, since the store was made.
+    /// From now on good answers are [counted](Self::counts) too, and each entry remembers when it was
+    /// [last used](Entry::last_used).
+    ///
+    /// Costs a few nanoseconds for each look-up, in large stores a cache miss. Without it a look-up
+    /// writes to nothing but the reference count of what it returns.
+    pub fn track_use(&self) {
+        self.shared.tracking.store(true, Ordering::Relaxed);
+    }
+
+    /// What was answered so far; stops nobody. Only what is asked of the store itself counts, not of
+    /// its [`Snapshot`]s.
     pub fn counts(&self) -> Counts {
-        let counters = &self.shared.counters;
-        Counts {
-            defaulted: counters.defaulted.load(Ordering::Relaxed),
-            invalid: counters.invalid.load(Ordering::Relaxed),
-            unmatched: counters.unmatched.load(Ordering::Relaxed),
-            unusable: counters.unusable.load(Ordering::Relaxed),
+        Counts::read(&self.shared.counters)
+    }
+
+    #[inline]
+    pub(crate) fn note(&self, selection: Option<&Selection<'_, T>>, query: &Query<'_>) {
+        let event = Event::of(selection);
+        let tracking = self.shared.tracking.load(Ordering::Relaxed);
+        if tracking || !event.is_good() {
+            self.shared.counters.add(event as usize);
         }
+        if tracking
+            && let Some(entry) = selection.and_then(Selection::entry)
+            && let Some(now) = query.now
+        {
+            entry.note_use(now);
+        }
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(crate) fn count(&self, event: Event) {
+        self.shared.counters.add(event as usize);
     }
 
     /// The entry with this id. Waits for a writer; not for handshakes.
@@ -154,31 +174,9 @@ impl<T> fmt::Debug for Current<T> {
     }
 }
 
-/// Answers of [`CertStore::select`] that an operator wants to know of; good ones are not counted, so
-/// that handshakes share no counter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Nothing matched, the default entry was served.
-    pub defaulted: u64,
-    /// What was served has expired or is not valid yet.
-    pub invalid: u64,
-    /// Nothing matched, nothing was served.
-    pub unmatched: u64,
-    /// What was served has a key the client cannot use.
-    pub unusable: u64,
-}
-
-#[derive(Default)]
-struct Counters {
-    defaulted: AtomicU64,
-    invalid: AtomicU64,
-    unmatched: AtomicU64,
-    unusable: AtomicU64,
-}
-
 struct Shared<T> {
     current: ArcSwap<Snapshot<T>>,
+    tracking: AtomicBool,
     writer: Mutex<Writer<T>>,
     counters: Counters,
 }
@@ -191,6 +189,13 @@ struct Writer<T> {
     merging: Option<HashSet<Key>>,
     /// Snapshots a reader may still hold, kept so that no reader has to free one.
     retired: Vec<Arc<Snapshot<T>>>,
+}
+
+/// What a new snapshot has beside its index.
+struct Head<T> {
+    generation: u64,
+    configuration: u64,
+    default: Option<Arc<T>>,
 }
 
 /// What becomes of the entries a change set does not name.
@@ -269,10 +274,25 @@ impl<T: Send + Sync + 'static> Shared<T> {
         for id in &report.removed {
             writer.entries.remove(id);
         }
-        for entry in come {
-            writer.entries.insert(entry.id().clone(), entry);
+        for entry in &come {
+            writer.entries.insert(entry.id().clone(), entry.clone());
         }
-        self.lay_over(&mut writer, &current, &patches, default, report.generation);
+        let configuration = match unnamed {
+            Unnamed::Leave => report.generation,
+            Unnamed::Stay => current.configuration,
+        };
+        let head = Head {
+            generation: report.generation,
+            configuration,
+            default,
+        };
+        self.lay_over(&mut writer, &current, &patches, head);
+        for entry in come {
+            // After the swap, so that no use of the old version is lost.
+            if let Some(old) = gone.get(entry.id()) {
+                entry.inherit_use(old);
+            }
+        }
         drop(current);
         writer.free_retired();
         report
@@ -284,16 +304,16 @@ impl<T: Send + Sync + 'static> Shared<T> {
         writer: &mut Writer<T>,
         current: &Snapshot<T>,
         patches: &Index<T>,
-        default: Option<Arc<T>>,
-        generation: u64,
+        head: Head<T>,
     ) {
         let limit = MIN_OVERLAY.max(current.base.len() / OVERLAY_SHARE);
         let next = |base, overlay| Snapshot {
-            generation,
+            generation: head.generation,
+            configuration: head.configuration,
             policy: current.policy,
             base,
             overlay,
-            default,
+            default: head.default,
         };
         let overlaid = current.overlay.len() + patches.len();
         if patches.len() > limit || (overlaid > limit && current.base.len() <= SMALL_BASE) {
@@ -345,6 +365,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
         };
         let next = Snapshot {
             generation: current.generation,
+            configuration: current.configuration,
             policy: current.policy,
             base,
             overlay: current.overlay.only(&touched),
@@ -388,6 +409,15 @@ fn sort_out<T>(
                 come.push(Arc::from(new));
                 report.added.push(id);
             }
+            (Change::Payload { of, payload }, Some(old)) if Arc::ptr_eq(&of, old) => {
+                gone.insert(id.clone(), old.clone());
+                come.push(Arc::new(old.with_payload(payload)));
+                report.replaced.push(id);
+            }
+            (Change::Payload { .. }, _) => report.rejected.push(Rejection {
+                origin: Origin::Entry(id),
+                error: ReplacedError.into(),
+            }),
             (Change::Keep, Some(_)) => report.unchanged += 1,
             (Change::Remove, Some(old)) => {
                 gone.insert(id.clone(), old.clone());
@@ -414,9 +444,4 @@ fn same<T>(a: &Entry<T>, b: &Entry<T>) -> bool {
         && a.identifier() == b.identifier()
         && a.source() == b.source()
         && a.excluded() == b.excluded()
-}
-
-#[inline]
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }

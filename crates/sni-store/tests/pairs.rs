@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use certwright_sni_store::{
     CertStore, Entry, Origin, PairError, PairLoader, PemPair, Query, SelectionPolicy,
@@ -11,8 +12,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384,
     PKCS_ED25519, PKCS_RSA_SHA256, SanType, SignatureAlgorithm,
 };
-use rustls::crypto::aws_lc_rs;
-use rustls::sign::CertifiedKey;
+use rustls::crypto::{KeyProvider, aws_lc_rs};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::{CertifiedKey, SigningKey};
 use time::OffsetDateTime;
 
 fn loader() -> PairLoader {
@@ -52,6 +54,13 @@ impl Chain {
             leaf,
             key: key.serialize_pem(),
             authority,
+        }
+    }
+
+    fn pair(&self) -> PemPair<'_> {
+        PemPair {
+            chain: self.leaf.as_bytes(),
+            key: self.key.as_bytes(),
         }
     }
 
@@ -232,4 +241,91 @@ fn chains_share_their_intermediates() {
     assert_eq!(address(&first, 1), address(&second, 1));
     assert_ne!(address(&first, 0), address(&second, 0));
     assert!(PairLoader::shared_intermediates() > 0);
+}
+
+/// The loader's key provider with a count of the keys it loaded.
+fn counting() -> (PairLoader, &'static AtomicUsize) {
+    #[derive(Debug)]
+    struct Counting(AtomicUsize);
+    impl KeyProvider for Counting {
+        fn load_private_key(
+            &self,
+            key: PrivateKeyDer<'static>,
+        ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+            let provider = aws_lc_rs::default_provider().key_provider;
+            let loaded = provider.load_private_key(key);
+            self.0
+                .fetch_add(usize::from(loaded.is_ok()), Ordering::Relaxed);
+            loaded
+        }
+    }
+    let counting: &'static Counting = Box::leak(Box::new(Counting(AtomicUsize::new(0))));
+    let mut provider = aws_lc_rs::default_provider();
+    provider.key_provider = counting;
+    (PairLoader::new(Arc::new(provider)), &counting.0)
+}
+
+#[test]
+fn lazy_keys_wait_for_their_first_signature() {
+    let (loader, loaded) = counting();
+    let loader = loader.with_lazy_keys();
+    let table = [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, 0),
+        (&PKCS_ECDSA_P384_SHA384, 0),
+        // Nobody could tell whether these are the certificate's without loading them.
+        (&PKCS_ED25519, 1),
+        (&PKCS_RSA_SHA256, 1),
+    ];
+    for (algorithm, expected) in table {
+        let before = loaded.load(Ordering::Relaxed);
+        let chain = Chain::new("a.test", algorithm);
+        let entry = loader.load("id", chain.pair()).unwrap();
+        assert_eq!(loaded.load(Ordering::Relaxed) - before, expected);
+        let eager = load(&chain.leaf, &chain.key).unwrap();
+        assert_eq!(entry.schemes(), eager.schemes());
+        let (lazy, eager) = (&entry.payload().key, &eager.payload().key);
+        assert_eq!(lazy.algorithm(), eager.algorithm());
+        for _ in 0..2 {
+            let point = entry.schemes().code_points().last().unwrap();
+            let signer = lazy.choose_scheme(&[point.into()]).unwrap();
+            assert!(!signer.sign(b"message").unwrap().is_empty());
+        }
+        assert_eq!(loaded.load(Ordering::Relaxed) - before, 1);
+        assert_eq!(lazy.public_key(), eager.public_key());
+    }
+}
+
+#[test]
+fn cold_keys_are_warmed_oldest_first() {
+    let (loader, loaded) = counting();
+    let loader = loader.with_lazy_keys();
+    let chain = Chain::new("a.test", &PKCS_ECDSA_P384_SHA384);
+    let mut entries: Vec<_> = (0..5)
+        .map(|n| loader.load(n.to_string(), chain.pair()).unwrap())
+        .collect();
+    let warm = |n: usize| {
+        let text = format!("{:?}", entries[n].payload().key);
+        text.contains("loaded: true")
+    };
+    assert_eq!(loader.clone().warm_up(2), 3);
+    assert_eq!([0, 1, 2, 3, 4].map(warm), [true, true, false, false, false]);
+    // Neither what is gone nor what was used is loaded.
+    let used = &entries[3].payload().key;
+    assert!(used.public_key().is_some());
+    drop(entries.remove(4));
+    assert_eq!(loader.warm_up(10), 0);
+    assert_eq!(loaded.load(Ordering::Relaxed), 4);
+    assert_eq!(loader.warm_up(10), 0);
+}
+
+#[test]
+fn a_lazy_key_of_another_certificate_is_found_at_once() {
+    let (loader, _) = counting();
+    let loader = loader.with_lazy_keys();
+    for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384] {
+        let mut chain = Chain::new("a.test", algorithm);
+        chain.key = Chain::new("a.test", algorithm).key;
+        let refused = loader.load("id", chain.pair()).unwrap_err();
+        assert_eq!(refused, PairError::Mismatch);
+    }
 }

@@ -1,0 +1,177 @@
+//! What is kept: the loaded in a scan-resistant cache bounded in weight, the missing in a small one of
+//! their own, so that no flood of names without certificate drives a certificate out.
+
+use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::DefaultHashBuilder;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::LazySettings;
+use crate::entry::{Entry, EntryId};
+use crate::select::{Query, Selection, SelectionPolicy};
+use crate::snapshot::Snapshot;
+
+pub(super) struct Caches<T> {
+    found: Cache<EntryId, Arc<Loaded<T>>, ByWeight>,
+    /// By the hash of the id: a colliding one waits thirty seconds for nothing, once in a blue moon.
+    missed: Cache<u64, Stamp>,
+    hasher: DefaultHashBuilder,
+    ttl: Duration,
+    miss_ttl: Duration,
+}
+
+/// What a source had under an id.
+pub(super) struct Loaded<T> {
+    stamp: Stamp,
+    weight: u64,
+    /// Unix seconds in which each of the entries is valid.
+    valid: RangeInclusive<i64>,
+    snapshot: Snapshot<T>,
+}
+
+/// When something was found or missed, and in which generation.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) generation: u64,
+    /// Unix seconds; `None` if nobody knew, which then stays young.
+    pub(super) at: Option<i64>,
+}
+
+pub(super) enum Cached<T> {
+    Fresh(Arc<Loaded<T>>),
+    /// Nothing was there, or it could not be loaded, a moment ago.
+    Missed(Option<Arc<Loaded<T>>>),
+    /// Nothing is known, or what is known is too old.
+    Unknown(Option<Arc<Loaded<T>>>),
+}
+
+impl<T> Caches<T> {
+    pub(super) fn new(settings: &LazySettings) -> Self {
+        let entries = settings.max_entries.max(1);
+        let bytes = settings.max_bytes.max(1) as u64;
+        let weighter = ByWeight {
+            // Whatever weighs a share of the whole at least is bounded in number too.
+            least: bytes.div_ceil(entries as u64),
+        };
+        Self {
+            found: Cache::with_weighter(entries, bytes, weighter),
+            missed: Cache::new(settings.max_misses.max(1)),
+            hasher: DefaultHashBuilder::default(),
+            ttl: settings.ttl,
+            miss_ttl: settings.miss_ttl,
+        }
+    }
+
+    pub(super) fn get(&self, id: &EntryId, generation: u64, query: &Query<'_>) -> Cached<T> {
+        let found = self.found.get(id);
+        if let Some(loaded) = &found
+            && loaded.stamp.generation == generation
+            && self.is_fresh(loaded, query.now)
+        {
+            return found.map_or(Cached::Unknown(None), Cached::Fresh);
+        }
+        match self.missed.get(&self.hasher.hash_one(id)) {
+            Some(missed)
+                if missed.generation == generation
+                    && missed.is_within(self.miss_ttl, query.now) =>
+            {
+                Cached::Missed(found)
+            }
+            _ => Cached::Unknown(found),
+        }
+    }
+
+    fn is_fresh(&self, loaded: &Loaded<T>, now: Option<i64>) -> bool {
+        // A certificate that is not valid may have a successor any moment.
+        let valid = now.is_none_or(|now| loaded.valid.contains(&now));
+        let life = if valid { self.ttl } else { self.miss_ttl };
+        loaded.stamp.is_within(life, now)
+    }
+
+    pub(super) fn keep(&self, id: &EntryId, loaded: &Arc<Loaded<T>>) {
+        self.missed.remove(&self.hasher.hash_one(id));
+        self.found.insert(id.clone(), loaded.clone());
+    }
+
+    pub(super) fn gone(&self, id: &EntryId, stamp: Stamp) {
+        self.found.remove(id);
+        self.failed(id, stamp);
+    }
+
+    pub(super) fn failed(&self, id: &EntryId, stamp: Stamp) {
+        self.missed.insert(self.hasher.hash_one(id), stamp);
+    }
+
+    pub(super) fn forget(&self, id: &EntryId) {
+        self.found.remove(id);
+        self.missed.remove(&self.hasher.hash_one(id));
+    }
+
+    pub(super) fn kept(&self) -> (usize, u64) {
+        (self.found.len(), self.found.weight())
+    }
+}
+
+impl<T> Loaded<T> {
+    pub(super) fn new(
+        policy: SelectionPolicy,
+        stamp: Stamp,
+        entries: Vec<Entry<T>>,
+        size: impl Fn(&T) -> usize,
+    ) -> Self {
+        let bytes: usize = entries.iter().map(|entry| weigh(entry, &size)).sum();
+        let from = entries.iter().map(Entry::valid_from).max();
+        let until = entries.iter().map(Entry::valid_until).min();
+        let entries: Vec<Arc<Entry<T>>> = entries.into_iter().map(Arc::new).collect();
+        Self {
+            stamp,
+            weight: bytes.saturating_add(SLOT) as u64,
+            valid: from.unwrap_or(i64::MIN)..=until.unwrap_or(i64::MAX),
+            snapshot: Snapshot::of(policy, &entries),
+        }
+    }
+
+    pub(super) fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
+        self.snapshot.select(query)
+    }
+}
+
+impl Stamp {
+    /// Within this long, forwards or backwards: a clock that was set back is no reason to keep
+    /// something for as long again.
+    fn is_within(self, life: Duration, now: Option<i64>) -> bool {
+        match (self.at, now) {
+            (Some(at), Some(now)) => at.abs_diff(now) <= life.as_secs(),
+            _ => true,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight {
+    least: u64,
+}
+
+impl<T> Weighter<EntryId, Arc<Loaded<T>>> for ByWeight {
+    fn weight(&self, id: &EntryId, loaded: &Arc<Loaded<T>>) -> u64 {
+        (loaded.weight + id.as_str().len() as u64).max(self.least)
+    }
+}
+
+fn weigh<T>(entry: &Entry<T>, size: impl Fn(&T) -> usize) -> usize {
+    let names = entry.names().map(|name| name.len() + NAME);
+    let texts = 2 * entry.identifier().len() + entry.id().as_str().len();
+    names
+        .chain([size(entry.payload()), size_of::<Entry<T>>(), texts])
+        .fold(0, usize::saturating_add)
+}
+
+/// What a name takes beside its text: where it is kept and where it is looked up.
+const NAME: usize = 160;
+/// What each id takes: its snapshot with two tables, its place in the cache and in the memory of what
+/// was driven out.
+const SLOT: usize = 768;
