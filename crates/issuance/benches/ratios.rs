@@ -7,16 +7,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench reports nothing else")]
 
+use core::num::NonZeroU32;
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration as StdDuration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self as raw, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use aws_lc_rs::{digest, pbkdf2};
 use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding, RsaSize};
 use certwright_cert_model::name_constraints::{NameConstraints, Subtrees};
+use certwright_cert_model::output::Pkcs12Profile;
 use certwright_cert_model::subject::{Attribute, Rdn, Subject};
 use certwright_issuance::csr::Request;
+use certwright_issuance::keystore::{Contents, Jks, KeyEntry, Pkcs12};
 use certwright_issuance::name_constraints::{ChainConstraints, ConstraintLevel};
 use certwright_issuance::profile::Preflight;
 use certwright_issuance::{
@@ -49,6 +53,7 @@ fn main() {
     signing();
     preflight();
     requests();
+    keystores();
     two_threads();
     let name = "constraint_check_10_names_3_cas_50_subtrees_instructions";
     match counted(
@@ -368,6 +373,60 @@ fn requests() {
     println!(
         "RATIO csr_read_verify_rate_vs_x509_parser_plus_aws_lc {:.2} >=1.0",
         theirs / ours
+    );
+}
+
+fn keystores() {
+    let stage = Stage::new(RSA);
+    let chain = [
+        stage.sign().certificate().unwrap(),
+        stage.ca.chain().certificate().clone(),
+    ];
+    let entry = KeyEntry {
+        alias: None,
+        key: &stage.key,
+        chain: &chain[..1],
+        authorities: &chain[1..],
+    };
+    let (password, contents) = ("changeit", Contents::Key(entry));
+    let store = Pkcs12 {
+        profile: Pkcs12Profile::Modern2023,
+        password,
+        contents,
+    };
+    let rounds = NonZeroU32::new(2048).unwrap();
+    let [ours, derivations] = best([
+        (10, &mut || drop(black_box(store.write().unwrap()))),
+        (10, &mut || {
+            // A key for the certificates and one for the key.
+            for _ in 0..2 {
+                let (mut key, algorithm) = ([0; 32], pbkdf2::PBKDF2_HMAC_SHA256);
+                pbkdf2::derive(algorithm, rounds, &[7; 16], password.as_bytes(), &mut key);
+                black_box(key);
+            }
+            // One for the MAC, in PKCS#12's own way: over three blocks, then over each result.
+            let mut hash = digest::digest(&digest::SHA256, &[3; 3 * 64]);
+            for _ in 1..rounds.get() {
+                hash = digest::digest(&digest::SHA256, hash.as_ref());
+            }
+            black_box(hash);
+        }),
+    ]);
+    println!(
+        "RATIO pkcs12_modern2023_vs_its_key_derivations {:.2} <=1.1",
+        ours / derivations
+    );
+    let store = Jks { password, contents };
+    let bytes = store.write(now()).unwrap();
+    let [ours, sha1] = best([
+        (1_000, &mut || drop(black_box(store.write(now()).unwrap()))),
+        (1_000, &mut || {
+            black_box(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &bytes));
+        }),
+    ]);
+    println!(
+        "WATCH jks_vs_sha1_of_same_bytes {:.1} with the export and the masking of the key",
+        ours / sha1
     );
 }
 

@@ -33,7 +33,7 @@
 //!   clear. Java itself has called the format proprietary and moved to PKCS#12 in 2017 (JEP 229).
 //! - **`LegacyRC2` and `LegacyDES`**, of which the first is the default because cert-manager's is, check
 //!   the password with *one* round of SHA-1, which is as fast to guess as JKS. RC2 with 40 bits, around
-//!   the certificates, falls to a laptop whatever the password. OpenSSL 3 reads `LegacyRC2` with `-legacy`
+//!   the certificates, falls to trying all keys, whatever the password. OpenSSL 3 reads `LegacyRC2` with `-legacy`
 //!   only. Write `Modern2023` unless a reader is too old for it.
 //! - **`Modern2023` and `Modern2026`** use AES-256 and 2048 rounds of PBKDF2, so a random password of 128
 //!   bits holds and one that people remember does not. `Modern2026` needs OpenSSL 3.4 or Java 26.

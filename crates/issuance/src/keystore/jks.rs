@@ -142,10 +142,10 @@ fn ca_alias(index: usize) -> String {
 /// Masks the key (the algorithm that Sun registered for it) and wraps it as an EncryptedPrivateKeyInfo.
 fn protect(key: &[u8], password: &[u8], salt: &[u8; SALT]) -> Vec<u8> {
     let mut masked = salt.to_vec();
-    let mut mask = *salt;
+    let mut mask = Zeroizing::new(*salt);
     for part in key.chunks(mask.len()) {
-        mask = sha1(&[password, &mask]);
-        masked.extend(part.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+        *mask = sha1(&[password, mask.as_slice()]);
+        masked.extend(part.iter().zip(*mask).map(|(byte, mask)| byte ^ mask));
     }
     masked.extend(sha1(&[password, key]));
     let mut writer = Writer::with_capacity(masked.len() + 32);
@@ -215,3 +215,35 @@ const TRUSTED_ENTRY: u32 = 2;
 const SALT: usize = 20;
 /// 1.3.6.1.4.1.42.2.17.1.1
 const KEY_PROTECTOR: &[u8] = &[0x2b, 6, 1, 4, 1, 42, 2, 17, 1, 1];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_as_java_writes_them() {
+        // What DataOutputStream.writeUTF made of the same texts.
+        for (text, written) in [
+            ("", &[0, 0][..]),
+            ("ca-1", b"\0\x04ca-1"),
+            ("\0\x7f", &[0, 3, 0xc0, 0x80, 0x7f]),
+            (
+                "\u{80}\u{e9}\u{7ff}",
+                &[0, 6, 0xc2, 0x80, 0xc3, 0xa9, 0xdf, 0xbf],
+            ),
+            (
+                "\u{800}\u{20ac}",
+                &[0, 6, 0xe0, 0xa0, 0x80, 0xe2, 0x82, 0xac],
+            ),
+            ("\u{1f511}", &[0, 6, 0xed, 0xa0, 0xbd, 0xed, 0xb4, 0x91]),
+        ] {
+            assert_eq!(utf(text).unwrap(), written, "{text:?}");
+        }
+        assert!(utf(&"x".repeat(65_535)).is_ok());
+        let error = KeystoreError::AliasTooLong {
+            found: 65_536,
+            max: 65_535,
+        };
+        assert_eq!(utf(&"x".repeat(65_536)), Err(error));
+    }
+}

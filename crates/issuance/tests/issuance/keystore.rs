@@ -113,7 +113,7 @@ fn blocks(text: &str) -> (Vec<KeyPair>, Vec<Certificate>) {
     (keys, certificates)
 }
 
-/// Keytool, speaking UTF-8, with a password in the environment.
+/// Keytool, speaking UTF-8, with the password in the file `keytool.password`.
 fn keytool(judge: &Judge, folder: &Path, password: &str, arguments: &[&str]) -> Output {
     std::fs::write(folder.join("keytool.password"), password).unwrap();
     let common = [
@@ -141,6 +141,33 @@ fn lists(judge: &Judge, folder: &Path, password: &str) -> Result<String, String>
     } else {
         Err(text)
     }
+}
+
+/// What Java takes out of a store under this alias, put into one of its own, as OpenSSL reads that.
+fn exported(
+    judge: &Judge,
+    openssl: &Judge,
+    folder: &Path,
+    password: &str,
+    alias: &str,
+) -> (Vec<KeyPair>, Vec<Certificate>) {
+    let _ = std::fs::remove_file(folder.join("exported"));
+    let arguments = "-importkeystore -srckeystore store -srcstorepass:file keytool.password \
+                     -destkeystore exported -deststoretype PKCS12 -deststorepass changeit \
+                     -destalias key -srcalias";
+    let arguments: Vec<_> = arguments.split_whitespace().chain([alias]).collect();
+    let output = keytool(judge, folder, password, &arguments);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    let arguments = [
+        "pkcs12",
+        "-in",
+        "exported",
+        "-noenc",
+        "-passin",
+        "pass:changeit",
+    ];
+    blocks(&openssl.accept(&arguments, folder))
 }
 
 /// Passwords of all kinds that fit a line.

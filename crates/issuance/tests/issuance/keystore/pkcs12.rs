@@ -3,6 +3,7 @@
 use certwright_cert_model::key::{Curve, KeyAlgorithm};
 use certwright_cert_model::output::Pkcs12Profile;
 use certwright_issuance::keystore::{Contents, Jks, KeyEntry};
+use certwright_issuance::self_signed;
 use proptest::prelude::*;
 
 use super::*;
@@ -221,8 +222,8 @@ fn gnutls_reads_pkcs12() {
 }
 
 #[test]
-fn java_reads_pkcs12() {
-    let Some(judge) = Judge::find("KEYTOOL", "keytool") else {
+fn java_reads_pkcs12_and_gives_the_key_back() {
+    let (Some(judge), Some(openssl)) = (Judge::find("KEYTOOL", "keytool"), Judge::openssl()) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -243,6 +244,9 @@ fn java_reads_pkcs12() {
             assert!(text.contains("Entry type: PrivateKeyEntry"), "{text}");
             // The chain goes up to the root, which Java finds beside the entry.
             assert_eq!(blocks(&text).1, held.everything(), "{text}");
+            let (keys, certificates) = exported(&judge, &openssl, folder.path(), PASSWORD, &name);
+            assert_eq!(keys[0].public_key(), held.key.public_key());
+            assert_eq!(certificates, held.everything());
         }
         let store = pkcs12(*profile, PASSWORD, held.trust());
         put(folder.path(), "store", &store.write().unwrap(), PASSWORD);
@@ -251,6 +255,41 @@ fn java_reads_pkcs12() {
         assert!(text.contains("Entry type: trustedCertEntry"), "{text}");
         assert_eq!(blocks(&text).1, held.authorities, "{text}");
         lists(&judge, folder.path(), "wrong password").unwrap_err();
+    }
+}
+
+#[test]
+fn a_certificate_that_is_its_own_ca() {
+    let (Some(judge), Some(openssl)) = (Judge::find("KEYTOOL", "keytool"), Judge::openssl()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let key = p256();
+    let csr = verified(&request("own", &["example.com"]), &key);
+    let bundle = self_signed(&csr, &key, &leaf_profile(), now()).unwrap();
+    let chain = vec![bundle.certificate().unwrap()];
+    let (authorities, own) = (chain.clone(), chain.clone());
+    let held = Held {
+        key,
+        chain,
+        authorities,
+    };
+    let contents = Contents::Key(held.entry());
+    let jks = Jks {
+        password: PASSWORD,
+        contents,
+    };
+    let store = pkcs12(Pkcs12Profile::Modern2023, PASSWORD, contents);
+    for (store, alias) in [
+        (store.write().unwrap(), "1"),
+        (jks.write(now()).unwrap(), "certificate"),
+    ] {
+        put(folder.path(), "store", &store, PASSWORD);
+        let text = lists(&judge, folder.path(), PASSWORD).unwrap();
+        assert_eq!(text.matches("PrivateKeyEntry").count(), 1, "{text}");
+        let (keys, certificates) = exported(&judge, &openssl, folder.path(), PASSWORD, alias);
+        assert_eq!(keys[0].public_key(), held.key.public_key());
+        assert_eq!(certificates, own);
     }
 }
 
