@@ -169,3 +169,32 @@ pub(crate) fn in_any_order(
     let differs = wanted != found && sorted(wanted) != sorted(found);
     differs.then(|| Difference::new(field, wanted.join(", "), found.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_one_line() {
+        let difference = Difference::new("spec.uris", "", "a\nb");
+        assert_eq!(
+            difference.to_string(),
+            "spec.uris asks for nothing, but there is a\\nb"
+        );
+    }
+
+    #[test]
+    fn lists_are_compared_in_any_order_but_counted() {
+        let texts = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (wanted, found, same) in [
+            ("a b", "b a", true),
+            ("a b", "A b", true),
+            ("a a b", "a b b", false),
+            ("a", "a a", false),
+        ] {
+            let fold = str::to_ascii_lowercase;
+            let difference = in_any_order("spec.x", &texts(wanted), &texts(found), fold);
+            assert_eq!(difference.is_none(), same, "{wanted} {found}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::duration::GoDuration;
 use crate::inspect::NameTexts;
 use crate::issuer_ref::IssuerRef;
 use crate::subject::{Subject, attribute};
-use crate::usage::Usages;
+use crate::usage::{KeyUsage, Usage, Usages};
 use crate::validated::ValidatedSpec;
 
 /// A CertificateRequest and its CSR in one: everything a specification is compared with.
@@ -75,7 +75,11 @@ impl Requested {
             differences.extend(subject_fields(spec.subject(), &self.subject));
         }
         differences.extend(is_ca(spec, self.is_ca));
-        if *spec.usages() != self.usages {
+        // Whether it is a CA's decides about this usage; that has been told.
+        let told =
+            |usage: &Usage| spec.is_ca() != self.is_ca && *usage == Usage::Key(KeyUsage::CertSign);
+        let usages = |usages: &Usages| usages.iter().filter(|u| !told(u)).collect::<Usages>();
+        if usages(spec.usages()) != usages(&self.usages) {
             let texts = (spec.usages().to_string(), self.usages.to_string());
             differences.push(Difference::new("spec.usages", texts.0, texts.1));
         }
@@ -161,4 +165,110 @@ fn same_subject(one: &Subject, other: &Subject) -> bool {
         rdns.collect::<Vec<_>>()
     };
     sorted(one) == sorted(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::CertificateSpec;
+    use crate::defaults::Defaults;
+    use crate::document::{Format, Strictness, parse};
+
+    fn spec(lines: &str) -> ValidatedSpec {
+        let text = format!("{{secretName: web, issuerRef: {{name: ca}}, {lines}}}");
+        let document = parse(&text, Format::Yaml).remove(0).unwrap();
+        CertificateSpec::decode(&document.root, Strictness::Strict)
+            .and_then(|spec| spec.validate(&Defaults::cert_manager_1_21()))
+            .unwrap_or_else(|violations| panic!("{text}: {violations}"))
+    }
+
+    #[test]
+    fn each_field_in_its_place() {
+        const BASE: &str =
+            "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], duration: 24h";
+        for (lines, fields) in [
+            (BASE, ""),
+            (
+                "duration: 24h, uris: ['spiffe://x'], dnsNames: [C.d, a.B], commonName: web",
+                "",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x']",
+                "",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b], uris: ['spiffe://X'], duration: 25h",
+                "spec.uris spec.dnsNames spec.duration",
+            ),
+            (
+                "dnsNames: [a.b, c.d, c.d], uris: ['spiffe://x'], ipAddresses: [10.0.0.1], emailAddresses: [a@b.c]",
+                "spec.ipAddresses spec.emailAddresses spec.dnsNames spec.commonName",
+            ),
+            (
+                "literalSubject: CN=web, dnsNames: [a.b, c.d], uris: ['spiffe://x']",
+                "",
+            ),
+            (
+                "literalSubject: 'CN=web,O=x', dnsNames: [a.b, c.d], uris: ['spiffe://x']",
+                "spec.literalSubject",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], otherNames: [{oid: 1.2.3, utf8Value: x}]",
+                "spec.otherNames",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], isCA: true",
+                "spec.isCA",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], isCA: true, usages: [server auth]",
+                "spec.isCA spec.usages",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], subject: {provinces: [a], postalCodes: [b], serialNumber: c}",
+                "spec.subject.serialNumber spec.subject.postalCodes spec.subject.provinces",
+            ),
+            (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], privateKey: {size: 4096}, renewBefore: 1h",
+                "",
+            ),
+        ] {
+            let requested = Requested::of(&spec(BASE), b"key".as_slice());
+            let differences = requested.differences(&spec(lines));
+            let found: Vec<_> = differences.iter().map(|one| one.field).collect();
+            assert_eq!(found.join(" "), fields, "{lines}");
+        }
+        let mut elsewhere = Requested::of(&spec(BASE), b"key".as_slice());
+        elsewhere.issuer_ref.kind = crate::IssuerKind::ClusterIssuer;
+        assert_eq!(
+            elsewhere.differences(&spec(BASE))[0].to_string(),
+            "spec.issuerRef asks for Issuer.cert-manager.io/ca, but there is ClusterIssuer.cert-manager.io/ca"
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_was_asked_for() {
+        let lines = "literalSubject: 'CN=a+OU=b,C=GB', isCA: true, usages: [any, signing]";
+        let spec = spec(lines);
+        assert_eq!(Requested::of(&spec, Vec::new()).differences(&spec), []);
+    }
+
+    #[cfg(feature = "x509")]
+    #[test]
+    fn a_request_is_read_with_its_csr() {
+        use crate::request::CertificateRequestSpec;
+        use base64ct::{Base64, Encoding};
+        let mut request = CertificateRequestSpec::default();
+        request.issuer_ref.name = "ca".to_owned();
+        let csr = include_bytes!("../tests/data/request.pem");
+        request.request = Base64::encode_string(csr);
+        request.duration = Some("24h".to_owned());
+        let request = request.validate(&Defaults::cert_manager_1_21()).unwrap();
+        let requested = Requested::read(&request).unwrap();
+        let spec = spec(
+            "commonName: web, subject: {organizations: [A, B]}, dnsNames: [a.example, b.example], ipAddresses: [10.0.0.1], uris: ['spiffe://td/x'], emailAddresses: [a@b.EXAMPLE], duration: 24h",
+        );
+        assert_eq!(requested.differences(&spec), []);
+        assert_eq!(requested.public_key.len(), 44, "an Ed25519 key");
+    }
 }
