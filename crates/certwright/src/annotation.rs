@@ -11,6 +11,8 @@ use certwright_cert_model::{Fingerprint, TlsSecret, ValidatedSpec};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::plan::issuer_text;
+
 /// The annotation with the fingerprint of the specification a certificate was issued from.
 pub const FINGERPRINT: &str = "certwright/spec-fingerprint";
 /// The annotation with the instant a certificate was issued at, RFC 3339: what was requested before is done.
@@ -58,13 +60,20 @@ impl Metadata {
         }
     }
 
-    /// The keys of annotations and of labels that are to go: an earlier template put them there.
+    /// The keys of annotations and of labels that are to go: an earlier template put them there, or an earlier
+    /// certificate had such names.
     pub(crate) fn outdated<'s>(&self, secret: &'s TlsSecret) -> [BTreeSet<&'s str>; 2] {
         let listed = |key: &str| secret.annotations.get(key).into_iter();
         let keys = |key: &str| listed(key).flat_map(|keys| keys.split(','));
         let annotations = keys(TEMPLATE_ANNOTATIONS)
             .chain([TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS])
-            .filter(|key| secret.annotations.contains_key(*key))
+            .chain(
+                secret
+                    .annotations
+                    .keys()
+                    .map(String::as_str)
+                    .filter(|key| describes(key)),
+            )
             .filter(|key| !self.annotations.contains_key(*key));
         // Borrowed from the Secret, not from what lists them.
         let annotations = annotations.filter_map(|key| secret.annotations.get_key_value(key));
@@ -92,8 +101,16 @@ impl Metadata {
     }
 }
 
-/// Writes down what was issued `now`, for which Certificate, by whom, and from which specification.
-pub(crate) fn record(
+/// Whether an annotation describes a part that a certificate may lack.
+fn describes(key: &str) -> bool {
+    key == "cert-manager.io/email-sans" || key.starts_with("cert-manager.io/subject-")
+}
+
+/// Writes down what was issued `now`, for which Certificate, by whom, and from which specification: what
+/// [`plan`](crate::plan::plan) looks for later. Labels and annotations that others put on the Secret stay.
+///
+/// Do this to every Secret you issue into yourself.
+pub fn record(
     secret: &mut TlsSecret,
     certificate: &str,
     spec: &ValidatedSpec,
@@ -119,7 +136,7 @@ pub(crate) fn same_spec(secret: &TlsSecret, spec: &ValidatedSpec) -> Option<bool
     Some(stored.parse::<Fingerprint>() == Ok(spec.fingerprint()))
 }
 
-/// The issuer a Secret tells of, `Kind.group/name`, if it is another one.
+/// The issuer a Secret tells of, if it is another one.
 ///
 /// As upstream, kind and group have their defaults when they are absent, and the name is compared only if one of the
 /// three annotations is there: a Secret that tells nothing may be an Issuer's, but not a ClusterIssuer's.
@@ -139,7 +156,7 @@ pub(crate) fn other_issuer(secret: &TlsSecret, issuer: &IssuerRef) -> Option<Str
     let silent = told.iter().all(Option::is_none);
     let differs =
         (!silent && name != issuer.name) || kind != issuer.kind() || group != issuer.group();
-    differs.then(|| format!("{kind}.{group}/{name}"))
+    differs.then(|| issuer_text(kind, group, name))
 }
 
 /// The Certificate a Secret tells of, if it is another one.

@@ -24,9 +24,13 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// The Certificates of one namespace that name one Secret, the owner first; there is at least one.
+/// The Certificates of one namespace that name one Secret; there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ownership<'a>(Vec<&'a str>);
+pub struct Ownership<'a> {
+    owner: &'a str,
+    /// All of them, the oldest first.
+    claims: Vec<&'a str>,
+}
 
 /// Decides whose a Secret is, as cert-manager does: the Certificate that the Secret's annotation
 /// `cert-manager.io/certificate-name` names, if it claims the Secret; otherwise the oldest, of several of one age (or
@@ -42,17 +46,18 @@ pub fn ownership<'a>(
     claims.sort_by_key(|claim| (claim.created.is_none(), claim.created, claim.certificate));
     let mut names: Vec<_> = claims.iter().map(|claim| claim.certificate).collect();
     names.dedup();
-    if let Some(owner) = names.iter().position(|name| Some(*name) == annotated) {
-        names[..=owner].rotate_right(1);
-    }
-    (!names.is_empty()).then_some(Ownership(names))
+    let oldest = *names.first()?;
+    let annotated = names.iter().find(|name| Some(**name) == annotated);
+    Some(Ownership {
+        owner: annotated.copied().unwrap_or(oldest),
+        claims: names,
+    })
 }
 
 impl<'a> Ownership<'a> {
     /// The Certificate that keeps its result in the Secret.
     pub fn owner(&self) -> &'a str {
-        // `ownership` makes none without a name.
-        self.0[0]
+        self.owner
     }
 
     /// Whether the Secret is this Certificate's.
@@ -60,9 +65,9 @@ impl<'a> Ownership<'a> {
         self.owner() == certificate
     }
 
-    /// The other Certificates that claim the Secret, from the view of one of them.
+    /// The other Certificates that claim the Secret, from the view of one of them, the oldest first.
     pub fn others(&self, certificate: &str) -> impl Iterator<Item = &'a str> {
-        self.0
+        self.claims
             .iter()
             .copied()
             .filter(move |name| *name != certificate)

@@ -1,5 +1,6 @@
 //! What is to be done about one certificate: decided from what is written and what is stored, nothing else.
 
+mod constraints;
 mod drift;
 mod inspect;
 mod observed;
@@ -18,10 +19,11 @@ use certwright_issuance::rotation::{KeyMismatch, mismatch};
 use certwright_renewal::{NextRequest, Schedule};
 use time::OffsetDateTime;
 
-pub use drift::{Drift, KeystoreDrift, OutputDrift};
+pub use drift::{Drift, OutputDrift};
 pub use observed::{Authority, CurrentRequest, Failures, KeyReuse, Observed};
 pub use readiness::readiness;
 pub use reapply::{ReapplyError, reapply};
+pub(crate) use reason::issuer_text;
 pub use reason::{AuthorityChange, Reason};
 
 /// What is to be done.

@@ -33,8 +33,12 @@ pub enum Drift {
         /// The PEM label it has.
         found: String,
     },
-    /// A keystore.
-    Keystore(KeystoreDrift),
+    /// A keystore: it is not there, not wanted, of another key or chain, or locked with another password, profile or
+    /// alias.
+    Keystore {
+        /// Its key in the Secret, for example `keystore.p12`.
+        key: String,
+    },
     /// A label.
     Label {
         /// Its key.
@@ -62,27 +66,6 @@ pub enum OutputDrift {
     Missing,
     /// It is there, but not asked for.
     Unwanted,
-}
-
-/// A keystore that is not as the specification says: not there, not wanted, of another key or chain, or locked with
-/// another password, profile or alias.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeystoreDrift {
-    /// Its key in the Secret, for example `keystore.p12`.
-    pub key: String,
-    /// What about it, for people; never a password.
-    pub why: String,
-}
-
-impl KeystoreDrift {
-    /// The keystore under `key`, and what about it is not as it should be.
-    pub fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            why: why.into(),
-        }
-    }
 }
 
 impl fmt::Display for Drift {
@@ -117,7 +100,7 @@ impl fmt::Display for Drift {
                 "tls.key is a {}, but is to be a {expected}",
                 found.escape_debug()
             ),
-            Self::Keystore(KeystoreDrift { key, why }) => write!(f, "{key}: {why}"),
+            Self::Keystore { key } => write!(f, "{key} is not as spec.keystores says"),
             Self::Output { key, problem } => {
                 let problem = match problem {
                     OutputDrift::Differs => "does not hold the stored key and chain",
@@ -140,7 +123,9 @@ pub(super) fn drift(spec: &ValidatedSpec, seen: &Observed<'_>, stored: &Stored<'
     }
     drift.extend(key_encoding(spec, stored));
     drift.extend(outputs(spec, stored));
-    drift.extend(seen.keystores.iter().cloned().map(Drift::Keystore));
+    drift.extend(seen.keystores.iter().map(|key| Drift::Keystore {
+        key: (*key).to_owned(),
+    }));
     drift
 }
 

@@ -1,11 +1,11 @@
 use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
 use certwright_cert_model::{Difference, Requested};
 use certwright_issuance::Certificate;
-use certwright_issuance::name_constraints::name_constraints_from_der;
 use certwright_issuance::rotation::mismatch;
 use certwright_renewal::{Basis, Lifetime, Schedule, Seed};
 use time::{Duration, OffsetDateTime};
 
+use super::constraints;
 use super::observed::{Authority, CurrentRequest, Observed};
 use super::reason::{AuthorityChange, Reason};
 use super::stored::Stored;
@@ -104,7 +104,7 @@ fn asked_for(
                 Some(_) => Vec::new(),
                 None => stored.facts()?.name_differences(spec),
             };
-            differences.extend(constraints(spec, stored.leaf()));
+            differences.extend(constraints::differ(spec, stored.leaf()));
             if differences.is_empty() {
                 Ok(())
             } else {
@@ -120,27 +120,8 @@ fn visible(spec: &ValidatedSpec, stored: &Stored<'_>) -> Result<Vec<Difference>,
     let mut issued = Requested::of(spec, facts.public_key);
     (issued.subject, issued.names, issued.is_ca) = (facts.subject, facts.names, facts.is_ca);
     let mut differences = issued.differences(spec);
-    differences.extend(constraints(spec, stored.leaf()));
+    differences.extend(constraints::differ(spec, stored.leaf()));
     Ok(differences)
-}
-
-fn constraints(spec: &ValidatedSpec, leaf: &Certificate) -> Option<Difference> {
-    let found = leaf
-        .name_constraints()
-        .map(|(critical, value)| name_constraints_from_der(critical, value));
-    let same = match (spec.constraints(), &found) {
-        (None, None) => true,
-        (Some(wanted), Some(Ok(found))) => wanted == found,
-        _ => false,
-    };
-    let text = |some: bool, text: &str| if some { text.to_owned() } else { String::new() };
-    (!same).then(|| {
-        Difference::new(
-            "spec.nameConstraints",
-            text(spec.constraints().is_some(), "the ones that it lists"),
-            text(found.is_some(), "others in the certificate"),
-        )
-    })
 }
 
 /// Whether the CA that would sign now signed a stored certificate, and lasts as long.

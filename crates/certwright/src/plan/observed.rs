@@ -3,8 +3,6 @@ use certwright_issuance::Certificate;
 use certwright_renewal::{AriWindow, FailureBackoff};
 use time::OffsetDateTime;
 
-use super::drift::KeystoreDrift;
-
 /// What is known about a certificate besides its specification.
 ///
 /// Start with [`Observed::new`] or the default and set what you know: what is left at its default is not looked at.
@@ -23,8 +21,9 @@ pub struct Observed<'a> {
     pub owner: Option<&'a str>,
     /// When the CA suggests to renew (RFC 9773).
     pub ari: Option<AriWindow>,
-    /// What about the Secret's keystores is not as the specification says. Whoever knows the passwords tells.
-    pub keystores: &'a [KeystoreDrift],
+    /// The keys of the Secret's keystores that are not as the specification says. Whoever knows the passwords tells;
+    /// it takes deriving keys from them.
+    pub keystores: &'a [&'a str],
     /// Whether the issuer signs the same key twice.
     pub key_reuse: KeyReuse,
     /// When a user asked for a new certificate last. It is done once a certificate was issued later than that; an

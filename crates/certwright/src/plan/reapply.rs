@@ -14,7 +14,8 @@ use super::observed::{Authority, Observed};
 use crate::annotation::Metadata;
 
 /// Rewrites a Secret as its specification says, around the certificate and the key it has: what
-/// [`Plan::Reapply`](super::Plan::Reapply) asks for, except for keystores, whose passwords are not known here.
+/// [`Plan::Reapply`](super::Plan::Reapply) asks for, except for keystores, whose passwords are not known here: write
+/// those afterwards, of the key and the chain that the Secret has then.
 ///
 /// Give the same `seen` that the plan was made from. What others put on the Secret stays.
 ///

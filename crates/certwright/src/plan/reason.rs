@@ -1,7 +1,7 @@
 use core::fmt;
 
 use certwright_cert_model::Difference;
-use certwright_cert_model::issuer_ref::IssuerRef;
+use certwright_cert_model::issuer_ref::{CERT_MANAGER_GROUP, IssuerRef};
 use certwright_issuance::rotation::KeyMismatch;
 use certwright_renewal::AriWindow;
 use time::OffsetDateTime;
@@ -22,7 +22,7 @@ pub enum Reason {
     Temporary,
     /// Another issuer signed it.
     IncorrectIssuer {
-        /// The issuer the Secret tells of, `Kind.group/name`.
+        /// The issuer the Secret tells of, `Kind/name`, or `Kind.group/name` beyond cert-manager's own group.
         stored: String,
         /// The issuer the specification names.
         wanted: IssuerRef,
@@ -129,11 +129,9 @@ impl fmt::Display for Reason {
             // Annotations may hold anything.
             Self::IncorrectIssuer { stored, wanted } => write!(
                 f,
-                "{} signed it, {}.{}/{} is to",
+                "{} signed it, {} is to",
                 stored.escape_debug(),
-                wanted.kind(),
-                wanted.group(),
-                wanted.name
+                issuer_text(wanted.kind(), wanted.group(), &wanted.name)
             ),
             Self::IncorrectCertificate { stored, wanted } => write!(
                 f,
@@ -179,6 +177,15 @@ impl fmt::Display for Reason {
             Self::Renewing(due) => write!(f, "its renewal is due since {due}"),
             Self::Expired(at) => write!(f, "it expired at {at}"),
         }
+    }
+}
+
+/// An issuer by its kind and name, and its group if that is not cert-manager's own.
+pub(crate) fn issuer_text(kind: &str, group: &str, name: &str) -> String {
+    if group == CERT_MANAGER_GROUP {
+        format!("{kind}/{name}")
+    } else {
+        format!("{kind}.{group}/{name}")
     }
 }
 
