@@ -31,6 +31,7 @@ pub mod ownership;
 pub mod plan;
 mod publish;
 mod secret_dir;
+pub mod view;
 
 pub use inventory::{Inventory, InventoryError, OrderError, ResourceName};
 pub use issue::IssueError;
