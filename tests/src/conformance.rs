@@ -3,6 +3,7 @@
 mod acme;
 mod der;
 mod issuance;
+mod plan;
 mod renewal;
 mod resource;
 mod sni;
@@ -85,6 +86,7 @@ pub fn judge(case: &Case) -> Verdict {
         resource::judge,
         sni::judge,
         issuance::judge,
+        plan::judge,
         transport::judge,
         acme::judge,
     ] {

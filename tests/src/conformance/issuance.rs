@@ -36,7 +36,10 @@ pub(super) fn judge(case: &Case) -> Verdict {
 }
 
 /// A specification with these fields and whatever every specification must have.
-fn validated(fields: &Value, defaults: &Defaults) -> Option<Result<ValidatedSpec, Violations>> {
+pub(super) fn validated(
+    fields: &Value,
+    defaults: &Defaults,
+) -> Option<Result<ValidatedSpec, Violations>> {
     let mut spec = fields.clone();
     let map = spec.as_object_mut()?;
     map.entry("issuerRef").or_insert(json!({"name": "x"}));
@@ -63,7 +66,7 @@ fn validated_key(input: &Value) -> Option<Result<ValidatedSpec, Violations>> {
 
 /// The verdict on a specification that we refuse. Upstream's functions behind these kinds take what validation
 /// has not seen; `rule` names our reason to refuse a field.
-fn refused(
+pub(super) fn refused(
     case: &Case,
     violations: &Violations,
     rule: impl Fn(&str) -> Option<&'static str>,
@@ -82,7 +85,7 @@ fn refused(
 }
 
 /// The rule by which a document's validation differs from upstream's about a field.
-fn documented(path: &str) -> Option<&'static str> {
+pub(super) fn documented(path: &str) -> Option<&'static str> {
     resource::gap(path, resource::Difference::Extra)
 }
 
