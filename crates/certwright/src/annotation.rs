@@ -35,10 +35,13 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// What a specification wants on the Secret of the Certificate of this name; an empty name leaves out the name.
     pub(crate) fn of(spec: &ValidatedSpec, certificate: &str) -> Self {
-        let template = spec.secret_template();
+        let mut template = spec.secret_template().clone();
+        // What plans are made by is nothing a template could set.
+        let ours = |key: &str| key.starts_with("certwright/");
+        template.annotations.retain(|key, _| !ours(key));
         let details = details(spec.subject(), &NameTexts::from(spec.names()));
         let mut secret = TlsSecret::new("", "");
-        secret.annotate(template, details, certificate, spec.issuer_ref());
+        secret.annotate(&template, details, certificate, spec.issuer_ref());
         let mut annotations = secret.annotations;
         if certificate.is_empty() {
             annotations.remove(CERTIFICATE_NAME);

@@ -17,9 +17,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An [`Inventory`] holds what is asked for; [`plan`] decides, without doing anything, what one certificate needs; a
-//! [`Manager`] does it, CAs first, at the instants it names itself. [`publish`] hands the result to an SNI store, and
-//! a [`SecretDir`] keeps it on disk. None of them reads a clock.
+//! An [`Inventory`] holds what is asked for; [`plan()`] decides, without doing anything, what one certificate needs,
+//! and [`ownership`] whose a Secret is; a [`Manager`] does it, CAs first, at the instants it names itself. [`publish`]
+//! hands the result to an SNI store, a [`SecretDir`] keeps it on disk, and [`view`] shows all of it as `kubectl` does.
+//! None of them reads a clock.
 //!
 //! The example `lifecycle` is a whole program: manifests in, handshakes out.
 

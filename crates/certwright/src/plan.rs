@@ -4,6 +4,7 @@ mod constraints;
 mod drift;
 mod inspect;
 mod observed;
+mod pause;
 mod readiness;
 mod reapply;
 mod reason;
@@ -16,7 +17,7 @@ use certwright_cert_model::secret::TLS_KEY;
 use certwright_cert_model::validated::ValidatedSpec;
 use certwright_issuance::KeyPair;
 use certwright_issuance::rotation::{KeyMismatch, mismatch};
-use certwright_renewal::{NextRequest, Schedule};
+use certwright_renewal::Schedule;
 use time::OffsetDateTime;
 
 pub use drift::{Drift, OutputDrift};
@@ -48,7 +49,8 @@ pub enum Plan {
         /// When the certificate is renewed; `None` if renewal is disabled.
         schedule: Option<Schedule>,
     },
-    /// A certificate is to be issued, but issuing it failed before, and the pause is not over.
+    /// A certificate is to be issued, but not yet: issuing it failed before and the pause is not over, or it was issued
+    /// so often lately that something else must be undoing it.
     Wait {
         /// Why it is to be issued.
         reason: Reason,
@@ -123,6 +125,21 @@ pub enum KeySource {
 ///
 /// Usages are compared with what was requested, never with what was issued: an issuer that changes them causes no
 /// new request, an edit of the specification does.
+///
+/// ```
+/// use certwright::plan::{Observed, Plan, Reason, plan};
+/// use certwright_cert_model::{CertificateSpec, Defaults};
+/// use time::macros::datetime;
+///
+/// let mut spec = CertificateSpec::default();
+/// (spec.secret_name, spec.issuer_ref.name) = ("web-tls".into(), "ca".into());
+/// spec.dns_names = vec!["www.example.com".into()];
+/// let spec = spec.validate(&Defaults::documented())?;
+/// let now = datetime!(2026-03-01 12:00 UTC);
+/// let Plan::Issue { reason, .. } = plan(&spec, &Observed::default(), now) else { panic!() };
+/// assert_eq!(reason, Reason::DoesNotExist);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn plan(spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) -> Plan {
     if let Some(owner) = seen.owner.filter(|owner| *owner != seen.certificate) {
         let owner = owner.to_owned();
@@ -144,7 +161,7 @@ pub fn plan(spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) -> P
         Ok(key) => key,
         Err(block) => return Plan::Blocked(block),
     };
-    match pause(spec, seen, now) {
+    match pause::pause(spec, seen, &reason, now) {
         Some(until) => Plan::Wait { reason, key, until },
         None => Plan::Issue { reason, key },
     }
@@ -167,24 +184,4 @@ fn next_key(spec: &ValidatedSpec, seen: &Observed<'_>) -> Result<KeySource, Bloc
         Some(mismatch) => Err(Block::KeyMismatch(mismatch)),
         None => Ok(KeySource::Reuse),
     }
-}
-
-/// Until when issuing waits after failures; a user's request since then, and a repaired specification, end the pause.
-fn pause(spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    let failures = seen.failures?;
-    let asked = |at: OffsetDateTime| at > failures.last && at <= now;
-    if seen.requested.is_some_and(asked) {
-        return None;
-    }
-    let next = if failures.spec == spec.fingerprint() {
-        NextRequest::Matches
-    } else {
-        NextRequest::Differs
-    };
-    let attempts = Some(failures.attempts);
-    let left = seen
-        .backoff
-        .remaining(attempts, Some(now - failures.last), next)?;
-    // A pause longer than the whole one comes from a clock that was ahead.
-    (left <= seen.backoff.delay(attempts)?).then(|| seen.backoff.until(failures.last, attempts))
 }

@@ -116,9 +116,12 @@ impl fmt::Display for Drift {
 /// Everything about a Secret that is not as the specification says.
 pub(super) fn drift(spec: &ValidatedSpec, seen: &Observed<'_>, stored: &Stored<'_>) -> Vec<Drift> {
     let mut drift = metadata(spec, seen.certificate, stored.secret);
-    if let Authority::Chain(chain) = seen.authority
-        && !same_certificates(chain, stored)
-    {
+    let complete = match seen.authority {
+        Authority::Chain(chain) => same_certificates(chain, stored),
+        Authority::OwnKey => stored.is_its_own_authority(),
+        Authority::Unknown => true,
+    };
+    if !complete {
         drift.push(Drift::Chain);
     }
     drift.extend(key_encoding(spec, stored));

@@ -28,6 +28,7 @@ pub(super) fn inspect<'a>(
 ) -> Result<Inspected<'a>, Reason> {
     let stored = Stored::read(seen.secret)?;
     matches(spec, seen, &stored)?;
+    signed_by(seen.authority, &stored)?;
     let leaf = stored.leaf();
     if leaf.not_before() > now.saturating_add(SKEW) {
         return Err(Reason::NotYetValid(leaf.not_before()));
@@ -45,7 +46,7 @@ pub(super) fn inspect<'a>(
     }
 }
 
-/// Whether a stored certificate is what is asked for, whatever the time is.
+/// Whether a stored certificate is what is asked for, whatever the time is and whoever would sign now.
 pub(super) fn matches(
     spec: &ValidatedSpec,
     seen: &Observed<'_>,
@@ -77,8 +78,7 @@ pub(super) fn matches(
             return Err(Reason::InvalidCertificateRequest(why.to_owned()));
         }
     };
-    asked_for(spec, request, stored)?;
-    signed_by(seen.authority, stored)
+    asked_for(spec, request, stored)
 }
 
 /// Whether a stored certificate was asked for as it is asked for now.

@@ -33,6 +33,9 @@ pub struct Observed<'a> {
     pub failures: Option<Failures>,
     /// How long is waited after them.
     pub backoff: FailureBackoff,
+    /// When certificates were issued lately, in any order: if somebody undoes what is issued again and again, it is
+    /// not issued ever faster.
+    pub issued: &'a [OffsetDateTime],
 }
 
 impl<'a> Observed<'a> {

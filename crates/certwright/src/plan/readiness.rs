@@ -8,7 +8,8 @@ use super::reason::Reason;
 use super::stored::Stored;
 
 /// The `Ready` condition at the instant `now`: whether the stored certificate is what is asked for and has not
-/// expired. One whose renewal is due, or that a user wants replaced, is ready until its replacement is there.
+/// expired. One whose renewal is due, whose CA changed or that a user wants replaced is ready until its replacement is
+/// there.
 pub fn readiness(spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) -> Condition {
     match unready(spec, seen, now) {
         None => Condition::new("Ready", ConditionStatus::True, now)

@@ -30,10 +30,12 @@ pub fn reapply(
     what: &[Drift],
 ) -> Result<TlsSecret, ReapplyError> {
     Metadata::of(spec, seen.certificate).apply(&mut secret);
-    if let Authority::Chain(above) = seen.authority
-        && what.contains(&Drift::Chain)
-    {
-        rewrite_chain(&mut secret, above)?;
+    if what.contains(&Drift::Chain) {
+        match seen.authority {
+            Authority::Chain(above) => rewrite_chain(&mut secret, above)?,
+            Authority::OwnKey => rewrite_chain(&mut secret, &[])?,
+            Authority::Unknown => {}
+        }
     }
     if what
         .iter()

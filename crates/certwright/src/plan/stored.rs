@@ -58,6 +58,14 @@ impl<'a> Stored<'a> {
         self.chain.iter().skip(1).chain(authority)
     }
 
+    /// Whether the leaf is alone in `tls.crt`, and alone in `ca.crt`.
+    pub(super) fn is_its_own_authority(&self) -> bool {
+        let [leaf] = self.chain.as_slice() else {
+            return false;
+        };
+        self.authority == core::slice::from_ref(leaf)
+    }
+
     /// The certificate beside the leaf that is in its issuer's name.
     pub(super) fn issuer(&self) -> Option<&Certificate> {
         let name = self.leaf().issuer_der();

@@ -167,6 +167,13 @@ fn the_cas_certificates_come_back() {
         assert_eq!(what, [Drift::Chain]);
         assert_eq!(rewritten, secret);
     }
+    // What signed itself is its own CA.
+    let named = spec("commonName: web");
+    let own = issued(&named, Issuer::OwnKey, NOW);
+    let mut edited = own.clone_with_keys();
+    assert!(edited.remove(CA_CRT));
+    let (rewritten, what) = repaired(&named, Issuer::OwnKey, &edited);
+    assert_eq!((what, rewritten), (vec![Drift::Chain], own));
     // A root that was renewed above the same intermediate needs no new leaf.
     let renewed = root.renewed(None, NOW, 7300);
     let mut chain = vec![ca.chain()[0].clone()];
@@ -195,6 +202,19 @@ fn a_certificate_from_elsewhere_is_adopted_so_that_later_edits_are_seen() {
     let edited = spec("usages: [client auth]");
     let plan = planned(&edited, &seen(&adopted, Issuer::Ca(&root)), NOW);
     assert!(matches!(plan, Plan::Issue { .. }), "{plan:?}");
+}
+
+#[test]
+fn a_template_cannot_set_what_plans_are_made_by() {
+    let root = Ca::root(NOW, 3650);
+    let base = spec(
+        "secretTemplate: {annotations: {certwright/issued-at: '2000-01-01T00:00:00Z', certwright/temporary: 'true'}}",
+    );
+    let secret = issued(&base, Issuer::Ca(&root), NOW);
+    let mut view = seen(&secret, Issuer::Ca(&root));
+    view.requested = Some(NOW);
+    let plan = planned(&base, &view, NOW + days(1));
+    assert!(matches!(plan, Plan::Idle(_)), "{plan:?}");
 }
 
 #[test]

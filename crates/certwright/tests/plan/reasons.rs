@@ -382,6 +382,34 @@ fn failures_make_it_wait_unless_something_changed() {
 }
 
 #[test]
+fn whoever_undoes_it_again_and_again_makes_no_storm() {
+    let ca = Ca::root(NOW, 3650);
+    let base = spec("");
+    let minutes = |minutes| NOW + Duration::minutes(minutes);
+    let lately = [20, 10, 40, 0, 30].map(minutes);
+    let mut view = Observed::new(None, Issuer::Ca(&ca).authority());
+    view.issued = &lately[..4];
+    check(&base, &view, minutes(50), "DoesNotExist");
+    view.issued = &lately;
+    check(
+        &base,
+        &view,
+        minutes(50),
+        "wait until 2026-03-01 13:00:00.0 +00:00:00: there is no Secret yet",
+    );
+    check(&base, &view, minutes(60), "DoesNotExist");
+    // A user's edits are nobody else's.
+    let secret = issued(&base, Issuer::Ca(&ca), NOW);
+    view.secret = Some(&secret);
+    check(
+        &spec("dnsNames: [x.example.com]"),
+        &view,
+        minutes(50),
+        "RequestChanged",
+    );
+}
+
+#[test]
 fn keys_are_made_or_kept_as_policy_and_issuer_say() {
     let ca = Ca::root(NOW, 3650);
     let due = NOW + days(80);
@@ -445,4 +473,11 @@ fn ready_is_what_is_valid_and_as_asked_for() {
     assert_eq!(told(&base, NOW - days(1)), unready("NotYetValid"));
     let edited = spec("duration: 2160h\ncommonName: web");
     assert_eq!(told(&edited, NOW), unready("RequestChanged"));
+    let other = Ca::root(NOW, 3650);
+    let rotated = readiness(&base, &seen(&secret, Issuer::Ca(&other)), NOW);
+    assert_eq!(
+        rotated.status,
+        ConditionStatus::True,
+        "until it is replaced"
+    );
 }
