@@ -1,6 +1,7 @@
 //! A directory of certificates and keys.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::DefaultTimeProvider;
-use zeroize::Zeroizing;
 
+use crate::cert_dir::CertDir;
 use crate::change::{ChangeSet, Report};
-use crate::pairs::{PairLoader, PemPair};
+use crate::pairs::PairLoader;
 use crate::resolver::Resolver;
 use crate::select::SelectionPolicy;
 use crate::store::CertStore;
@@ -36,32 +37,7 @@ impl PairLoader {
         store: &CertStore<CertifiedKey>,
         path: impl AsRef<Path>,
     ) -> Result<ChangeSet<CertifiedKey>, DirError> {
-        let mut unread = ChangeSet::new();
-        let mut texts = Vec::new();
-        let mut pairs = find_pairs(path.as_ref())?;
-        pairs.dedup_by(|(id, path, _), (taken, first, _)| {
-            let same = id == taken;
-            if same {
-                let (path, first) = (path.clone(), first.clone());
-                let file = text(path.file_name()).unwrap_or_default().into_owned();
-                unread.reject(file, SameNameError { path, first });
-            }
-            same
-        });
-        for (id, chain, key) in pairs {
-            match read(&chain).and_then(|chain| Ok((chain, read(&key)?))) {
-                Ok((chain, key)) => texts.push((id, chain, key)),
-                Err(error) => {
-                    unread.reject(id, error);
-                }
-            }
-        }
-        let pairs = texts.iter().map(|(id, chain, key)| {
-            let pair = PemPair { chain, key };
-            (id.as_str(), pair)
-        });
-        unread.merge(self.load_all(store, pairs));
-        Ok(unread)
+        CertDir::new(path.as_ref(), self.clone()).changes(store)
     }
 }
 
@@ -103,51 +79,76 @@ pub struct SameNameError {
     pub first: PathBuf,
 }
 
-/// Id, chain file and key file of each pair, by id.
-fn find_pairs(directory: &Path) -> Result<Vec<(String, PathBuf, PathBuf)>, DirError> {
+/// The chain file and the key file of a pair; the same file, if it holds both.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Files {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// The pairs of a directory by id, those that share one in the order they count in.
+pub(crate) fn find_pairs(directory: &Path) -> Result<BTreeMap<String, Vec<Files>>, DirError> {
     let fail = |source| DirError {
         path: directory.to_owned(),
         source,
     };
-    let mut pairs = Vec::new();
+    let mut pairs: BTreeMap<String, Vec<Files>> = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        let Some(name) = text(path.file_name()).filter(|name| !name.starts_with('.')) else {
-            continue;
-        };
-        if path.is_dir() {
-            let files = [("tls.crt", "tls.key"), ("fullchain.pem", "privkey.pem")];
-            let found = files
-                .into_iter()
-                .find(|(chain, _)| path.join(chain).exists());
-            if let Some((chain, key)) = found {
-                pairs.push((name.into_owned(), path.join(chain), path.join(key)));
-            }
-        } else if let Some("crt" | "pem") = text(path.extension()).as_deref() {
-            let beside = path.with_extension("key");
-            let key = if beside.exists() {
-                beside
-            } else {
-                path.clone()
-            };
-            let id = text(path.file_stem()).unwrap_or_default().into_owned();
-            pairs.push((id, path, key));
+        if let Some((id, files)) = pair_at(&path) {
+            pairs.entry(id).or_default().push(files);
         }
     }
-    pairs.sort();
+    for files in pairs.values_mut() {
+        files.sort();
+    }
     Ok(pairs)
 }
 
-fn text(part: Option<&OsStr>) -> Option<Cow<'_, str>> {
-    part.map(OsStr::to_string_lossy)
+/// The pairs of a directory that have this id.
+pub(crate) fn find_pairs_of(directory: &Path, id: &str) -> Vec<Files> {
+    // In the order they sort in.
+    let places = [id.to_owned(), format!("{id}.crt"), format!("{id}.pem")];
+    let found = places
+        .into_iter()
+        .filter(|place| directory.join(place).exists())
+        .filter_map(|place| pair_at(&directory.join(place)));
+    found
+        .filter(|(found, _)| found == id)
+        .map(|(_, files)| files)
+        .collect()
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, DirError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Zeroizing::new(bytes)),
-        Err(source) => Err(DirError {
-            path: path.to_owned(),
-            source,
-        }),
+/// The pair that a file or subdirectory stands for, and its id.
+fn pair_at(path: &Path) -> Option<(String, Files)> {
+    let name = text(path.file_name()).filter(|name| !name.starts_with('.'))?;
+    if path.is_dir() {
+        let files = [("tls.crt", "tls.key"), ("fullchain.pem", "privkey.pem")];
+        let (chain, key) = files
+            .into_iter()
+            .find(|(chain, _)| path.join(chain).exists())?;
+        let files = Files {
+            chain: path.join(chain),
+            key: path.join(key),
+        };
+        return Some((name.into_owned(), files));
     }
+    let Some("crt" | "pem") = text(path.extension()).as_deref() else {
+        return None;
+    };
+    let beside = path.with_extension("key");
+    let id = text(path.file_stem()).unwrap_or_default().into_owned();
+    let files = Files {
+        key: if beside.exists() {
+            beside
+        } else {
+            path.to_owned()
+        },
+        chain: path.to_owned(),
+    };
+    Some((id, files))
+}
+
+pub(crate) fn text(part: Option<&OsStr>) -> Option<Cow<'_, str>> {
+    part.map(OsStr::to_string_lossy)
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "tokio")]
 mod acceptor;
+#[cfg(feature = "x509")]
+mod cert_dir;
 mod challenge;
 mod change;
 #[cfg(feature = "config")]
@@ -37,9 +39,13 @@ mod snapshot;
 #[cfg(feature = "x509")]
 mod staple;
 mod store;
+#[cfg(feature = "watch")]
+mod watch;
 
 #[cfg(feature = "tokio")]
 pub use acceptor::{AcceptError, CertAcceptor};
+#[cfg(feature = "x509")]
+pub use cert_dir::CertDir;
 pub use challenge::{ACME_TLS_ALPN, Challenges, is_challenge};
 pub use change::{ChangeSet, Origin, Rejection, ReplacedError, Report, Warning, WarningKind};
 #[cfg(feature = "config")]
@@ -65,3 +71,5 @@ pub use snapshot::Snapshot;
 #[cfg(feature = "x509")]
 pub use staple::StapleError;
 pub use store::{CertStore, Current};
+#[cfg(feature = "watch")]
+pub use watch::{DirWatch, WatchError, WatchEvent, WatchSettings};
