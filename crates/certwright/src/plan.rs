@@ -8,6 +8,7 @@ mod pause;
 mod readiness;
 mod reapply;
 mod reason;
+mod status;
 mod stored;
 
 use core::fmt;
@@ -26,6 +27,7 @@ pub use readiness::readiness;
 pub use reapply::{ReapplyError, reapply};
 pub(crate) use reason::issuer_text;
 pub use reason::{AuthorityChange, Reason};
+pub use status::status;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use certwright_cert_model::inspect::NameTexts;
 use certwright_cert_model::issuer_ref::IssuerRef;
-use certwright_cert_model::status::{CertificateStatus, Condition};
+use certwright_cert_model::status::{CertificateStatus, Condition, ConditionStatus};
 use certwright_cert_model::validated::ValidatedSpec;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::table::Table;
 use super::{Age, status, status_text};
+use crate::plan::Observed;
 
 /// A Certificate and its state.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,12 @@ impl CertificateView {
             names: NameTexts::from(spec.names()),
             ..Self::new(namespace, name, secret, spec.issuer_ref().clone())
         }
+    }
+
+    /// Brings status and next attempt up to date, as far as what is seen of the Certificate tells.
+    pub fn update(&mut self, spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) {
+        let status = crate::plan::status(spec, seen, &self.status, now);
+        (self.status, self.next_attempt) = status;
     }
 
     /// The Certificate as a Kubernetes document with its `status`. The specification is what a view knows of it.
@@ -182,10 +189,11 @@ impl CertificateView {
 
     /// When the next certificate comes, for people.
     fn renews(&self, now: OffsetDateTime) -> String {
+        let issuing = status(&self.status.conditions, "Issuing") == ConditionStatus::True;
         match self.next_attempt.or(self.status.renewal_time) {
-            None => "never".to_owned(),
-            Some(at) if at <= now => "now".to_owned(),
-            Some(at) => format!("in {}", Age(at - now)),
+            Some(at) if at > now && !issuing => format!("in {}", Age(at - now)),
+            None if !issuing => "never".to_owned(),
+            _ => "now".to_owned(),
         }
     }
 }

@@ -5,4 +5,5 @@ mod ownership;
 mod properties;
 mod reapply;
 mod reasons;
+mod status;
 mod world;

@@ -1,7 +1,10 @@
 //! Laws of the plan, and a model of when to issue that is as simple as it can be.
 
 use certwright::KeySource;
-use certwright::plan::{Authority, Plan, reapply};
+use certwright::annotation::{
+    FINGERPRINT, ISSUED_AT, TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS, TEMPORARY,
+};
+use certwright::plan::{Authority, Failures, Plan, reapply};
 use certwright_cert_model::secret::{CA_CRT, KEY_DER, TLS_CRT, TLS_KEY};
 use certwright_cert_model::{TlsSecret, ValidatedSpec};
 use proptest::prelude::*;
@@ -234,6 +237,33 @@ proptest! {
     }
 
     #[test]
+    fn whatever_annotations_say_one_step_settles_it(
+        fields in fields(),
+        which in 0_usize..8,
+        value in "[ -~\\n]{0,40}",
+    ) {
+        let ca = Ca::root(NOW, 3650);
+        let spec = fields.spec();
+        let mut secret = issued(&spec, Issuer::Ca(&ca), NOW);
+        let key = [
+            FINGERPRINT, ISSUED_AT, TEMPORARY, TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS,
+            "cert-manager.io/issuer-name", "cert-manager.io/certificate-name", "cert-manager.io/ip-sans",
+        ][which];
+        secret.annotations.insert(key.to_owned(), value);
+        let next = match planned(&spec, &seen(&secret, Issuer::Ca(&ca)), NOW) {
+            Plan::Idle(_) => return Ok(()),
+            Plan::Issue { key, .. } => issue(&spec, Issuer::Ca(&ca), Some(&secret), key, NOW),
+            Plan::Reapply { what, .. } => {
+                let view = seen(&secret, Issuer::Ca(&ca));
+                reapply(secret.clone_with_keys(), &spec, &view, &what).unwrap()
+            }
+            other => return Err(TestCaseError::fail(format!("{other:?}"))),
+        };
+        let plan = planned(&spec, &seen(&next, Issuer::Ca(&ca)), NOW);
+        prop_assert!(is_idle(&plan), "{key}: {plan:?}");
+    }
+
+    #[test]
     fn tampering_with_key_or_certificate_issues(
         fields in fields(),
         key in any::<bool>(),
@@ -268,6 +298,8 @@ fn settles(spec: &ValidatedSpec, ca: &Ca, secret: &TlsSecret) -> Result<(), Test
 enum Event {
     EditIssues(Issues),
     EditKeeps(Keeps),
+    /// The issuer fails from now on, or works again.
+    Outage(bool),
     Rekey,
     RenewCa,
     Request,
@@ -279,6 +311,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         1 => issues().prop_map(Event::EditIssues),
         2 => keeps().prop_map(Event::EditKeeps),
+        2 => any::<bool>().prop_map(Event::Outage),
         1 => Just(Event::Rekey),
         1 => Just(Event::RenewCa),
         1 => Just(Event::Request),
@@ -293,9 +326,21 @@ struct Model {
     ca: usize,
     issued: OffsetDateTime,
     requested: Option<OffsetDateTime>,
+    /// How often in a row, when last, and what was asked for then.
+    failed: Option<(u32, OffsetDateTime, Issues)>,
 }
 
 impl Model {
+    fn waits(&self, fields: &Fields, now: OffsetDateTime) -> bool {
+        let Some((times, last, asked)) = &self.failed else {
+            return false;
+        };
+        let hours = 2_i64.pow((times - 1).min(5));
+        *asked == fields.issues
+            && now < *last + Duration::hours(hours)
+            && self.requested.is_none_or(|at| at <= *last)
+    }
+
     fn must_issue(&self, fields: &Fields, ca: usize, now: OffsetDateTime) -> bool {
         let duration = Duration::hours(i64::from(self.asked.duration_hours));
         let lead = match fields.keeps.renew_before_minutes {
@@ -323,7 +368,14 @@ proptest! {
         let mut cas = vec![Ca::root(now, 36_500)];
         let mut spec = fields.spec();
         let mut secret = issued(&spec, Issuer::Ca(&cas[0]), now);
-        let mut model = Model { asked: fields.issues.clone(), ca: 0, issued: now, requested: None };
+        let mut model = Model {
+            asked: fields.issues.clone(),
+            ca: 0,
+            issued: now,
+            requested: None,
+            failed: None,
+        };
+        let mut outage = false;
         for event in events {
             match event.clone() {
                 Event::EditIssues(issues) => fields.issues = issues,
@@ -333,6 +385,7 @@ proptest! {
                     let renewed = cas.last().unwrap().renewed(None, now, 36_500);
                     cas.push(renewed);
                 }
+                Event::Outage(begins) => outage = begins,
                 Event::Request => model.requested = Some(now),
                 Event::Tamper(how) => tamper(&mut secret, how),
                 Event::Wait(hours) => now += Duration::hours(i64::from(hours)),
@@ -342,10 +395,31 @@ proptest! {
             let mut view = seen(&secret, Issuer::Ca(ca));
             view.authority = Authority::Chain(ca.chain());
             view.requested = model.requested;
+            let fingerprint = |issues: &Issues| {
+                let fields = Fields { issues: issues.clone(), keeps: fields.keeps.clone() };
+                fields.spec().fingerprint()
+            };
+            view.failures = model.failed.as_ref().map(|(times, last, asked)| {
+                Failures::new(i64::from(*times), *last, fingerprint(asked))
+            });
             let must = model.must_issue(&fields, cas.len() - 1, now);
+            let waits = model.waits(&fields, now);
             let next = match planned(&spec, &view, now) {
+                Plan::Wait { until, .. } => {
+                    prop_assert!(must && waits, "waits without a reason after {event:?}");
+                    prop_assert!(until > now);
+                    now += Duration::SECOND;
+                    continue;
+                }
+                Plan::Issue { .. } if outage => {
+                    prop_assert!(must && !waits, "issued without a reason after {event:?}");
+                    let times = model.failed.as_ref().map_or(0, |(times, ..)| *times);
+                    model.failed = Some((times + 1, now, fields.issues.clone()));
+                    now += Duration::SECOND;
+                    continue;
+                }
                 Plan::Issue { key, .. } => {
-                    prop_assert!(must, "issued without a reason after {event:?}");
+                    prop_assert!(must && !waits, "issued without a reason after {event:?}");
                     prop_assert_eq!(key, KeySource::Generate);
                     // A user's request of this very second is done by it.
                     Some(issue(&spec, Issuer::Ca(ca), Some(&secret), key, now))
@@ -366,6 +440,7 @@ proptest! {
                     ca: cas.len() - 1,
                     issued: now,
                     requested: None,
+                    failed: None,
                 };
             }
             if let Some(next) = next {

@@ -5,6 +5,7 @@ use certwright::plan::{Drift, OutputDrift, Plan, reapply};
 use certwright_cert_model::secret::{CA_CRT, KEY_DER, TLS_COMBINED, TLS_CRT, TLS_KEY};
 use certwright_cert_model::{TlsSecret, ValidatedSpec, pem};
 use certwright_issuance::Certificate;
+use certwright_issuance::keystore::SecretKeystores;
 
 use crate::world::{Ca, Issuer, NOW, days, issued, planned, seen, spec};
 
@@ -218,18 +219,57 @@ fn a_template_cannot_set_what_plans_are_made_by() {
 }
 
 #[test]
-fn whoever_knows_the_passwords_tells_of_keystores() {
+fn keystores_follow_profile_alias_and_password_without_a_new_certificate() {
     let root = Ca::root(NOW, 3650);
-    let base = spec("");
-    let secret = issued(&base, Issuer::Ca(&root), NOW);
-    let mut view = seen(&secret, Issuer::Ca(&root));
-    view.keystores = &["keystore.p12"];
-    let Plan::Reapply { what, schedule } = planned(&base, &view, NOW) else {
-        panic!("not rewritten");
+    let stores = |pkcs12: &str, jks: &str| {
+        spec(&format!(
+            "keystores: {{pkcs12: {{create: true, {pkcs12}}}, jks: {{create: true, {jks}}}}}"
+        ))
     };
-    assert_eq!(
-        what[0].to_string(),
-        "keystore.p12 is not as spec.keystores says"
-    );
-    assert!(schedule.is_some());
+    let base = stores("password: a", "password: a");
+    let both = ["keystore.jks", "truststore.jks"];
+    let resolved =
+        |spec: &ValidatedSpec| SecretKeystores::resolve(spec.keystores(), |_, _| None).unwrap();
+    let mut secret = issued(&base, Issuer::Ca(&root), NOW);
+    resolved(&base).write(&mut secret, NOW).unwrap();
+    for (edited, expected) in [
+        (&base, vec![]),
+        (
+            &stores("password: b", "password: a"),
+            vec!["keystore.p12", "truststore.p12"],
+        ),
+        (
+            &stores("password: a, profile: Modern2026", "password: a"),
+            vec!["keystore.p12", "truststore.p12"],
+        ),
+        (
+            &stores("password: a", "password: a, alias: other"),
+            vec!["keystore.jks"],
+        ),
+        (
+            &spec("keystores: {pkcs12: {create: true, password: a}}"),
+            both.to_vec(),
+        ),
+    ] {
+        let outdated = resolved(edited).outdated(&secret).unwrap();
+        let mut view = seen(&secret, Issuer::Ca(&root));
+        view.keystores = &outdated;
+        let what = match planned(edited, &view, NOW) {
+            Plan::Idle(_) => Vec::new(),
+            Plan::Reapply { what, .. } => what,
+            other => panic!("{other:?}"),
+        };
+        let told: Vec<_> = what
+            .iter()
+            .map(|drift| match drift {
+                Drift::Keystore { key } => key.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, expected);
+        let mut next = reapply(secret.clone_with_keys(), edited, &view, &what).unwrap();
+        resolved(edited).write(&mut next, NOW).unwrap();
+        assert_eq!(resolved(edited).outdated(&next).unwrap(), [""; 0]);
+        assert_eq!(next.get(TLS_CRT), secret.get(TLS_CRT));
+    }
 }
