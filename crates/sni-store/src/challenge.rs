@@ -13,6 +13,8 @@ pub const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 
 /// Challenge certificates by host name, for hellos that offer [`ACME_TLS_ALPN`] alone (RFC 8737 section 3).
 ///
+/// An ACME client's sink puts its answers in by name and takes them out by name again.
+///
 /// A store never holds one and this map never serves: neither can be taken for the other. Cloning makes
 /// another handle to the same map.
 pub struct Challenges<T> {

@@ -2,6 +2,14 @@
 
 #[cfg(feature = "tokio")]
 mod acceptor;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "lazy",
+    feature = "tokio",
+    feature = "watch"
+))]
+#[doc = include_str!("../docs/adopting.md")]
+pub mod adopting {}
 #[cfg(feature = "x509")]
 mod cert_dir;
 mod challenge;
@@ -62,7 +70,7 @@ pub use lazy::{Lazy, LazyCounts, LazyError, LazySettings, LazySource, Ready};
 pub use pairs::{PairError, PairLoader, PemPair};
 pub use pattern::{Pattern, PatternError};
 #[cfg(feature = "rustls")]
-pub use resolver::{Resolver, client_schemes, key_schemes};
+pub use resolver::{ChallengeError, Resolver, client_schemes, key_schemes};
 pub use scheme::SchemeMask;
 pub use select::{Match, Query, Selection, SelectionPolicy};
 #[cfg(feature = "self-signed")]

@@ -10,10 +10,11 @@ use certwright_cert_model::inspect::FactsError;
 use certwright_cert_model::pem::PemError;
 use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
 use certwright_cert_model::{CertificateFacts, TlsSecret};
+use rustls::SupportedCipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
-use rustls::sign::CertifiedKey;
-use rustls::{Error as TlsError, InconsistentKeys, SupportedCipherSuite};
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls_pki_types::CertificateDer;
 
 use crate::change::ChangeSet;
 use crate::entry::{Entry, EntryId};
@@ -220,11 +221,10 @@ impl PairLoader {
                 let key = pem::load_key(provider, &key)
                     .map_err(|error| PairError::Key(error.to_string()))?;
                 let schemes = key_schemes(&*key);
-                let certified = CertifiedKey::new(chain, key);
-                if !belongs(&certified) {
-                    return Err(misplaced(&certified));
+                if !belongs(&*key, &facts.public_key) {
+                    return Err(misplaced(&*key, &chain));
                 }
-                (certified, schemes)
+                (CertifiedKey::new(chain, key), schemes)
             }
         };
         // What `openssl req -x509` makes is a CA certificate too, alone and self-signed; it serves.
@@ -318,23 +318,23 @@ const COMMON_NAME: &str = "2.5.4.3";
 /// Loading fewer pairs than this takes less time than starting a thread for them.
 const MIN_SHARE: usize = 64;
 
-/// Whether the key is that of the first certificate. A key that does not know its public half, as those
-/// of some hardware modules do not, is taken at its word.
-fn belongs(certified: &CertifiedKey) -> bool {
-    matches!(
-        certified.keys_match(),
-        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown))
-    )
+/// Whether the key is that of this SubjectPublicKeyInfo. A key that does not know its public half, as
+/// those of some hardware modules do not, is taken at its word.
+///
+/// Not rustls' own `keys_match`, which reads the certificate as a client would, and refuses a challenge's
+/// for its critical extension.
+fn belongs(key: &dyn SigningKey, public_key: &[u8]) -> bool {
+    key.public_key()
+        .is_none_or(|known| known.as_ref() == public_key)
 }
 
 /// Which error it is when the key is not the first certificate's.
-fn misplaced(certified: &CertifiedKey) -> PairError {
-    let later = certified.cert.iter().enumerate().skip(1);
-    let mut owners = later.filter(|(_, certificate)| {
-        let alone = CertifiedKey::new(vec![(*certificate).clone()], certified.key.clone());
-        belongs(&alone)
+fn misplaced(key: &dyn SigningKey, chain: &[CertificateDer<'_>]) -> PairError {
+    let mut later = chain.iter().enumerate().skip(1);
+    let owner = later.find(|(_, certificate)| {
+        CertificateFacts::from_der(certificate).is_ok_and(|facts| belongs(key, &facts.public_key))
     });
-    match owners.next() {
+    match owner {
         Some((index, _)) => PairError::LeafNotFirst { index },
         None => PairError::Mismatch,
     }

@@ -4,15 +4,18 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{CipherSuite, SignatureScheme};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::challenge::{Challenges, is_challenge};
 use crate::counters::Event;
 #[cfg(feature = "lazy")]
 use crate::lazy::Lazy;
+use crate::pattern::PatternError;
 use crate::scheme::SchemeMask;
 use crate::select::Query;
 use crate::store::CertStore;
@@ -164,6 +167,43 @@ impl fmt::Debug for Resolver {
             .field("strict", &self.strict)
             .finish_non_exhaustive()
     }
+}
+
+impl Challenges<CertifiedKey> {
+    /// Answers for `host` from now on with what an ACME client made for it: a certificate with the
+    /// `acmeIdentifier` extension (RFC 8737 section 3) and its key. What a client's sink calls, with
+    /// [`remove`](Self::remove) for the end.
+    ///
+    /// rustls' own `CertifiedKey::from_der` refuses such a certificate, because the extension is critical.
+    ///
+    /// # Errors
+    /// If `host` is no single host name, or the provider cannot use the key.
+    pub fn answer(
+        &self,
+        host: &str,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        provider: &CryptoProvider,
+    ) -> Result<(), ChallengeError> {
+        let key = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|error| ChallengeError::Key(error.to_string()))?;
+        let certified = CertifiedKey::new(vec![certificate], key);
+        self.insert(host, certified).map_err(ChallengeError::Host)
+    }
+}
+
+/// Why a challenge will not be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChallengeError {
+    /// The host is not one name.
+    #[error("the host cannot be answered for")]
+    Host(#[source] PatternError),
+    /// The provider refuses the key.
+    #[error("the private key cannot be used: {0}")]
+    Key(String),
 }
 
 /// The schemes a key signs with, found by asking it for one after the other: what a key says about its

@@ -2,11 +2,14 @@
 //!
 //! A file, hence a process, of its own: the counting allocator slows everything down.
 
+use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
 
 use allocation_counter::measure;
 use certwright_sni_store::{
-    CertStore, ChangeSet, Entry, PairLoader, PemPair, Query, Resolver, SchemeMask, SelectionPolicy,
+    CertStore, ChangeSet, Entry, EntryId, Lazy, LazySettings, LazySource, PairLoader, PemPair,
+    Query, Resolver, SchemeMask, SelectionPolicy,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{Acceptor, ResolvesServerCert};
@@ -88,6 +91,48 @@ fn resolving_allocates_nothing() {
         assert_eq!(found.is_some(), expected);
         assert_eq!(counted.count_total, 0, "{name}");
     }
+}
+
+#[test]
+fn counting_and_what_is_kept_of_a_source_allocate_nothing() {
+    struct Listed(HashMap<String, EntryId>);
+    impl LazySource<usize> for Listed {
+        fn identify(&self, name: &str) -> Option<EntryId> {
+            self.0.get(name).cloned()
+        }
+        fn load(&self, id: &EntryId) -> Result<Vec<Entry<usize>>, Box<dyn Error + Send + Sync>> {
+            Ok(vec![Entry::new(id.clone(), [id.as_str()], Arc::new(7))])
+        }
+        fn size(&self, _: &usize) -> usize {
+            size_of::<usize>()
+        }
+    }
+    let store = CertStore::new(SelectionPolicy::Best);
+    store.replace_all(names(100).collect::<ChangeSet<_>>());
+    store.track_use();
+    let lazy = "lazy.example.com";
+    let source = Listed(HashMap::from([(lazy.to_owned(), lazy.into())]));
+    let lazy = Lazy::new(store, source, &LazySettings::default());
+    let ask = |name: &str| lazy.select(&Query::new(name, NOW));
+    // The first one begins the load, which is another thread's.
+    assert_eq!(ask("lazy.example.com"), None);
+    while lazy.kept().0 == 0 {
+        std::thread::yield_now();
+    }
+    let counted = measure(|| {
+        for (name, expected) in [
+            ("host-7.example.com", Some(7)),
+            ("www.zone-9.test", Some(9)),
+            ("lazy.example.com", Some(7)),
+            ("LAZY.example.com.", Some(7)),
+            ("refused.example.com", None),
+        ] {
+            assert_eq!(ask(name).as_deref().copied(), expected, "{name}");
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+    assert_eq!(lazy.store().counts().exact, 1);
+    assert_eq!(lazy.store().entry("ns/9").unwrap().last_used(), Some(0));
 }
 
 #[test]

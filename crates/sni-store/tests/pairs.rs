@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use certwright_sni_store::{
-    CertStore, Entry, Origin, PairError, PairLoader, PemPair, Query, SelectionPolicy,
+    CertStore, ChallengeError, Challenges, Entry, Origin, PairError, PairLoader, PatternError,
+    PemPair, Query, SelectionPolicy,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384,
-    PKCS_ED25519, PKCS_RSA_SHA256, SanType, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, SignatureAlgorithm,
 };
 use rustls::crypto::{KeyProvider, aws_lc_rs};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use time::OffsetDateTime;
 
@@ -328,4 +329,29 @@ fn a_lazy_key_of_another_certificate_is_found_at_once() {
         let refused = loader.load("id", chain.pair()).unwrap_err();
         assert_eq!(refused, PairError::Mismatch);
     }
+}
+
+#[test]
+fn a_challenges_certificate_loads_for_all_its_critical_extension() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["a.test".to_owned()]).unwrap();
+    params.custom_extensions = vec![CustomExtension::new_acme_identifier(&[7; 32])];
+    let leaf = params.self_signed(&key).unwrap();
+    assert!(load(&leaf.pem(), &key.serialize_pem()).is_ok());
+
+    let provider = aws_lc_rs::default_provider();
+    let challenges = Challenges::new();
+    let answer = |host: &str, key: &[u8]| {
+        let key = PrivatePkcs8KeyDer::from(key.to_vec()).into();
+        challenges.answer(host, leaf.der().clone(), key, &provider)
+    };
+    let der = key.serialize_der();
+    assert!(answer("a.test", &der).is_ok());
+    assert!(challenges.get("A.test.").is_some());
+    let wildcard = ChallengeError::Host(PatternError::Wildcard);
+    assert_eq!(answer("*.a.test", &der), Err(wildcard));
+    assert!(matches!(
+        answer("a.test", &der[1..]),
+        Err(ChallengeError::Key(_))
+    ));
 }
