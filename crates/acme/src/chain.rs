@@ -98,14 +98,14 @@ fn issuer_name(certificate: &Certificate) -> Option<String> {
 #[non_exhaustive]
 pub enum ChainError {
     /// The certificates are not one chain.
-    #[error("the certificates of the CA's answer are not one chain")]
+    #[error("the certificates are not one chain")]
     Assemble(#[from] AssembleError),
     /// Not PEM, or not certificates.
-    #[error("the CA's answer is not a PEM text of certificates")]
+    #[error("the chain is not a PEM text of certificates")]
     Certificate(#[from] CertificateError),
     /// More bytes than a chain may have.
     #[error(
-        "the CA's answer has {found} bytes, more than {} allowed in a chain",
+        "the chain has {found} bytes, more than {} are allowed",
         pem_limit::CHAIN
     )]
     TooLong {
@@ -158,25 +158,16 @@ mod tests {
         let (leaf, stranger) = (&certificates(&one)[0], &certificates(&other)[0]);
         let root = root.chain().certificate();
         for (text, expected) in [
-            (
-                pem(&[leaf, root]),
-                "the certificates of the CA's answer are not one chain",
-            ),
-            (
-                pem(&[leaf, stranger]),
-                "the certificates of the CA's answer are not one chain",
-            ),
-            (
-                Vec::new(),
-                "the CA's answer is not a PEM text of certificates",
-            ),
+            (pem(&[leaf, root]), "the certificates are not one chain"),
+            (pem(&[leaf, stranger]), "the certificates are not one chain"),
+            (Vec::new(), "the chain is not a PEM text of certificates"),
             (
                 key.to_pem(Default::default()).unwrap().as_bytes().to_vec(),
-                "the CA's answer is not a PEM text of certificates",
+                "the chain is not a PEM text of certificates",
             ),
             (
                 vec![b'\n'; 100_000],
-                "the CA's answer has 100000 bytes, more than 95000 allowed in a chain",
+                "the chain has 100000 bytes, more than 95000 are allowed",
             ),
         ] {
             assert_eq!(Chain::read(&text).unwrap_err().to_string(), expected);

@@ -414,7 +414,7 @@ mod tests {
             (
                 field(&text, "certificate"),
                 base64(b"no"),
-                "[letsencrypt].Certificates[0]: the CA's answer is not a PEM text of certificates: the text has no CERTIFICATE block",
+                "[letsencrypt].Certificates[0]: the chain is not a PEM text of certificates: the text has no CERTIFICATE block",
             ),
             (
                 field(&text, "PrivateKey"),

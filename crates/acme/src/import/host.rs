@@ -13,7 +13,7 @@ fn host(url: &str) -> Option<&str> {
     if url.contains(|c: char| c.is_ascii_control()) {
         return None;
     }
-    let url = url.split('#').next().unwrap_or_default();
+    let (url, fragment) = url.split_once('#').unwrap_or((url, ""));
     let rest = match url.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))) {
         Some(0) if url.starts_with(':') => return None,
         Some(end)
@@ -30,15 +30,14 @@ fn host(url: &str) -> Option<&str> {
             url
         }
     };
-    let Some(rest) = rest
-        .split('?')
-        .next()
-        .unwrap_or_default()
-        .strip_prefix("//")
-    else {
-        return Some("");
+    let rest = rest.split('?').next().unwrap_or_default();
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        None => ("", rest),
     };
-    let authority = rest.split('/').next().unwrap_or_default();
+    if !is_escaped(path) || !is_escaped(fragment) {
+        return None;
+    }
     let host = authority.rsplit('@').next().unwrap_or_default();
     let (name, port) = match host.strip_prefix('[') {
         Some(address) => address.split_once(']')?,
@@ -49,7 +48,15 @@ fn host(url: &str) -> Option<&str> {
     };
     let port = port.strip_prefix(':').unwrap_or(port);
     let valid = port.bytes().all(|b| b.is_ascii_digit());
-    (valid && !name.contains([' ', '<', '>', '"', '\\', '^', '`', '{', '|', '}'])).then_some(name)
+    (valid && !name.contains([' ', '%', '\\', '^', '`', '{', '|', '}'])).then_some(name)
+}
+
+/// Whether two hexadecimal digits follow each percent sign.
+fn is_escaped(text: &str) -> bool {
+    text.split('%').skip(1).all(|part| {
+        let digits = part.bytes().take(2).filter(u8::is_ascii_hexdigit);
+        digits.count() == 2
+    })
 }
 
 #[cfg(test)]
@@ -75,6 +82,9 @@ mod tests {
             ("https://ca test/", "https://ca test/", false),
             ("ca.test:1/a", "ca.test:1/a", true),
             ("1ca:1", "1ca:1", false),
+            ("https://ca.test/%zz", "https://ca.test/%zz", false),
+            ("https://ca.test/%7e", "https://ca.test/?%zz", true),
+            ("https://%41.test/", "https://%41.test/", false),
         ] {
             assert_eq!(same_host(one, other), same, "{one} {other}");
             assert_eq!(same_host(other, one), same, "{other} {one}");
