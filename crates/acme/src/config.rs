@@ -45,7 +45,9 @@ pub use challenge::{
 pub use entry_point::{EntryPoint, EntryPointError};
 pub use environment::BooleanError;
 pub use flag::{FlagError, flags};
-pub use issuer::{ExternalAccountBinding, Issuer, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Trust};
+pub use issuer::{
+    ExternalAccountBinding, IssuerOptions, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Trust,
+};
 
 /// What a static configuration says about certificates: its resolvers and where they can be reached.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +107,7 @@ pub struct Resolver {
     /// `email`: the account's contact; `None` registers without one.
     pub email: Option<Email>,
     /// The CAs, the most wanted first; never empty.
-    pub issuers: Vec<Issuer>,
+    pub issuers: Vec<IssuerOptions>,
     /// `keyType`: the key of certificates.
     pub key_type: KeyAlgorithm,
     /// `certificatesDuration` in hours, if it is set; see [`Resolver::renewal_policy`].
@@ -132,12 +134,12 @@ pub struct Resolver {
     pub grouping: Grouping,
 }
 
-/// Whether a request names its first name in the subject too.
+/// Whether a request has its main name in the subject too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CommonName {
-    /// The first name, if it has at most 64 bytes, as X.520 allows.
+    /// The main name, if it has at most 64 bytes, as X.520 allows.
     #[default]
-    First,
+    Main,
     /// None.
     None,
 }
@@ -149,7 +151,7 @@ impl Resolver {
         Self {
             name: name.into(),
             email: None,
-            issuers: vec![Issuer::default()],
+            issuers: vec![IssuerOptions::default()],
             key_type: KeyAlgorithm::Rsa(RsaSize::from_bits(4096).unwrap_or_default()),
             certificates_duration: None,
             client_timeout: Duration::from_secs(120),

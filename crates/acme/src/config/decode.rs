@@ -8,7 +8,7 @@ use certwright_cert_model::{FieldPath, ViolationKind};
 
 use super::value::{directory, email, filled, hmac, timeout};
 use super::{
-    CommonName, EntryPoint, ExternalAccountBinding, Issuer, Resolver, StaticConfig, Trust,
+    CommonName, EntryPoint, ExternalAccountBinding, IssuerOptions, Resolver, StaticConfig, Trust,
 };
 use crate::chain::{ChainPreference, Otherwise};
 use crate::domains::Grouping;
@@ -173,8 +173,8 @@ fn resolver(name: &str, fields: &mut Fields<'_>, entries: Option<&EntryPoints<'_
     resolver
 }
 
-fn issuer(fields: &mut Fields<'_>) -> Issuer {
-    let mut issuer = Issuer::default();
+fn issuer(fields: &mut Fields<'_>) -> IssuerOptions {
+    let mut issuer = IssuerOptions::default();
     if let Some(url) = fields.get("caServer").and_then(directory) {
         issuer.ca_server = url;
     }

@@ -67,7 +67,7 @@ pub struct BooleanError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DnsChallenge, Issuer};
+    use crate::config::{DnsChallenge, IssuerOptions};
 
     #[test]
     fn variables() {
@@ -77,7 +77,7 @@ mod tests {
             "LEGO_CA_SERVER_NAME" => Some("pebble".to_owned()),
             _ => None,
         };
-        let mut own = Issuer::new("https://own.test/dir");
+        let mut own = IssuerOptions::new("https://own.test/dir");
         own.trust.system_roots = true;
         let mut resolver = Resolver::new("le");
         resolver.dns_challenge = Some(DnsChallenge::default());

@@ -12,7 +12,7 @@ pub const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt
 /// A CA and how to deal with it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Issuer {
+pub struct IssuerOptions {
     /// `caServer`: the URL of its directory.
     pub ca_server: String,
     /// `eab`.
@@ -25,13 +25,13 @@ pub struct Issuer {
     pub trust: Trust,
 }
 
-impl Default for Issuer {
+impl Default for IssuerOptions {
     fn default() -> Self {
         Self::new(LETS_ENCRYPT)
     }
 }
 
-impl Issuer {
+impl IssuerOptions {
     /// The CA of this directory.
     pub fn new(ca_server: impl Into<String>) -> Self {
         Self {

@@ -1,6 +1,6 @@
 use core::net::IpAddr;
 
-use certwright_cert_model::name::{DnsName, DnsPattern};
+use certwright_cert_model::name::DnsPattern;
 
 use super::{Domain, DomainError, matches, prune, sanitize};
 
@@ -129,15 +129,8 @@ fn canonical(name: &str) -> Result<String, DomainError> {
             names: name.to_owned(),
         });
     }
-    let parsed = match name.strip_prefix("*.") {
-        // A wildcard of one label is the CA's to refuse; private ones may have reasons.
-        Some(base) => base
-            .parse::<DnsName>()
-            .map(|base| DnsPattern::Wildcard(base).to_string()),
-        None => name.parse::<DnsName>().map(|name| name.to_string()),
-    };
-    match parsed {
-        Ok(name) => Ok(name.to_ascii_lowercase()),
+    match name.parse::<DnsPattern>() {
+        Ok(pattern) => Ok(pattern.to_string().to_ascii_lowercase()),
         Err(source) => Err(DomainError::Name {
             name: name.to_owned(),
             source,
@@ -160,7 +153,7 @@ mod tests {
             (&["b.t", "a.t", "B.t"][..], Ok(&["b.t", "a.t"][..])),
             (&["a.t", "b.a.t", "*.a.t", "c.b.a.t"], Ok(&["a.t", "*.a.t", "c.b.a.t"])),
             (&["192.0.2.7", "2001:DB8:0::1"], Ok(&["192.0.2.7", "2001:db8::1"])),
-            (&["*.internal"], Ok(&["*.internal"])),
+            (&["*.internal"], Err(format!("\"*.internal\" {dns}"))),
             (&[], Err("no domain was given".to_owned())),
             (&["a.t", ""], Err(format!("\"\" {dns}"))),
             (&["a..t"], Err(format!("\"a..t\" {dns}"))),

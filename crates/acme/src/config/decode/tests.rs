@@ -320,7 +320,7 @@ fn table() -> Vec<(&'static str, &'static str, bool, Json, &'static str, Shown)>
         ),
         (
             "disableCommonName",
-            "First",
+            "Main",
             false,
             json!(true),
             "None",
