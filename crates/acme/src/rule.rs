@@ -132,6 +132,9 @@ impl Parser<'_> {
                 None => return Err(self.end("a comma or )")),
             }
         }
+        if arguments.is_empty() || arguments.iter().any(String::is_empty) {
+            return Err(RuleError::Empty { at, matcher: known });
+        }
         if negated == Negated::No && matches!(*known, "Host" | "HostSNI") {
             for name in arguments {
                 let name = name.to_lowercase();
@@ -204,6 +207,14 @@ pub enum RuleError {
         /// Byte offset.
         at: usize,
     },
+    /// A matcher without arguments, or with an empty one, which Traefik refuses too.
+    #[error("{matcher} at byte {at} needs a text that is not empty")]
+    Empty {
+        /// Byte offset.
+        at: usize,
+        /// Its name.
+        matcher: &'static str,
+    },
     /// An escape that Go does not have, in a text in double quotes.
     #[error("unknown escape at byte {at}; put the text in backticks")]
     Escape {
@@ -271,7 +282,7 @@ mod tests {
             ),
             ("Host(\"a\\u002etest\")", &["a.test"]),
             ("Header(`X`, `Host(\\`)&&Host(`a.test`)", &["a.test"]),
-            ("Host() && Path(`/a`,)", &[]),
+            ("Host(`a.test`,) && Path(`/a`,)", &["a.test"]),
             ("\n Host ( `a.test` )\t", &["a.test"]),
         ] {
             assert_eq!(
@@ -294,6 +305,14 @@ mod tests {
             (
                 "Host(`a` `b`)",
                 "expected a comma or ) at byte 9, found the text \"b\"",
+            ),
+            (
+                "Path(`/`) && Host()",
+                "Host at byte 13 needs a text that is not empty",
+            ),
+            (
+                "host(`a`, ``)",
+                "Host at byte 0 needs a text that is not empty",
             ),
             (
                 "Host(a)",
