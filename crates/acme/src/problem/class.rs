@@ -283,6 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn stored_names_stay() {
+        for (class, name) in [
+            (Class::Account, "account"),
+            (Class::AlreadyReplaced, "already-replaced"),
+            (Class::Gone, "gone"),
+            (Class::Order, "order"),
+            (Class::Permanent, "permanent"),
+            (Class::RateLimited, "rate-limited"),
+            (Class::Transient, "transient"),
+            (Class::Validation, "validation"),
+        ] {
+            let stored = serde_json::Value::from(name);
+            assert_eq!(serde_json::to_value(class).unwrap(), stored);
+            assert_eq!(serde_json::from_value::<Class>(stored).unwrap(), class);
+        }
+    }
+
+    #[test]
     fn pauses() {
         let until = OffsetDateTime::UNIX_EPOCH + Duration::HOUR;
         for (class, frozen, failure) in [
