@@ -1,6 +1,7 @@
 //! Every option, in every format.
 
 use certwright_cert_model::document::{Format, parse};
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -902,4 +903,27 @@ fn the_snippets_of_the_documentation() {
         .into_result()
         .unwrap();
     assert_eq!(format!("{other:?}"), format!("{config:?}"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Any options together mean in every format what each means alone.
+    #[test]
+    fn options_do_not_disturb_each_other(chosen in proptest::collection::vec(any::<bool>(), 32)) {
+        let sections = ["eab", "dnsChallenge", "tlsChallenge"];
+        let rows = table().into_iter().zip(chosen).filter(|(row, _)| !sections.contains(&row.0));
+        let rows: Vec<_> = rows.collect();
+        let mut options = base();
+        for ((option, _, _, value, _, _), _) in rows.iter().filter(|(_, chosen)| *chosen) {
+            options.retain(|(known, _)| known != option);
+            options.push((option, value.clone()));
+        }
+        let resolver = read(&options);
+        let plain = read(&base());
+        for ((option, _, _, _, expected, shown), chosen) in rows {
+            let expected = if chosen { expected.to_owned() } else { shown(&plain) };
+            prop_assert_eq!(shown(&resolver), expected, "{}", option);
+        }
+    }
 }
