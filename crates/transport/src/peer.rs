@@ -3,8 +3,10 @@
 use core::fmt;
 
 use certwright_cert_model::name::{DnsName, DnsPattern, SpiffeId, TrustDomain, Uri};
+use rustls_pki_types::ServerName;
 
 use crate::leaf::RawName;
+use crate::peer_error::shown;
 
 /// How the other side of a connection is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub enum SpiffePolicy {
 pub enum PeerIdentity {
     /// The name of the policy that the certificate carries.
     San(PeerSan),
+    /// The host name, or the transport's server name, that the certificate is valid for.
+    ServerName(ServerName<'static>),
     /// The identity of an X509-SVID.
     Spiffe(SpiffeId),
 }
@@ -129,7 +133,7 @@ impl fmt::Display for PeerPolicy {
         match self {
             Self::PeerSans { sans, host_name } => {
                 f.write_str("one of the names ")?;
-                write_list(f, sans)?;
+                f.write_str(&shown(sans))?;
                 match host_name {
                     HostName::Checked => f.write_str(", and the host name"),
                     HostName::Replaced => f.write_str(", whatever the host name"),
@@ -146,7 +150,7 @@ impl fmt::Display for SpiffePolicy {
         match self {
             Self::Any => f.write_str("any SPIFFE ID of a known trust domain"),
             Self::Ids(ids) if ids.is_empty() => f.write_str("nobody (the list of IDs is empty)"),
-            Self::Ids(ids) => write_list(f, ids),
+            Self::Ids(ids) => f.write_str(&shown(ids)),
             Self::TrustDomain(domain) => write!(f, "any SPIFFE ID of trust domain {domain}"),
         }
     }
@@ -165,19 +169,10 @@ impl fmt::Display for PeerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::San(san) => san.fmt(f),
+            Self::ServerName(name) => write!(f, "host {}", name.to_str()),
             Self::Spiffe(id) => id.fmt(f),
         }
     }
-}
-
-fn write_list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
-    for (i, item) in items.iter().enumerate() {
-        if i > 0 {
-            f.write_str(", ")?;
-        }
-        item.fmt(f)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

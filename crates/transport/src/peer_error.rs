@@ -1,5 +1,7 @@
 //! Why a peer was refused: the rule, what it expects, what was presented.
 
+use core::fmt;
+
 use certwright_cert_model::name::{SpiffeId, SpiffeIdError};
 use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
@@ -16,7 +18,7 @@ pub enum PeerError {
     #[error("a signature in the chain or the handshake does not fit the signer's key")]
     BadSignature,
     /// The URI of an X509-SVID is not a SPIFFE ID.
-    #[error("the URI name {presented:?} is not a SPIFFE ID")]
+    #[error("the URI name {:?} is not a SPIFFE ID", short(presented))]
     BadSpiffeId {
         /// The name, bytes beyond ASCII escaped.
         presented: String,
@@ -66,7 +68,10 @@ pub enum PeerError {
         now: OffsetDateTime,
     },
     /// An issuer's own SPIFFE ID has a path.
-    #[error("an issuer carries the SPIFFE ID {presented}; an issuer's ID has no path")]
+    #[error(
+        "an issuer carries the SPIFFE ID {}; an issuer's ID has no path",
+        short(presented)
+    )]
     IssuerIdHasPath {
         /// The issuer's URI name.
         presented: String,
@@ -96,13 +101,13 @@ pub enum PeerError {
     #[error("the leaf has no basic constraints; the strict profile wants them")]
     LeafWithoutBasicConstraints,
     /// Something that was presented is not a certificate.
-    #[error("a certificate of the chain cannot be read: {reason}")]
+    #[error("a certificate of the chain cannot be read: {}", short(reason))]
     Malformed {
         /// What is wrong.
         reason: String,
     },
     /// An X509-SVID has exactly one URI name.
-    #[error("the leaf has {} URI names where exactly one is allowed: {}", presented.len(), presented.join(", "))]
+    #[error("the leaf has {} URI names where exactly one is allowed: {}", presented.len(), shown(presented))]
     MultipleUriSans {
         /// The names.
         presented: Vec<String>,
@@ -115,7 +120,7 @@ pub enum PeerError {
     /// The certificate is not for the host.
     #[error(
         "the certificate is not valid for {expected}; it names {}",
-        list(presented)
+        shown(presented)
     )]
     NameMismatch {
         /// The host that was asked for.
@@ -126,7 +131,7 @@ pub enum PeerError {
     /// No bundle for the trust domain of the leaf.
     #[error(
         "there is no bundle for trust domain {trust_domain}; known are {}",
-        list(known)
+        shown(known)
     )]
     NoBundle {
         /// The trust domain the leaf claims.
@@ -140,8 +145,8 @@ pub enum PeerError {
     /// None of the expected names is in the certificate.
     #[error(
         "the certificate has none of {}; it has {}",
-        list(expected),
-        list(presented)
+        shown(expected),
+        shown(presented)
     )]
     NoMatchingSan {
         /// The names of the policy.
@@ -152,7 +157,7 @@ pub enum PeerError {
     /// The leaf has no URI name.
     #[error(
         "the leaf has no URI name, so it is no X509-SVID; it has {}",
-        list(presented)
+        shown(presented)
     )]
     NoUriSan {
         /// Its DNS names.
@@ -283,16 +288,62 @@ pub(crate) fn instant(time: UnixTime) -> OffsetDateTime {
         .unwrap_or(time::PrimitiveDateTime::MAX.assume_utc())
 }
 
-fn list(names: &[String]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        names => names.join(", "),
+/// Names for people to read: the first few, each cut where no honest one is that long, because a peer's
+/// certificate has room for pages of them. The variants hold them whole.
+pub(crate) fn shown(names: &[impl fmt::Display]) -> String {
+    let first: Vec<_> = names.iter().take(SHOWN_NAMES).map(short).collect();
+    match (names.len(), names.len().saturating_sub(SHOWN_NAMES)) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => first.join(", "),
+        (_, more) => format!("{} and {more} more", first.join(", ")),
     }
 }
+
+fn short(text: &impl fmt::Display) -> String {
+    let mut text = text.to_string();
+    if text.len() > SHOWN_BYTES {
+        let length = text.len();
+        let end = (0..=SHOWN_BYTES)
+            .rev()
+            .find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(&format!("... ({length} bytes)"));
+    }
+    text
+}
+
+/// How many names of a list are shown.
+const SHOWN_NAMES: usize = 8;
+/// How much of a name is shown; a DNS name has at most 253 bytes.
+const SHOWN_BYTES: usize = 256;
 
 fn anchors(trust_domain: Option<&str>) -> String {
     match trust_domain {
         Some(domain) => format!("a root of trust domain {domain}"),
         None => "a known root".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_fill_the_log() {
+        let names = |count: usize, length: usize| vec!["\u{e9}".repeat(length / 2); count];
+        let error = |presented| PeerError::MultipleUriSans { presented };
+        assert_eq!(
+            error(vec!["a".to_owned(), "b".to_owned()]).to_string(),
+            "the leaf has 2 URI names where exactly one is allowed: a, b"
+        );
+        let text = error(names(256, 60_000)).to_string();
+        assert!(text.ends_with("... (60000 bytes) and 248 more"), "{text}");
+        assert!(text.len() < 2400, "{}", text.len());
+        let presented = names(1, 60_000).remove(0);
+        let source = "".parse::<SpiffeId>().unwrap_err();
+        let error = PeerError::BadSpiffeId { presented, source };
+        assert!(error.to_string().len() < 320);
+        assert_eq!(shown(&[""; 0]), "none");
+        assert_eq!(short(&"x".repeat(256)).len(), 256);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use certwright_cert_model::document::{self, Decoded, Fields, Node, Strictness};
 use certwright_cert_model::{FieldPath, ViolationKind};
 
+use crate::peer_error::shown;
 use crate::servers_transport::{ServersTransport, normalized};
 
 /// The annotation that names the transport of a Service, as `NAMESPACE-NAME@kubernetescrd`.
@@ -204,7 +205,7 @@ pub enum ReferenceError {
         found: String,
     },
     /// There is no such transport.
-    #[error("there is no ServersTransport {found}; there are [{}]", known.join(", "))]
+    #[error("there is no ServersTransport {found}; there are {}", shown(known))]
     Unknown {
         /// The reference.
         found: String,
@@ -261,7 +262,7 @@ mod tests {
             found("other-st@kubernetescrd", Namespaces::Any),
             Ok(Some("st"))
         );
-        let unknown = "there is no ServersTransport apps-file@kubernetescrd; there are [apps-demo-api-transport, other-st, a-b-c, a-b-c]";
+        let unknown = "there is no ServersTransport apps-file@kubernetescrd; there are apps-demo-api-transport, other-st, a-b-c, a-b-c";
         assert_eq!(
             found("apps-file@kubernetescrd", Namespaces::Any),
             Err(unknown.to_owned())
@@ -277,7 +278,7 @@ mod tests {
             ),
             (
                 "apps-x@kubernetescrd",
-                "there is no ServersTransport apps-x@kubernetescrd; there are [apps-demo-api-transport, other-st, a-b-c, a-b-c]",
+                "there is no ServersTransport apps-x@kubernetescrd; there are apps-demo-api-transport, other-st, a-b-c, a-b-c",
             ),
             (
                 "other-st@kubernetescrd",

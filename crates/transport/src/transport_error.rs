@@ -4,6 +4,7 @@ use certwright_cert_model::FieldPath;
 
 use crate::identity::IdentityError;
 use crate::material::Source;
+use crate::peer_error::shown;
 use crate::roots::RootsError;
 
 /// Why no client configuration can be made; nothing is used instead.
@@ -35,7 +36,7 @@ pub enum TransportError {
         origin: Source,
     },
     /// No bundle can lead to an accepted identity.
-    #[error("accepted is {accepted}, but there are roots only for trust domains [{}]", known.join(", "))]
+    #[error("accepted is {accepted}, but there are roots for {}", domains(known))]
     NoBundle {
         /// Who is accepted.
         accepted: String,
@@ -73,6 +74,12 @@ pub enum TransportError {
         /// Why.
         source: Box<RootsError>,
     },
+    /// A fixed name for SNI where the host name is verified.
+    #[error("the host name is verified, so {found} cannot be told instead; set serverName to it")]
+    SniIsVerified {
+        /// The name.
+        found: String,
+    },
     /// rustls refuses the configuration.
     #[error("rustls refuses the configuration: {reason}")]
     Tls {
@@ -95,5 +102,13 @@ impl TransportError {
             origin: origin.clone(),
             key,
         }
+    }
+}
+
+fn domains(known: &[String]) -> String {
+    match known {
+        [] => "no trust domain at all".to_owned(),
+        [domain] => format!("trust domain {domain} only"),
+        domains => format!("trust domains {} only", shown(domains)),
     }
 }

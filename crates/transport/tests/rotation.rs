@@ -107,7 +107,7 @@ fn a_start_without_anyone_to_accept_is_an_error() {
     );
     assert_eq!(
         error.unwrap_err().to_string(),
-        "accepted is spiffe://td.test/server, but there are roots only for trust domains []"
+        "accepted is spiffe://td.test/server, but there are roots for no trust domain at all"
     );
 }
 
