@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -18,7 +17,7 @@ use webpki::EndEntityCert;
 
 use crate::material::{Material, Source};
 use crate::transport_error::TransportError;
-use crate::upstream::{Placed, Settings, identity_sources, load_identities};
+use crate::upstream::{Loaded, Placed, Settings, identity_sources, load_identities};
 
 /// A transport with `insecureSkipVerify` and no peer names: neither chain nor name is verified.
 ///
@@ -60,14 +59,37 @@ impl Unverified {
         clock: Arc<dyn TimeProvider>,
         material: &Material,
     ) -> Result<ClientConfig, TransportError> {
+        self.load(provider, clock, material)
+            .map(|loaded| loaded.config)
+    }
+
+    /// A connector that accepts every server; its material does not change, so make a new one instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`Unverified::client_config`].
+    #[cfg(feature = "hyper")]
+    pub fn connector(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        material: &Material,
+    ) -> Result<crate::Connector, TransportError> {
+        let loaded = self.load(provider, clock, material)?;
+        let generation = crate::rotation::Generation::new(1, loaded);
+        Ok(crate::Connector::unverified(self, generation))
+    }
+
+    fn load(
+        &self,
+        provider: &CryptoProvider,
+        clock: Arc<dyn TimeProvider>,
+        material: &Material,
+    ) -> Result<Loaded, TransportError> {
         let mut identities = load_identities(&self.identities, provider, material)?;
         identities.extend(material.identities.iter().cloned());
         let verifier = Arc::new(AnyServer(provider.signature_verification_algorithms));
-        let mut config = self
-            .settings
-            .client_config(provider, clock, verifier, identities)?;
-        config.resumption = Resumption::disabled();
-        Ok(config)
+        self.settings.load(provider, clock, verifier, identities)
     }
 }
 

@@ -9,8 +9,8 @@ pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
-pub(crate) const UTC_TIME: u8 = 0x17;
-pub(crate) const GENERALIZED_TIME: u8 = 0x18;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const SEQUENCE: u8 = 0x30;
 
 impl<'a> Reader<'a> {
@@ -44,6 +44,17 @@ impl<'a> Reader<'a> {
         (self.0.first() == Some(&tag))
             .then(|| self.value(tag))
             .flatten()
+    }
+
+    /// A time (RFC 5280, 4.1.2.5) as `YYYYMMDDHHMMSSZ`, which sorts.
+    pub(crate) fn time(&mut self) -> Option<Vec<u8>> {
+        match self.element()? {
+            // Two digits of year: 50 to 99 are of the twentieth century.
+            (UTC_TIME, time) if time.first()? >= &b'5' => Some([b"19", time].concat()),
+            (UTC_TIME, time) => Some([b"20", time].concat()),
+            (GENERALIZED_TIME, time) => Some(time.to_vec()),
+            _ => None,
+        }
     }
 
     /// Lengths of one to four octets: a certificate is at most 64 KiB when it comes here, a revocation list

@@ -10,7 +10,7 @@ use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::leaf::Facts;
 
@@ -84,6 +84,11 @@ impl Identity {
     /// The chain with its key, as rustls takes it.
     pub fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.0
+    }
+
+    /// The end of the leaf's validity.
+    pub(crate) fn not_after(&self) -> Option<UnixTime> {
+        Facts::read(self.0.cert.first()?)?.not_after()
     }
 
     /// Whether a peer that trusts CAs of these names can verify the chain; no names: anything may do.

@@ -2,6 +2,11 @@
 //!
 //! webpki's own name iterators skip names they cannot read, so they cannot be used to count.
 
+use core::time::Duration;
+
+use rustls_pki_types::UnixTime;
+use time::Date;
+
 use crate::der::{BIT_STRING, BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 
 /// The parts of a certificate the identity rules look at (RFC 5280, 4.1 and 4.2.1).
@@ -9,6 +14,8 @@ use crate::der::{BIT_STRING, BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, 
 pub(crate) struct Facts<'a> {
     /// The issuer's name, with its header.
     pub(crate) issuer: &'a [u8],
+    /// Beginning and end of the validity.
+    validity: &'a [u8],
     /// The entries of the subject alternative names.
     names: &'a [u8],
     /// The key usage bits, or `None` without the extension.
@@ -41,7 +48,7 @@ impl<'a> Facts<'a> {
             issuer: tbs.with_header(SEQUENCE)?,
             ..Self::default()
         };
-        tbs.value(SEQUENCE)?;
+        facts.validity = tbs.value(SEQUENCE)?;
         tbs.value(SEQUENCE)?;
         tbs.value(SEQUENCE)?;
         while !tbs.is_empty() {
@@ -70,6 +77,29 @@ impl<'a> Facts<'a> {
             }
         }
         Some(())
+    }
+
+    /// The end of the validity; `None` if it is no time, or before 1970.
+    pub(crate) fn not_after(self) -> Option<UnixTime> {
+        let mut validity = Reader::new(self.validity);
+        validity.time()?;
+        let time = validity.time()?;
+        let [digits @ .., b'Z'] = time.as_slice() else {
+            return None;
+        };
+        let digits = core::str::from_utf8(digits).ok()?;
+        if digits.len() != 14 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        let part = |range: core::ops::Range<usize>| digits.get(range)?.parse::<u8>().ok();
+        let year = digits.get(..4)?.parse().ok()?;
+        let date =
+            Date::from_calendar_date(year, part(4..6)?.try_into().ok()?, part(6..8)?).ok()?;
+        let time = date
+            .with_hms(part(8..10)?, part(10..12)?, part(12..14)?)
+            .ok()?;
+        let seconds = u64::try_from(time.assume_utc().unix_timestamp()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 
     /// Every subject alternative name in order; `None` in place of one that is not DER or of no kind there
@@ -163,6 +193,39 @@ mod tests {
         for end in 0..certificate.der().len() {
             assert!(Facts::read(&certificate.der()[..end]).is_none());
         }
+    }
+
+    #[test]
+    fn the_end_of_validity() {
+        let validity = |times: &[&str]| -> Vec<u8> {
+            let element = |time: &&str| {
+                let tag = if time.len() == 13 { 0x17 } else { 0x18 };
+                [&[tag, u8::try_from(time.len()).unwrap()], time.as_bytes()].concat()
+            };
+            times.iter().flat_map(element).collect()
+        };
+        for (end, seconds) in [
+            ("260615000000Z", Some(1_781_481_600)),
+            ("20260615000001Z", Some(1_781_481_601)),
+            ("991231235959Z", Some(946_684_799)),
+            ("99991231235959Z", Some(253_402_300_799)),
+            ("500101000000Z", None),
+            ("19691231235959Z", None),
+            ("261315000000Z", None),
+            ("260615240000Z", None),
+            ("2606150000+1Z", None),
+            ("202606150000000", None),
+            ("20260615000000.5Z", None),
+        ] {
+            let validity = validity(&["260101000000Z", end]);
+            let facts = Facts {
+                validity: &validity,
+                ..Facts::default()
+            };
+            let found = facts.not_after().map(|end| end.as_secs());
+            assert_eq!(found, seconds, "{end}");
+        }
+        assert_eq!(Facts::default().not_after(), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod leaf;
 pub mod bundle;
 pub mod client;
 pub mod client_auth;
+#[cfg(feature = "hyper")]
+pub mod connector;
 pub mod danger;
 pub mod identity;
 pub mod material;
@@ -23,8 +25,12 @@ pub mod timeouts;
 pub mod tls_parameters;
 pub mod transport_error;
 pub mod upstream;
+#[cfg(feature = "hyper")]
+pub mod upstream_client;
 pub mod verify;
 
+#[cfg(feature = "hyper")]
+pub use connector::Connector;
 pub use identity::Identity;
 pub use material::Material;
 pub use peer_error::PeerError;
@@ -33,4 +39,6 @@ pub use rotation::Rotating;
 pub use servers_transport::ServersTransport;
 pub use transport_error::TransportError;
 pub use upstream::Upstream;
+#[cfg(feature = "hyper")]
+pub use upstream_client::UpstreamClient;
 pub use verify::PeerVerifier;

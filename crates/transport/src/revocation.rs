@@ -6,9 +6,7 @@ use certwright_cert_model::pem;
 use rustls_pki_types::CertificateRevocationListDer;
 use webpki::{BorrowedCertRevocationList, CertRevocationList};
 
-use crate::der::{
-    BOOLEAN, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, UTC_TIME,
-};
+use crate::der::{BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 
 /// One or more revocation lists (RFC 5280, 5).
 ///
@@ -101,13 +99,7 @@ impl Edition {
         tbs.value(INTEGER)?;
         tbs.value(SEQUENCE)?;
         tbs.value(SEQUENCE)?;
-        let issued = match tbs.element()? {
-            // Two digits of year: 50 to 99 are of the twentieth century (4.1.2.5.1).
-            (UTC_TIME, time) if time.first()? >= &b'5' => [b"19", time].concat(),
-            (UTC_TIME, time) => [b"20", time].concat(),
-            (GENERALIZED_TIME, time) => time.to_vec(),
-            _ => return None,
-        };
+        let issued = tbs.time()?;
         let mut number = (0, Vec::new());
         while !tbs.is_empty() {
             let (tag, value) = tbs.element()?;

@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
+use rustls_pki_types::UnixTime;
 
 use crate::material::Material;
 use crate::transport_error::TransportError;
-use crate::upstream::Verified;
+use crate::upstream::{Loaded, Verified};
 
 /// A transport whose material changes.
 ///
@@ -22,6 +24,9 @@ pub struct Rotating {
     clock: Arc<dyn TimeProvider>,
     current: ArcSwap<Generation>,
     writer: Mutex<()>,
+    /// Wakes those who keep connections, which must not outlive their generation.
+    #[cfg(feature = "hyper")]
+    pub(crate) changed: tokio::sync::Notify,
 }
 
 /// One state of the material.
@@ -33,6 +38,21 @@ pub struct Generation {
     pub number: u64,
     /// The configuration for connections.
     pub config: Arc<ClientConfig>,
+    /// What the configuration verifies servers with, for connections that an older generation made.
+    pub verifier: Arc<dyn ServerCertVerifier>,
+    /// The ends of validity of the certificates we show.
+    pub identities_end: Vec<UnixTime>,
+}
+
+impl Generation {
+    pub(crate) fn new(number: u64, loaded: Loaded) -> Self {
+        Self {
+            number,
+            config: Arc::new(loaded.config),
+            verifier: loaded.verifier,
+            identities_end: loaded.identities_end,
+        }
+    }
 }
 
 impl Rotating {
@@ -47,23 +67,27 @@ impl Rotating {
         clock: Arc<dyn TimeProvider>,
         material: &Material,
     ) -> Result<Self, TransportError> {
-        let config = upstream.client_config(&provider, Arc::clone(&clock), material)?;
-        let first = Generation {
-            number: 1,
-            config: Arc::new(config),
-        };
+        upstream.check_bundles(material)?;
+        let loaded = upstream.load(&provider, Arc::clone(&clock), material)?;
         Ok(Self {
             upstream,
             provider,
             clock,
-            current: ArcSwap::from_pointee(first),
+            current: ArcSwap::from_pointee(Generation::new(1, loaded)),
             writer: Mutex::new(()),
+            #[cfg(feature = "hyper")]
+            changed: tokio::sync::Notify::new(),
         })
     }
 
     /// The transport.
     pub fn upstream(&self) -> &Verified {
         &self.upstream
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn now(&self) -> Option<UnixTime> {
+        self.clock.current_time()
     }
 
     /// The state to make the next connection with; waits for nobody.
@@ -80,16 +104,14 @@ impl Rotating {
     /// The material cannot be used; the last generation stays.
     pub fn update(&self, material: &Material) -> Result<u64, TransportError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = self.upstream.client_config_as_given(
-            &self.provider,
-            Arc::clone(&self.clock),
-            material,
-        )?;
+        let loaded = self
+            .upstream
+            .load(&self.provider, Arc::clone(&self.clock), material)?;
         let number = self.current.load().number + 1;
-        self.current.store(Arc::new(Generation {
-            number,
-            config: Arc::new(config),
-        }));
+        self.current
+            .store(Arc::new(Generation::new(number, loaded)));
+        #[cfg(feature = "hyper")]
+        self.changed.notify_waiters();
         Ok(number)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use certwright_cert_model::name::DnsName;
 use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
 use certwright_cert_model::{FieldPath, Violation};
 use rustls::client::danger::ServerCertVerifier;
@@ -9,13 +10,13 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 
 use crate::client::{Reverify, ServerVerifier};
 use crate::danger::Unverified;
 use crate::identity::{Candidates, Identity};
 use crate::material::{Found, Material, Source};
-use crate::peer::{PeerPolicy, SpiffePolicy};
+use crate::peer::{HostName, PeerPolicy, SpiffePolicy};
 use crate::roots::Roots;
 use crate::timeouts::Timeouts;
 use crate::tls_parameters::TlsParameters;
@@ -46,6 +47,8 @@ pub struct Verified {
 pub struct Settings {
     /// The name to ask for instead of the host.
     pub server_name: Option<ServerName<'static>>,
+    /// What the server is told about the name.
+    pub sni: Sni,
     /// Versions and cipher suites.
     pub parameters: TlsParameters,
     /// Whether HTTP/2 is offered besides HTTP/1.1.
@@ -58,6 +61,19 @@ pub struct Settings {
     pub warnings: Vec<Violation>,
 }
 
+/// The name a server is told before it shows a certificate (RFC 6066, 3), which lets it choose one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sni {
+    /// This name; only where the host name is not verified.
+    Fixed(DnsName),
+    /// The name that is asked for: the transport's `serverName`, or the host of the request. Addresses are
+    /// never told.
+    #[default]
+    Host,
+    /// None.
+    None,
+}
+
 /// How many connections without requests are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleConnections {
@@ -65,6 +81,14 @@ pub enum IdleConnections {
     AtMost(usize),
     /// A new connection for every request.
     None,
+}
+
+/// A configuration, and what rustls does not tell of it.
+pub(crate) struct Loaded {
+    pub(crate) config: ClientConfig,
+    pub(crate) verifier: Arc<dyn ServerCertVerifier>,
+    /// When each of our own certificates ends.
+    pub(crate) identities_end: Vec<UnixTime>,
 }
 
 /// A value with the field it came from.
@@ -106,6 +130,29 @@ impl Verified {
         self.roots.iter().map(|root| &root.value)
     }
 
+    /// The same transport, telling servers another name, or none.
+    ///
+    /// # Errors
+    ///
+    /// A fixed name where the host name is verified: servers would be verified for that name, which is what
+    /// `serverName` is for.
+    pub fn with_sni(mut self, sni: Sni) -> Result<Self, TransportError> {
+        let is_verified = match &self.policy {
+            PeerPolicy::PeerSans { host_name, .. } => *host_name == HostName::Checked,
+            PeerPolicy::ServerName => true,
+            PeerPolicy::Spiffe(_) => false,
+        };
+        match sni {
+            Sni::Fixed(name) if is_verified => Err(TransportError::SniIsVerified {
+                found: name.to_string(),
+            }),
+            sni => {
+                self.settings.sni = sni;
+                Ok(self)
+            }
+        }
+    }
+
     /// The name to hand to rustls for a request to `host`: the transport's own, or the host's.
     ///
     /// # Errors
@@ -130,22 +177,24 @@ impl Verified {
         material: &Material,
     ) -> Result<ClientConfig, TransportError> {
         self.check_bundles(material)?;
-        self.client_config_as_given(provider, clock, material)
+        self.load(provider, clock, material)
+            .map(|loaded| loaded.config)
     }
 
     /// [`Verified::client_config`] also when the bundles leave nobody to accept: every server is refused.
-    pub(crate) fn client_config_as_given(
+    pub(crate) fn load(
         &self,
         provider: &CryptoProvider,
         clock: Arc<dyn TimeProvider>,
         material: &Material,
-    ) -> Result<ClientConfig, TransportError> {
+    ) -> Result<Loaded, TransportError> {
         let verifier = self.server_verifier(provider, material)?;
-        let mut config = self.assemble(provider, clock, material, verifier)?;
-        if self.policy != PeerPolicy::ServerName {
-            config.resumption = Resumption::disabled();
+        let identities = self.load_identities(provider, material)?;
+        let mut loaded = self.settings.load(provider, clock, verifier, identities)?;
+        if self.policy == PeerPolicy::ServerName {
+            loaded.config.resumption = Resumption::default();
         }
-        Ok(config)
+        Ok(loaded)
     }
 
     /// The verifier of [`Verified::client_config`] alone, for a configuration made otherwise; in server name
@@ -188,8 +237,10 @@ impl Verified {
             .ok_or(TransportError::NothingToReverify)?;
         let peer = Arc::new(peer);
         let verifier = Arc::new(ServerVerifier::new(Arc::clone(&peer), provider));
-        let config = self.assemble(provider, clock, material, verifier)?;
-        Ok((config, Reverify(peer)))
+        let identities = self.load_identities(provider, material)?;
+        let mut loaded = self.settings.load(provider, clock, verifier, identities)?;
+        loaded.config.resumption = Resumption::default();
+        Ok((loaded.config, Reverify(peer)))
     }
 
     fn peer_verifier(
@@ -214,17 +265,14 @@ impl Verified {
         }))
     }
 
-    fn assemble(
+    fn load_identities(
         &self,
         provider: &CryptoProvider,
-        clock: Arc<dyn TimeProvider>,
         material: &Material,
-        verifier: Arc<dyn ServerCertVerifier>,
-    ) -> Result<ClientConfig, TransportError> {
+    ) -> Result<Vec<Identity>, TransportError> {
         let mut identities = load_identities(&self.identities, provider, material)?;
         identities.extend(material.identities.iter().cloned());
-        self.settings
-            .client_config(provider, clock, verifier, identities)
+        Ok(identities)
     }
 
     fn name_verifier(
@@ -271,7 +319,7 @@ impl Verified {
             .ok_or(TransportError::NoRoots)
     }
 
-    fn check_bundles(&self, material: &Material) -> Result<(), TransportError> {
+    pub(crate) fn check_bundles(&self, material: &Material) -> Result<(), TransportError> {
         let PeerPolicy::Spiffe(policy) = &self.policy else {
             return Ok(());
         };
@@ -298,9 +346,11 @@ impl Verified {
 
 impl Settings {
     pub(crate) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TransportError> {
-        if let Some(name) = &self.server_name {
-            return Ok(name.clone());
-        }
+        let host = match (&self.sni, &self.server_name) {
+            (Sni::Fixed(name), _) => name.as_str(),
+            (Sni::Host | Sni::None, Some(name)) => return Ok(name.clone()),
+            (Sni::Host | Sni::None, None) => host,
+        };
         ServerName::try_from(host)
             .map(|name| name.to_owned())
             .map_err(|_| TransportError::Host {
@@ -308,13 +358,15 @@ impl Settings {
             })
     }
 
-    pub(crate) fn client_config(
+    /// A configuration that resumes nothing.
+    pub(crate) fn load(
         &self,
         provider: &CryptoProvider,
         clock: Arc<dyn TimeProvider>,
         verifier: Arc<dyn ServerCertVerifier>,
         identities: Vec<Identity>,
-    ) -> Result<ClientConfig, TransportError> {
+    ) -> Result<Loaded, TransportError> {
+        let identities_end = identities.iter().filter_map(Identity::not_after).collect();
         let (provider, versions) = self
             .parameters
             .apply(provider)
@@ -325,16 +377,22 @@ impl Settings {
                 reason: error.to_string(),
             })?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::clone(&verifier));
         let mut config = match identities.is_empty() {
             true => builder.with_no_client_auth(),
             false => builder.with_client_cert_resolver(Arc::new(Candidates::new(identities))),
         };
+        config.enable_sni = self.sni != Sni::None;
         config.alpn_protocols = match self.offers_http2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };
-        Ok(config)
+        config.resumption = Resumption::disabled();
+        Ok(Loaded {
+            config,
+            verifier,
+            identities_end,
+        })
     }
 }
 

@@ -18,6 +18,8 @@ use webpki::{
 
 use crate::bundle::TrustBundles;
 use crate::leaf::Facts;
+#[cfg(feature = "hyper")]
+use crate::peer::PeerPolicy;
 use crate::peer::{HostName, PeerIdentity, PeerSan, SpiffePolicy};
 use crate::peer_error::PeerError;
 use crate::revocation::Crls;
@@ -221,6 +223,24 @@ impl PeerVerifier {
 pub fn spiffe_id(chain: &[CertificateDer<'_>]) -> Result<SpiffeId, PeerError> {
     let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
     svid::id(Facts::read(leaf).ok_or_else(unreadable)?)
+}
+
+/// Who the leaf of a chain, accepted under `policy` for `name`, proves its holder to be; nothing is verified.
+#[cfg(feature = "hyper")]
+pub(crate) fn proven(
+    policy: &PeerPolicy,
+    chain: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+) -> Result<PeerIdentity, PeerError> {
+    match policy {
+        PeerPolicy::PeerSans { sans, .. } => {
+            let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
+            let facts = Facts::read(leaf).ok_or_else(unreadable)?;
+            matching(sans, facts).map(PeerIdentity::San)
+        }
+        PeerPolicy::ServerName => Ok(PeerIdentity::ServerName(name.to_owned())),
+        PeerPolicy::Spiffe(_) => spiffe_id(chain).map(PeerIdentity::Spiffe),
+    }
 }
 
 impl fmt::Debug for PeerVerifier {

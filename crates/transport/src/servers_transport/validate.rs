@@ -11,7 +11,7 @@ use crate::danger::Unverified;
 use crate::material::Source;
 use crate::peer::{HostName, PeerPolicy};
 use crate::timeouts::{self, Timeouts};
-use crate::upstream::{IdleConnections, Placed, Settings, Upstream, Verified};
+use crate::upstream::{IdleConnections, Placed, Settings, Sni, Upstream, Verified};
 
 impl ServersTransport {
     /// Checks every field and how they go together.
@@ -61,6 +61,7 @@ impl ServersTransport {
         }
         let settings = Settings {
             server_name,
+            sni: Sni::default(),
             parameters,
             offers_http2: !self.disable_http2,
             idle_per_host,

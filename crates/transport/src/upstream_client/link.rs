@@ -1,0 +1,198 @@
+//! A connection that speaks HTTP.
+
+use core::error::Error;
+use core::time::Duration;
+use std::sync::Arc;
+
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::rt::{Read, Write};
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
+
+use crate::connector::{Peer, Stream};
+use crate::timeouts::Timeouts;
+
+/// One connection, or a share of one under HTTP/2; it closes when all of them are gone and nothing is under way.
+pub(super) struct Link<B> {
+    sender: Sender<B>,
+    about: Arc<About>,
+    is_reused: bool,
+}
+
+enum Sender<B> {
+    Http1(http1::SendRequest<B>),
+    Http2(http2::SendRequest<B>),
+}
+
+struct About {
+    connected: Connected,
+    peer: Option<Peer>,
+    made: Instant,
+    expires: Option<Instant>,
+}
+
+impl<B> Link<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// Speaks the protocol that was agreed on.
+    pub(super) async fn new<T>(stream: Stream<T>, timeouts: &Timeouts) -> hyper::Result<Self>
+    where
+        T: Read + Write + Connection + Unpin + Send + 'static,
+    {
+        let connected = stream.connected();
+        let about = About {
+            peer: stream.peer().cloned(),
+            made: Instant::now(),
+            expires: stream.expires(),
+            connected,
+        };
+        let sender = match about.connected.is_negotiated_h2() {
+            false => {
+                let (sender, connection) = http1::handshake(stream).await?;
+                tokio::spawn(connection.with_upgrades());
+                Sender::Http1(sender)
+            }
+            true => {
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(timeouts.read_idle)
+                    .keep_alive_timeout(timeouts.ping.unwrap_or(GO_PING))
+                    .keep_alive_while_idle(true)
+                    .handshake(stream)
+                    .await?;
+                tokio::spawn(connection);
+                Sender::Http2(sender)
+            }
+        };
+        let mut link = Self {
+            sender,
+            about: Arc::new(about),
+            is_reused: false,
+        };
+        link.ready().await?;
+        Ok(link)
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    /// Until the connection can take a request.
+    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await,
+            Sender::Http2(sender) => sender.ready().await,
+        }
+    }
+}
+
+impl<B> Link<B> {
+    /// Gives `request`, which is for `uri`, the form the protocol wants (RFC 9112, 3.2).
+    pub(super) fn address(&self, request: &mut Request<B>, uri: &Uri) {
+        let form = match &self.sender {
+            Sender::Http2(_) => uri.clone(),
+            Sender::Http1(_) => {
+                if !request.headers().contains_key(HOST)
+                    && let Some(host) = host(uri)
+                {
+                    request.headers_mut().insert(HOST, host);
+                }
+                match (request.method(), uri.authority(), uri.path_and_query()) {
+                    (&Method::CONNECT, Some(host), _) => host.clone().into(),
+                    (_, _, Some(path)) => path.clone().into(),
+                    (_, _, None) => PathAndQuery::from_static("/").into(),
+                }
+            }
+        };
+        *request.uri_mut() = form;
+    }
+
+    /// Puts who answered into the extensions of `response`.
+    pub(super) fn describe(&self, response: &mut Response<Incoming>) {
+        self.about.connected.get_extras(response.extensions_mut());
+    }
+
+    /// Whether several requests share it.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    /// Another share of the connection, if it can be shared.
+    pub(super) fn share(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(sender) => Some(Self {
+                sender: Sender::Http2(sender.clone()),
+                about: Arc::clone(&self.about),
+                is_reused: self.is_reused,
+            }),
+        }
+    }
+
+    pub(super) fn reused(self) -> Self {
+        Self {
+            is_reused: true,
+            ..self
+        }
+    }
+
+    /// Whether it served a request before, so that its server may have closed it meanwhile.
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Whether a request can be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        self.about.peer.as_ref()
+    }
+
+    pub(super) fn generation(&self) -> Option<u64> {
+        self.peer().map(Peer::generation)
+    }
+
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.about.expires
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.about.made.elapsed()
+    }
+}
+
+/// Whether a request failed because the connection ended, not because of what was said on it.
+pub(super) fn went_away(error: &hyper::Error) -> bool {
+    !(error.is_parse() || error.is_user() || error.is_timeout() || error.is_body_write_aborted())
+}
+
+fn host(uri: &Uri) -> Option<HeaderValue> {
+    let host = uri.host()?;
+    let text = match uri.port_u16() {
+        None | Some(443) => host.to_owned(),
+        Some(port) => format!("{host}:{port}"),
+    };
+    HeaderValue::try_from(text).ok()
+}
+
+/// Go waits this long for the answer to a ping when it is told to wait for none.
+const GO_PING: Duration = Duration::from_secs(15);

@@ -1,0 +1,85 @@
+//! The end of a request, from which the wait for its response counts.
+
+use core::future::{pending, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+/// A request's body that tells when it was handed over to the last byte, or given up.
+pub(super) struct Sent<B> {
+    body: Option<B>,
+    end: Option<oneshot::Sender<()>>,
+}
+
+/// Where it is told.
+pub(super) struct End(oneshot::Receiver<()>);
+
+impl<B> Sent<B> {
+    pub(super) fn new(body: Option<B>) -> (Self, End) {
+        let (end, ended) = oneshot::channel();
+        let end = Some(end);
+        (Self { body, end }, End(ended))
+    }
+}
+
+impl End {
+    /// `Err` with the limit if `response` is not there that long after the end of the request.
+    pub(super) async fn or_late<F: Future>(
+        &mut self,
+        limit: Option<Duration>,
+        response: F,
+    ) -> Result<F::Output, Duration> {
+        let ended = &mut self.0;
+        let late = async {
+            match limit {
+                None => pending().await,
+                Some(limit) => {
+                    // Never sent: it ends by being dropped.
+                    ended.await.ok();
+                    sleep(limit).await;
+                    limit
+                }
+            }
+        };
+        let (mut response, mut late) = (pin!(response), pin!(late));
+        poll_fn(|cx| match response.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Ok(response)),
+            Poll::Pending => late.as_mut().poll(cx).map(Err),
+        })
+        .await
+    }
+}
+
+impl<B: Body + Unpin> Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = match &mut self.body {
+            None => None,
+            Some(body) => ready!(Pin::new(body).poll_frame(cx)),
+        };
+        if frame.is_none() {
+            self.end = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            None => SizeHint::with_exact(0),
+            Some(body) => body.size_hint(),
+        }
+    }
+}
