@@ -3,6 +3,9 @@
 //! TRANSPORT is a ServersTransport resource. `--material DIR` holds its Secrets and ConfigMaps as
 //! `DIR/NAMESPACE/NAME/KEY`. `--bundle` gives the roots of a SPIFFE trust domain: a bundle in JSON, or PEM.
 
+#[path = "shared/material.rs"]
+mod material;
+
 use std::error::Error;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -10,12 +13,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use certwright_cert_model::TlsSecret;
-use certwright_cert_model::document::{Format, Strictness, parse};
 use certwright_cert_model::name::TrustDomain;
 use certwright_transport::bundle::Bundle;
 use certwright_transport::material::Source;
-use certwright_transport::{Material, PeerError, Roots, ServersTransport, Upstream, platform};
+use certwright_transport::{Material, PeerError, Roots, Upstream, platform};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{ClientConfig, ClientConnection};
@@ -41,7 +42,7 @@ struct Options {
 /// Whether the server was accepted.
 fn run() -> Result<bool, Box<dyn Error>> {
     let options = options()?;
-    let upstream = load(&options.transport)?;
+    let upstream = material::load(&options.transport)?;
     for warning in &upstream.settings().warnings {
         println!("warning    {warning}");
     }
@@ -75,48 +76,20 @@ fn run() -> Result<bool, Box<dyn Error>> {
     handshake(config, name, socket)
 }
 
-fn load(path: &Path) -> Result<Upstream, Box<dyn Error>> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let document = parse(&text, Format::Yaml)
-        .into_iter()
-        .next()
-        .ok_or("the file has no document")??;
-    let transport = ServersTransport::decode(&document.root, Strictness::Strict);
-    transport
-        .and_then(ServersTransport::validate)
-        .map_err(|violations| format!("{}:\n{violations}", path.display()).into())
-}
-
 fn material<'a>(
     options: &Options,
     sources: impl Iterator<Item = &'a Source>,
 ) -> Result<Material, Box<dyn Error>> {
-    let mut material = Material::default();
-    for source in sources {
-        let (Source::Secret { namespace, name } | Source::ConfigMap { namespace, name }) = source
-        else {
-            continue;
-        };
-        let directory = options
-            .directory
-            .as_ref()
-            .ok_or_else(|| format!("--material must hold {source}"))?;
-        let mut secret = TlsSecret::new(namespace, name);
-        let folder = directory.join(namespace).join(name);
-        for key in ["tls.ca", "ca.crt", "tls.crt", "tls.key"] {
-            if let Ok(bytes) = std::fs::read(folder.join(key)) {
-                secret.insert(key, bytes);
-            }
+    let mut sources = sources.peekable();
+    let mut material = match (&options.directory, sources.peek()) {
+        (Some(directory), _) => material::material(directory, sources),
+        (None, Some(Source::Secret { .. } | Source::ConfigMap { .. })) => {
+            return Err(
+                "the transport refers to Secrets: say where they are with --material".into(),
+            );
         }
-        if matches!(source, Source::ConfigMap { .. }) {
-            let data = secret
-                .data()
-                .map(|(key, bytes)| (key.to_owned(), bytes.to_vec()));
-            material.insert_config_map(namespace, name, data.collect());
-        } else {
-            material.insert_secret(secret);
-        }
-    }
+        (None, _) => material::material(Path::new("."), sources),
+    };
     for (domain, path) in &options.bundles {
         let text = std::fs::read_to_string(path)?;
         let bundle = match text.trim_start().starts_with('{') {
