@@ -7,6 +7,8 @@
 //! leaf, intermediate and root, both sides on one thread.
 #![allow(clippy::unwrap_used, reason = "a bench reports nothing else")]
 
+#[path = "ratios/connections.rs"]
+mod connections;
 #[path = "../tests/support/pki.rs"]
 mod pki;
 #[path = "../tests/support/wire.rs"]
@@ -51,6 +53,7 @@ fn main() {
     world.core();
     world.configuration();
     world.rotation();
+    world.connections();
 }
 
 struct World {
