@@ -40,11 +40,16 @@ impl Failure {
     /// | kind | pause |
     /// |---|---|
     /// | transient | 1 s, doubling, at most 5 min; 20 % shorter to 20 % longer |
-    /// | rate limited | exactly until the instant named, at least 1 s |
+    /// | rate limited | until the instant named, at least 1 s, at most 7 d; up to 10 % longer, at least up to 1 s, at most up to 1 h |
     /// | validation | 1 min, then 15 min, doubling, at most 32 h; up to 20 % longer |
     /// | permanent | parked |
     ///
-    /// The jitter comes from the seed and the number of failures.
+    /// The jitter comes from the seed and the number of failures. A CA that limits a
+    /// fleet names one instant for all of it, so nobody returns in that very second.
+    /// Seven days are the longest window of [Let's Encrypt's limits]: an instant
+    /// beyond is asked for again by then, not waited for.
+    ///
+    /// [Let's Encrypt's limits]: https://letsencrypt.org/docs/rate-limits/
     #[must_use]
     pub fn retry(self, failures: u32, now: OffsetDateTime, seed: Seed) -> Retry {
         let earlier = failures.saturating_sub(1);
@@ -56,7 +61,11 @@ impl Failure {
         match self {
             Self::Permanent => Retry::Parked,
             Self::RateLimited { until } => {
-                Retry::At(until.max(now.saturating_add(Duration::SECOND)))
+                let pause: Duration = until - now;
+                let pause = pause.clamp(Duration::SECOND, Duration::WEEK);
+                let share: Duration = pause / 10;
+                let share = share.clamp(Duration::SECOND, Duration::HOUR);
+                Retry::At(now.saturating_add(pause + jitter(share, 100)))
             }
             Self::Transient => {
                 let pause = doubled(Duration::SECOND, earlier, Duration::minutes(5));
@@ -122,15 +131,37 @@ mod tests {
     }
 
     #[test]
-    fn what_the_issuer_says_is_kept_exactly() {
-        let until = NOW + Duration::milliseconds(98_765);
-        let limited = |until| Failure::RateLimited { until };
-        assert_eq!(pause(limited(until), 3, "a"), until - NOW);
-        // An instant in the past does not make a busy loop.
+    fn what_the_issuer_says_is_the_least_and_nobody_returns_together() {
+        let (second, day) = (Duration::SECOND, Duration::DAY);
+        for (named, least, most) in [
+            // An instant in the past does not make a busy loop.
+            (-Duration::HOUR, second, second * 2),
+            (second / 2, second, second * 2),
+            (second * 98, second * 98, second * 98 + second * 98 / 10),
+            (day, day, day + Duration::HOUR),
+            // Nor one beyond every quota a stop for ever.
+            (day * 400, day * 7, day * 7 + Duration::HOUR),
+        ] {
+            let limited = Failure::RateLimited { until: NOW + named };
+            let mut seen = std::collections::HashSet::new();
+            for i in 0..200 {
+                let pause = pause(limited, 1, &format!("host-{i}"));
+                assert!((least..=most).contains(&pause), "{named}: {pause}");
+                seen.insert(pause);
+            }
+            assert!(seen.len() > 100, "{named} does not jitter");
+        }
+        let late = time::PrimitiveDateTime::MAX.assume_utc();
+        let limited = Failure::RateLimited { until: late };
         assert_eq!(
-            pause(limited(NOW - Duration::HOUR), 3, "a"),
-            Duration::SECOND
+            limited.retry(1, late, Seed::new(b"a")),
+            Retry::At(late),
+            "the last instant there is"
         );
+    }
+
+    #[test]
+    fn what_cannot_succeed_is_parked() {
         assert_eq!(
             Failure::Permanent.retry(1, NOW, Seed::new(b"a")),
             Retry::Parked
