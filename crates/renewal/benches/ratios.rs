@@ -14,6 +14,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::Duration as StdDuration;
 
+use certwright_renewal::fleet::{Fleet, Goal, Quota, Renewal};
 use certwright_renewal::window::{Window, Windows};
 use certwright_renewal::{Agenda, Lifetime, Percent, RenewalPolicy};
 use time::{Duration, OffsetDateTime};
@@ -68,10 +69,81 @@ fn measure() {
     );
     let nanos = agenda * 1e9 / MILLION as f64;
     println!("WATCH agenda_insert_pop_ns {nanos:.0} of a million, both together");
+    fleet();
     match bytes_per_entry() {
         Some(value) => println!("RATIO agenda_bytes_per_entry {value:.1} <=96"),
         None => println!("WATCH agenda_bytes_per_entry - needs /proc"),
     }
+}
+
+/// Forecast and smoothing of a million renewals under ten quotas, against sorting
+/// their instants.
+fn fleet() {
+    let (fleet, planned) = million_renewals();
+    let seconds: Vec<i64> = planned.iter().map(|due| due.unix_timestamp()).collect();
+    let mut best = [StdDuration::MAX; 4];
+    for _ in 0..ROUNDS {
+        let times = [
+            cpu(|| smooth(&fleet, Goal::LowestPeak)),
+            cpu(|| smooth(&fleet, Goal::WithinQuotas)),
+            sorting(&planned),
+            sorting(&seconds),
+        ];
+        for (best, time) in best.iter_mut().zip(times) {
+            *best = time.min(*best);
+        }
+    }
+    let [lowest, within, instants, seconds] = best.map(|time| time.as_secs_f64());
+    println!(
+        "RATIO fleet_forecast_smooth_1m_vs_sort {:.1} <=40.0",
+        lowest / instants
+    );
+    println!(
+        "WATCH fleet_within_quotas_1m_vs_sort {:.1} without lowering the peak",
+        within / instants
+    );
+    println!(
+        "WATCH fleet_forecast_smooth_1m_vs_sort_seconds {:.1} against sorting plain numbers",
+        lowest / seconds
+    );
+    println!(
+        "WATCH fleet_forecast_smooth_1m_ms {:.0} all of it",
+        lowest * 1e3
+    );
+}
+
+fn smooth(fleet: &Fleet<u64>, goal: Goal) {
+    black_box(fleet.forecast(Duration::HOUR));
+    let smoothed = fleet.smooth(goal);
+    assert!(smoothed.shortages().is_empty());
+    black_box(smoothed.forecast(Duration::HOUR));
+}
+
+fn sorting<T: Copy + Ord>(instants: &[T]) -> StdDuration {
+    let mut instants = instants.to_vec();
+    cpu(|| black_box(&mut instants).sort_unstable())
+}
+
+/// Planned within 90 days, half of them in crowds; each may come up to 20 days earlier.
+fn million_renewals() -> (Fleet<u64>, Vec<OffsetDateTime>) {
+    let mut fleet = Fleet::new();
+    for key in 0..10 {
+        fleet.set_quota(key, Quota::new(100, Duration::HOUR));
+    }
+    let mut planned = Vec::new();
+    for number in 0..MILLION {
+        let draw = scramble(number ^ 0x3333_3333);
+        let plan = match number % 2 {
+            0 => due(number),
+            _ => due(number % 64 * 2 + 1) + Duration::seconds((draw % 86_400).cast_signed()),
+        };
+        let earlier = Duration::seconds((draw >> 20).cast_signed() % (20 * 86_400));
+        let latest = plan + Duration::days(10);
+        let renewal = Renewal::new(plan - earlier, plan, latest).unwrap();
+        fleet.add(&(draw % 10), renewal).unwrap();
+        planned.push(plan);
+    }
+    (fleet, planned)
 }
 
 /// Schedules of all policies, from and to instants.

@@ -5,6 +5,7 @@ mod agenda;
 mod ari;
 mod backoff;
 mod explain;
+pub mod fleet;
 mod instant;
 mod lifetime;
 mod opening;
