@@ -55,7 +55,7 @@ pub fn manager(text: &str) -> Manager {
 ///
 /// Something is wrong.
 pub fn restarted(text: &str, stored: Vec<TlsSecret>) -> Manager {
-    Manager::new(inventory(text), stored).expect("an order")
+    Manager::new(inventory(text), stored)
 }
 
 /// Copies of everything a manager holds, as a restart would find it.

@@ -25,6 +25,15 @@ pub const TEMPLATE_ANNOTATIONS: &str = "certwright/template-annotations";
 /// The same for labels.
 pub const TEMPLATE_LABELS: &str = "certwright/template-labels";
 
+/// The annotation with the number of the certificate, from 1: how many were issued for the Certificate.
+pub const REVISION: &str = "certwright/revision";
+/// The annotation, `true`, of a Secret that holds a CA, which signs and is not served.
+pub const CA: &str = "certwright/ca";
+/// The annotation with where a certificate came from, if that matters: [`ACME`].
+pub const SOURCE: &str = "certwright/source";
+/// Of a certificate from an ACME server.
+pub const ACME: &str = "acme";
+
 /// The labels and annotations that a Secret is to have; others may be there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Metadata {
@@ -126,6 +135,39 @@ pub fn record(
         Ok(now) => secret.annotations.insert(ISSUED_AT.to_owned(), now),
         Err(_) => secret.annotations.remove(ISSUED_AT),
     };
+}
+
+/// Writes down which certificate it is, whether it is a CA's, and whether it came from ACME.
+pub(crate) fn number(secret: &mut TlsSecret, revision: u64, is_ca: bool, is_acme: bool) {
+    let mut put = |key: &str, value: Option<String>| match value {
+        Some(value) => secret.annotations.insert(key.to_owned(), value),
+        None => secret.annotations.remove(key),
+    };
+    put(REVISION, Some(revision.to_string()));
+    put(CA, is_ca.then(|| "true".to_owned()));
+    put(SOURCE, is_acme.then(|| ACME.to_owned()));
+}
+
+/// The number of the certificate, if the Secret tells.
+pub(crate) fn revision(secret: &TlsSecret) -> Option<u64> {
+    secret.annotations.get(REVISION)?.parse().ok()
+}
+
+pub(crate) fn is_ca(secret: &TlsSecret) -> bool {
+    says(secret, CA)
+}
+
+pub(crate) fn is_temporary(secret: &TlsSecret) -> bool {
+    says(secret, TEMPORARY)
+}
+
+fn says(secret: &TlsSecret, key: &str) -> bool {
+    secret.annotations.get(key).is_some_and(|value| value == "true")
+}
+
+/// The Certificate a Secret tells of.
+pub(crate) fn certificate(secret: &TlsSecret) -> Option<&str> {
+    secret.annotations.get(CERTIFICATE_NAME).map(String::as_str)
 }
 
 /// When the certificate was issued, if the Secret tells.

@@ -1,11 +1,16 @@
 //! What is to be kept true: certificates, the issuers that sign them, and the order in which to issue.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use certwright_cert_model::TlsSecret;
 use certwright_cert_model::issuer::IssuerSpec;
 use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
 use certwright_cert_model::validated::ValidatedSpec;
+
+use crate::annotation;
+use crate::ownership::{Claim, ownership};
 
 /// The name of a namespaced resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,14 +39,25 @@ impl fmt::Display for ResourceName {
 }
 
 /// Certificates and issuers that belong together.
-#[derive(Clone, Debug, Default)]
+///
+/// An Issuer signs for Certificates of its own namespace, a ClusterIssuer for all; an issuer of another API group is
+/// whatever is registered with the manager for its group and kind.
+#[derive(Clone, Debug)]
 pub struct Inventory {
-    certificates: BTreeMap<ResourceName, ValidatedSpec>,
-    /// By Secret: the Certificate that keeps its result there.
-    owners: BTreeMap<ResourceName, ResourceName>,
+    certificates: BTreeMap<ResourceName, Arc<ValidatedSpec>>,
+    /// The Certificates that want a certificate of no worth while the real one is pending.
+    temporary: BTreeSet<ResourceName>,
+    /// By Secret: the Certificates that would keep their result there.
+    claims: BTreeMap<ResourceName, BTreeSet<ResourceName>>,
     issuers: BTreeMap<ResourceName, IssuerSpec>,
     cluster_issuers: BTreeMap<String, IssuerSpec>,
     cluster_namespace: String,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Self::new("cert-manager")
+    }
 }
 
 /// An issuer, and the namespace its CA Secret lives in.
@@ -66,39 +82,41 @@ impl Inventory {
     /// (cert-manager's `--cluster-resource-namespace`, by default `cert-manager`).
     pub fn new(cluster_namespace: impl Into<String>) -> Self {
         Self {
+            certificates: BTreeMap::new(),
+            temporary: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            issuers: BTreeMap::new(),
+            cluster_issuers: BTreeMap::new(),
             cluster_namespace: cluster_namespace.into(),
-            ..Self::default()
         }
     }
 
-    /// Adds a Certificate.
+    /// Adds a Certificate. Of several with one Secret, [`owner`](Self::owner) tells whose it is; the others wait.
     ///
     /// # Errors
     ///
-    /// One of this name is there already, or another one keeps its result in the same Secret: both would
-    /// overwrite each other's forever.
+    /// One of this name is there already.
     pub fn add_certificate(
         &mut self,
         name: ResourceName,
         spec: ValidatedSpec,
     ) -> Result<(), InventoryError> {
-        let secret = ResourceName::new(&name.namespace, spec.secret_name());
         if self.certificates.contains_key(&name) {
             return Err(InventoryError::Repeated {
                 kind: "Certificate",
                 name: name.to_string(),
             });
         }
-        if let Some(owner) = self.owner(&secret) {
-            return Err(InventoryError::SharedSecret {
-                owner: owner.clone(),
-                second: name,
-                secret: secret.name,
-            });
-        }
-        self.owners.insert(secret, name.clone());
-        self.certificates.insert(name, spec);
+        let secret = ResourceName::new(&name.namespace, spec.secret_name());
+        self.claims.entry(secret).or_default().insert(name.clone());
+        self.certificates.insert(name, Arc::new(spec));
         Ok(())
+    }
+
+    /// Asks for a temporary certificate while the real one of this Certificate is pending
+    /// (`cert-manager.io/issue-temporary-certificate`).
+    pub fn issue_temporary(&mut self, certificate: ResourceName) {
+        self.temporary.insert(certificate);
     }
 
     /// Adds an Issuer, for Certificates of its own namespace.
@@ -144,12 +162,43 @@ impl Inventory {
 
     /// The Certificates, by name.
     pub fn certificates(&self) -> impl ExactSizeIterator<Item = (&ResourceName, &ValidatedSpec)> {
-        self.certificates.iter()
+        self.certificates.iter().map(|(name, spec)| (name, &**spec))
     }
 
     /// The Certificate of this name.
     pub fn certificate(&self, name: &ResourceName) -> Option<&ValidatedSpec> {
-        self.certificates.get(name)
+        self.certificates.get(name).map(|spec| &**spec)
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared(&self, name: &ResourceName) -> Option<Arc<ValidatedSpec>> {
+        self.certificates.get(name).cloned()
+    }
+
+    pub(crate) fn is_temporary_wanted(&self, certificate: &ResourceName) -> bool {
+        self.temporary.contains(certificate)
+    }
+
+    /// The Secret a Certificate keeps its result in.
+    pub fn target(&self, certificate: &ResourceName) -> Option<ResourceName> {
+        let spec = self.certificates.get(certificate)?;
+        Some(ResourceName::new(
+            &certificate.namespace,
+            spec.secret_name(),
+        ))
+    }
+
+    /// The issuers of both kinds, as a Certificate names them: those of a namespace, then the ClusterIssuers.
+    pub fn issuers(&self) -> impl Iterator<Item = (Option<&str>, IssuerRef, &IssuerSpec)> {
+        let local = self.issuers.iter().map(|(name, spec)| {
+            let reference = IssuerRef::new(&name.name, IssuerKind::Issuer);
+            (Some(name.namespace.as_str()), reference, spec)
+        });
+        let cluster = self.cluster_issuers.iter().map(|(name, spec)| {
+            let reference = IssuerRef::new(name, IssuerKind::ClusterIssuer);
+            (None, reference, spec)
+        });
+        local.chain(cluster)
     }
 
     /// The number of issuers of both kinds.
@@ -157,9 +206,17 @@ impl Inventory {
         self.issuers.len() + self.cluster_issuers.len()
     }
 
-    /// The Certificate that keeps its result in this Secret.
-    pub fn owner(&self, secret: &ResourceName) -> Option<&ResourceName> {
-        self.owners.get(secret)
+    /// The Certificate that keeps its result in this Secret. Of several, the one the stored Secret tells of, or else
+    /// the first by name: every replica and every restart decide the same.
+    pub fn owner(
+        &self,
+        secret: &ResourceName,
+        stored: Option<&TlsSecret>,
+    ) -> Option<&ResourceName> {
+        let claims = self.claims.get(secret)?;
+        let names = claims.iter().map(|claim| Claim::new(&claim.name, None));
+        let owner = ownership(names, stored.and_then(annotation::certificate))?;
+        claims.iter().find(|claim| claim.name == owner.owner())
     }
 
     /// The issuer a Certificate of `namespace` refers to: an Issuer of the same namespace, or a ClusterIssuer.
@@ -190,11 +247,34 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// Everything that makes an order impossible: missing issuers, missing CA Secrets, cycles.
+    /// Everything that makes an order impossible: missing issuers, missing CA Secrets, cycles. A manager issues the
+    /// others all the same.
     pub fn order(
         &self,
         stored: impl Fn(&ResourceName) -> bool,
     ) -> Result<Vec<ResourceName>, Vec<OrderError>> {
+        let (order, mut errors) = self.sorted();
+        for name in self.certificates.keys() {
+            let Some((issuer, secret)) = self.ca_of(name) else {
+                continue;
+            };
+            if self.owner(&secret, None).is_none() && !stored(&secret) {
+                errors.push(OrderError::MissingCaSecret {
+                    certificate: name.clone(),
+                    issuer,
+                    secret,
+                });
+            }
+        }
+        match errors.is_empty() {
+            true => Ok(order),
+            false => Err(errors),
+        }
+    }
+
+    /// Every Certificate once, each CA before what it signs where there is such an order, and why there is none for
+    /// the others.
+    pub(crate) fn sorted(&self) -> (Vec<ResourceName>, Vec<OrderError>) {
         let mut errors = Vec::new();
         let mut order = Vec::with_capacity(self.certificates.len());
         let mut marks = BTreeMap::new();
@@ -217,7 +297,7 @@ impl Inventory {
                     }
                 }
                 path.push(name);
-                next = self.signer(name, &stored).unwrap_or_else(|error| {
+                next = self.signer(name).unwrap_or_else(|error| {
                     errors.push(error);
                     None
                 });
@@ -227,23 +307,46 @@ impl Inventory {
                 order.push(name.clone());
             }
         }
-        if errors.is_empty() {
-            Ok(order)
-        } else {
-            Err(errors)
+        (order, errors)
+    }
+
+    /// The issuer of a Certificate and the Secret with its CA, if it is a CA issuer.
+    pub(crate) fn ca_of(&self, name: &ResourceName) -> Option<(IssuerRef, ResourceName)> {
+        let reference = self.certificates.get(name)?.issuer_ref();
+        let secret = self.issuer(&name.namespace, reference)?.ca_secret()?;
+        Some((reference.clone(), secret))
+    }
+
+    /// The Secret with the highest CA above a Certificate that is known here; its own if it is nobody's. Everything
+    /// with the same top trusts the same anchors.
+    pub(crate) fn top(&self, name: &ResourceName) -> Option<ResourceName> {
+        let mut top = self.target(name)?;
+        let mut at = name.clone();
+        // No path without a cycle is longer.
+        for _ in 0..=self.certificates.len() {
+            match self.ca_of(&at) {
+                Some((_, secret)) if secret != top => {
+                    top = secret;
+                    match self.owner(&top, None) {
+                        Some(owner) => at = owner.clone(),
+                        None => return Some(top),
+                    }
+                }
+                _ => return Some(top),
+            }
         }
+        None
     }
 
     /// The Certificate whose Secret holds the CA of `name`, if there is one to wait for.
-    fn signer(
-        &self,
-        name: &ResourceName,
-        stored: &impl Fn(&ResourceName) -> bool,
-    ) -> Result<Option<&ResourceName>, OrderError> {
+    fn signer(&self, name: &ResourceName) -> Result<Option<&ResourceName>, OrderError> {
         let Some(spec) = self.certificates.get(name) else {
             return Ok(None);
         };
         let reference = spec.issuer_ref();
+        if let IssuerKind::External { .. } = reference.kind {
+            return Ok(None);
+        }
         let missing = || OrderError::MissingIssuer {
             certificate: name.clone(),
             issuer: reference.clone(),
@@ -254,25 +357,15 @@ impl Inventory {
         let Some(secret) = issuer.ca_secret() else {
             return Ok(None);
         };
-        match self.owner(&secret) {
-            Some(owner)
-                if self
-                    .certificates
-                    .get(owner)
-                    .is_some_and(ValidatedSpec::is_ca) =>
-            {
+        match self.owner(&secret, None) {
+            None => Ok(None),
+            Some(owner) if self.certificate(owner).is_some_and(ValidatedSpec::is_ca) => {
                 Ok(Some(owner))
             }
             Some(owner) => Err(OrderError::NotCa {
                 certificate: name.clone(),
                 issuer: reference.clone(),
                 signer: owner.clone(),
-            }),
-            None if stored(&secret) => Ok(None),
-            None => Err(OrderError::MissingCaSecret {
-                certificate: name.clone(),
-                issuer: reference.clone(),
-                secret,
             }),
         }
     }
@@ -295,18 +388,6 @@ pub enum InventoryError {
         kind: &'static str,
         /// Its name.
         name: String,
-    },
-    /// Two Certificates for one Secret.
-    #[error(
-        "Certificate {second} keeps its result in Secret {secret}, which belongs to Certificate {owner}; give each its own spec.secretName"
-    )]
-    SharedSecret {
-        /// The Certificate that came first.
-        owner: ResourceName,
-        /// The Certificate that came second.
-        second: ResourceName,
-        /// The Secret both name.
-        secret: String,
     },
 }
 
@@ -360,9 +441,6 @@ pub enum OrderError {
 fn scope(issuer: &IssuerRef, certificate: &ResourceName) -> String {
     match &issuer.kind {
         IssuerKind::Issuer => format!(" in namespace {}", certificate.namespace),
-        IssuerKind::External { group, .. } => {
-            format!("; issuers of group {group} are not ours to run")
-        }
-        IssuerKind::ClusterIssuer => String::new(),
+        IssuerKind::ClusterIssuer | IssuerKind::External { .. } => String::new(),
     }
 }

@@ -1,100 +1,222 @@
-//! From a plan to a Secret: key, request, signature, bundle.
+//! From a plan to a signed chain: key, request, signature, and whether the answer is what was asked for.
 
-use certwright_cert_model::TlsSecret;
-use certwright_cert_model::issuer::IssuerSpec;
-use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
-use certwright_cert_model::validated::ValidatedSpec;
+use std::sync::Arc;
+
+use certwright_cert_model::ValidatedSpec;
+use certwright_cert_model::inspect::{CertificateFacts, NameTexts};
+use certwright_cert_model::subject::attribute;
 use certwright_issuance::bundle::SecretError;
+use certwright_issuance::keystore::{KeystoreError, PasswordError};
 use certwright_issuance::{
-    CaError, CertificateAuthority, Csr, CsrError, CsrPolicy, KeyError, KeyPair, Profile, SignError,
-    SignedBundle, self_signed,
+    CaError, Certificate, Csr, CsrError, CsrPolicy, KeyError, KeyPair, Profile, SignError,
+    SignedBundle, VerifiedCsr, chain, self_signed,
 };
+use certwright_renewal::Failure;
+use certwright_sni_store::Source;
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
-use crate::inventory::{FoundIssuer, ResourceName};
-use crate::plan::KeySource;
+use crate::inventory::ResourceName;
+use crate::issuer::{IssuerError, Request, Signer};
+use crate::plan::{Reason, ReapplyError};
 
-/// The issuer of one certificate, with its CA if it has one.
+/// One certificate to be signed, apart from the manager that wants it: hand it to a thread or await it, and bring
+/// what comes of it back with [`Manager::finish`](crate::Manager::finish).
 #[derive(Debug)]
-pub(crate) enum Signer {
-    Ca(Box<CertificateAuthority>),
-    SelfSigned,
+pub struct Job {
+    pub(crate) certificate: ResourceName,
+    pub(crate) spec: Arc<ValidatedSpec>,
+    pub(crate) signer: Signer,
+    pub(crate) key: JobKey,
+    pub(crate) reason: Reason,
+    pub(crate) revision: u64,
 }
 
-impl Signer {
-    /// Loads the CA of an issuer from its Secret.
-    pub(crate) fn load(
-        issuer: FoundIssuer<'_>,
-        secret: impl FnOnce(&ResourceName) -> Option<TlsSecret>,
-        now: OffsetDateTime,
-    ) -> Result<Self, IssueError> {
-        match (issuer.spec, issuer.ca_secret()) {
-            (IssuerSpec::SelfSigned(_), _) => Ok(Self::SelfSigned),
-            (IssuerSpec::Ca(_), Some(name)) => {
-                let missing = || IssueError::NoCaSecret {
-                    secret: name.clone(),
-                };
-                let found = secret(&name).ok_or_else(missing)?;
-                let mut chain = found.get(TLS_CRT).unwrap_or_default().to_vec();
-                // The root stands in ca.crt only, and its name constraints count.
-                chain.extend_from_slice(b"\n");
-                chain.extend_from_slice(found.get(CA_CRT).unwrap_or_default());
-                let key = found.get(TLS_KEY).unwrap_or_default();
-                let ca = CertificateAuthority::from_pem(&chain, key, now).map_err(|source| {
-                    IssueError::Ca {
-                        secret: name,
-                        source,
-                    }
-                })?;
-                Ok(Self::Ca(Box::new(ca)))
-            }
-            _ => Err(IssueError::UnsupportedIssuer),
-        }
+/// The key of a job.
+pub(crate) enum JobKey {
+    Generate,
+    Made(KeyPair),
+    Stored(Zeroizing<Vec<u8>>),
+}
+
+/// What came of a [`Job`].
+#[derive(Debug)]
+pub struct Done {
+    pub(crate) certificate: ResourceName,
+    pub(crate) spec: Arc<ValidatedSpec>,
+    pub(crate) reason: Reason,
+    pub(crate) revision: u64,
+    pub(crate) result: Result<Made, IssueError>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) key: KeyPair,
+    pub(crate) csr: Csr,
+    pub(crate) bundle: SignedBundle,
+    pub(crate) is_acme: bool,
+}
+
+impl core::fmt::Debug for JobKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Generate => "Generate",
+            Self::Made(_) => "Made(..)",
+            Self::Stored(_) => "Stored(..)",
+        })
+    }
+}
+
+impl Job {
+    /// The Certificate it is for.
+    pub fn certificate(&self) -> &ResourceName {
+        &self.certificate
     }
 
-    /// The CA that signs.
-    pub(crate) fn ca(&self) -> Option<&CertificateAuthority> {
-        match self {
-            Self::Ca(ca) => Some(ca),
-            Self::SelfSigned => None,
-        }
+    /// Why it is issued.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
     }
 
-    /// Issues a certificate into a Secret that may hold an earlier one.
-    pub(crate) fn issue(
-        &self,
-        spec: &ValidatedSpec,
-        issuer: &IssuerSpec,
-        key: KeySource,
-        secret: TlsSecret,
-        now: OffsetDateTime,
-    ) -> Result<(TlsSecret, Vec<String>), IssueError> {
-        let key = match key {
-            KeySource::Generate => KeyPair::generate(spec.key().algorithm),
-            KeySource::Reuse => KeyPair::from_pem(secret.get(TLS_KEY).unwrap_or_default()),
-        }
-        .map_err(IssueError::Key)?;
-        let csr = Csr::for_spec(spec, &key)
-            .and_then(|csr| csr.verify(&CsrPolicy::default()))
-            .map_err(IssueError::Request)?;
-        let profile = match issuer {
-            IssuerSpec::Ca(ca) => Profile::for_spec(spec).with_ca_issuer(ca),
-            IssuerSpec::SelfSigned(issuer) => {
-                Profile::for_spec(spec).with_self_signed_issuer(issuer)
-            }
-            _ => return Err(IssueError::UnsupportedIssuer),
+    /// Whether an issuer of yours is asked; the others take the time of a signature, and perhaps of a new key.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.signer, Signer::Remote(_))
+    }
+
+    /// Does it. The future of a job that is not [remote](Self::is_remote) is ready when it is first asked.
+    pub async fn run(self, now: OffsetDateTime) -> Done {
+        let Signer::Remote(issuer) = self.signer.clone() else {
+            return self.run_here(now);
         };
-        let bundle: SignedBundle = match self {
-            Self::Ca(ca) => ca.sign(&csr, &profile, now),
-            Self::SelfSigned => self_signed(&csr, &key, &profile, now),
+        let certificate = self.certificate.clone();
+        let revision = self.revision;
+        let result = match prepare(&self.spec, self.key) {
+            Err(error) => Err(error),
+            Ok((key, csr)) => {
+                let request = Request {
+                    certificate,
+                    spec: self.spec.clone(),
+                    csr,
+                    revision,
+                };
+                let answer = issuer.issue(&request).await;
+                answer
+                    .map_err(IssueError::Issuer)
+                    .and_then(|chain| read_answer(&chain, &key, &self.spec))
+                    .map(|bundle| Made {
+                        key,
+                        csr: request.csr,
+                        bundle,
+                        is_acme: issuer.source() == Source::Acme,
+                    })
+            }
+        };
+        Done {
+            certificate: self.certificate,
+            spec: self.spec,
+            reason: self.reason,
+            revision,
+            result,
         }
-        .map_err(IssueError::Sign)?;
-        let warnings = bundle.warnings().iter().map(ToString::to_string).collect();
-        let secret = bundle
-            .into_secret(secret, &key, spec.key().encoding, spec.outputs())
-            .map_err(IssueError::Bundle)?;
-        Ok((secret, warnings))
     }
+
+    /// Does it, unless an issuer of yours is asked.
+    pub(crate) fn run_here(self, now: OffsetDateTime) -> Done {
+        let result = prepare(&self.spec, self.key)
+            .and_then(|(key, csr)| sign(&self.signer, &self.spec, key, csr, now));
+        Done {
+            certificate: self.certificate,
+            spec: self.spec,
+            reason: self.reason,
+            revision: self.revision,
+            result,
+        }
+    }
+}
+
+/// The key and the request of a certificate.
+pub(crate) fn prepare(spec: &ValidatedSpec, key: JobKey) -> Result<(KeyPair, Csr), IssueError> {
+    let key = match key {
+        JobKey::Generate => KeyPair::generate(spec.key().algorithm).map_err(IssueError::Key)?,
+        JobKey::Made(key) => key,
+        JobKey::Stored(pem) => KeyPair::from_pem(&pem).map_err(IssueError::Key)?,
+    };
+    let csr = Csr::for_spec(spec, &key).map_err(IssueError::Request)?;
+    Ok((key, csr))
+}
+
+pub(crate) fn verify(csr: &Csr) -> Result<VerifiedCsr, IssueError> {
+    csr.verify(&CsrPolicy::default()).map_err(IssueError::Request)
+}
+
+fn sign(
+    signer: &Signer,
+    spec: &ValidatedSpec,
+    key: KeyPair,
+    csr: Csr,
+    now: OffsetDateTime,
+) -> Result<Made, IssueError> {
+    let verified = verify(&csr)?;
+    let profile = Profile::for_spec(spec);
+    let bundle = match signer {
+        Signer::Ca(ca, issuer) => ca.sign(&verified, &profile.with_ca_issuer(issuer), now),
+        Signer::SelfSigned(issuer) => {
+            let profile = profile.with_self_signed_issuer(issuer);
+            self_signed(&verified, &key, &profile, now)
+        }
+        Signer::Remote(_) => return Err(IssueError::UnsupportedIssuer),
+    };
+    let bundle = bundle.map_err(IssueError::Sign)?;
+    Ok(Made {
+        key,
+        csr,
+        bundle,
+        is_acme: false,
+    })
+}
+
+/// The chain an issuer of yours sent, if it is one, and the leaf's key and names are those that were asked for.
+fn read_answer(
+    pem: &[u8],
+    key: &KeyPair,
+    spec: &ValidatedSpec,
+) -> Result<SignedBundle, IssueError> {
+    let unfit = |reason: String| IssueError::Unfit { reason };
+    let certificates = Certificate::read_pem(pem).map_err(|e| unfit(e.to_string()))?;
+    let assembled = chain::assemble(certificates).map_err(|e| unfit(e.to_string()))?;
+    let leaf = assembled.chain.first();
+    let bundle = SignedBundle::from_chain(&assembled);
+    let (Some(leaf), Some(bundle)) = (leaf, bundle) else {
+        return Err(unfit("there is no certificate".to_owned()));
+    };
+    if leaf.spki_der() != key.public_key().spki_der() {
+        return Err(unfit("its key is not the request's".to_owned()));
+    }
+    let facts = CertificateFacts::from_der(leaf.der()).map_err(|e| unfit(e.to_string()))?;
+    if facts.is_ca != spec.is_ca() {
+        let (not, asked) = if facts.is_ca { ("", "none") } else { ("no ", "one") };
+        return Err(unfit(format!("it is {not}CA, {asked} was asked for")));
+    }
+    // CAs add and leave out common names; what counts is what peers match.
+    let mut found = facts.names;
+    let common_name = facts.subject.values(attribute::COMMON_NAME).last();
+    found.dns.extend(common_name.map(str::to_owned));
+    let asked = NameTexts::from(spec.names());
+    let missing = [
+        missing(&asked.dns, &found.dns),
+        missing(&asked.email, &found.email),
+        missing(&asked.ip, &found.ip),
+        missing(&asked.uri, &found.uri),
+    ];
+    match missing.into_iter().flatten().next() {
+        Some(name) => Err(unfit(format!("it lacks the name {name}"))),
+        None => Ok(bundle),
+    }
+}
+
+fn missing<T: PartialEq + ToString>(asked: &[T], found: &[T]) -> Option<String> {
+    let lost = asked.iter().find(|name| !found.contains(name))?;
+    Some(lost.to_string())
 }
 
 /// Why no certificate was issued.
@@ -112,6 +234,9 @@ pub enum IssueError {
         /// Why not.
         source: CaError,
     },
+    /// An issuer of yours did not sign.
+    #[error("not signed")]
+    Issuer(#[source] IssuerError),
     /// The private key cannot be made or read.
     #[error("no private key")]
     Key(#[source] KeyError),
@@ -124,13 +249,57 @@ pub enum IssueError {
         /// The Secret.
         secret: ResourceName,
     },
+    /// A keystore cannot be made.
+    #[error("a keystore cannot be made")]
+    Keystore(#[source] KeystoreError),
+    /// A keystore's password is not there (yet).
+    #[error("there is no password for a keystore")]
+    Password(#[source] PasswordError),
+    /// What is around the certificate cannot be written again.
+    #[error("the Secret cannot be brought up to date")]
+    Reapply(#[source] ReapplyError),
     /// The request cannot be made.
     #[error("no certificate request")]
     Request(#[source] CsrError),
     /// The issuer refused.
     #[error("not signed")]
     Sign(#[source] SignError),
+    /// What the issuer sent is not what was asked for.
+    #[error("the issuer sent a certificate that is not what was asked for: {reason}")]
+    Unfit {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No issuer is registered for the group and kind.
+    #[error("no issuer is registered for kind {kind} of group {group}")]
+    Unregistered {
+        /// The API group.
+        group: String,
+        /// The kind.
+        kind: String,
+    },
     /// An issuer of a type that is not built here, such as ACME.
     #[error("issuers of this type cannot sign here; use selfSigned or ca")]
     UnsupportedIssuer,
+}
+
+impl IssueError {
+    /// What kind of failure an issuer of yours named.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Issuer(error) => Some(error.failure),
+            _ => None,
+        }
+    }
+
+    /// Whether something else has to come first, such as a document or a Secret.
+    pub fn is_pending(&self) -> bool {
+        matches!(
+            self,
+            Self::NoIssuer
+                | Self::NoCaSecret { .. }
+                | Self::Password(_)
+                | Self::Unregistered { .. }
+        )
+    }
 }

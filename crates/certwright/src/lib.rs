@@ -11,7 +11,7 @@
 //! let mut inventory = Inventory::default();
 //! inventory.add_issuer(ResourceName::new("ns", "self"), IssuerSpec::SelfSigned(SelfSignedIssuer::default()))?;
 //! inventory.add_certificate(ResourceName::new("ns", "root"), spec.validate(&Defaults::documented())?)?;
-//! let mut manager = Manager::new(inventory, []).expect("every issuer exists");
+//! let mut manager = Manager::new(inventory, []);
 //! manager.reconcile(time::OffsetDateTime::now_utc());
 //! assert!(manager.secret(&ResourceName::new("ns", "root")).unwrap().get("tls.crt").is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -25,18 +25,26 @@
 //! The example `lifecycle` is a whole program: manifests in, handshakes out.
 
 pub mod annotation;
+mod documents;
 mod inventory;
 mod issue;
+mod issuer;
 mod manager;
 pub mod ownership;
 pub mod plan;
 mod publish;
+#[cfg(feature = "run")]
+pub mod run;
 mod secret_dir;
 pub mod view;
 
+pub use documents::{Documents, Problem, ProblemKind, Route, RouteTls};
 pub use inventory::{Inventory, InventoryError, OrderError, ResourceName};
-pub use issue::IssueError;
-pub use manager::{Manager, Outcome, Status};
+pub use issue::{Done, IssueError, Job};
+pub use issuer::{Issuer, IssuerError, Issuing, Request};
+pub use manager::{
+    Manager, Options, Outcome, RequestRecord, RequestResult, SecretChange, Status, TRUST_BUNDLE,
+};
 pub use plan::{KeySource, Observed, Plan, Reason, plan};
-pub use publish::publish;
+pub use publish::{Publisher, SniPublisher, TransportPublisher, publish};
 pub use secret_dir::{SecretDir, SecretDirError};

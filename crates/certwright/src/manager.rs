@@ -1,105 +1,162 @@
 //! Keeps certificates true to their specifications, one step at a time; the caller brings the time.
 
-use std::collections::BTreeMap;
+mod anchors;
+mod history;
+mod outcome;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use certwright_cert_model::TlsSecret;
-use certwright_cert_model::secret::TLS_CRT;
+use certwright_cert_model::issuer::IssuerSpec;
+use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
+use certwright_cert_model::output::KeystorePassword;
+use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
 use certwright_cert_model::validated::ValidatedSpec;
-use certwright_issuance::Certificate;
-use certwright_renewal::{Agenda, FailureBackoff, Schedule};
-use time::OffsetDateTime;
+use certwright_issuance::keystore::SecretKeystores;
+use certwright_issuance::{Certificate, CertificateAuthority};
+use certwright_renewal::{Agenda, FailureBackoff, Retry, Schedule, Seed};
+use time::{Duration, OffsetDateTime};
 
+use self::anchors::Anchors;
+pub use self::anchors::TRUST_BUNDLE;
+use self::history::{Failing, State};
+pub use self::history::{RequestRecord, RequestResult};
+pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
-use crate::inventory::{Inventory, OrderError, ResourceName};
-use crate::issue::{IssueError, Signer};
-use crate::plan::{Authority, Block, Observed, Plan, Reason, plan};
+use crate::inventory::{Inventory, ResourceName};
+use crate::issue::{IssueError, Job, JobKey};
+use crate::issuer::{Issuer, Registry, Signer};
+use crate::plan::{Authority, Block, KeySource, Observed, Plan, Reason, plan, reapply};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
 /// It reads no clock and does no I/O: give it the Secrets that exist ([`new`](Self::new)), call
-/// [`reconcile`](Self::reconcile) at [`next_wake`](Self::next_wake), and store what it issued.
+/// [`reconcile`](Self::reconcile) at [`next_wake`](Self::next_wake), and store what changed
+/// ([`take_changes`](Self::take_changes)), in that order. Tell it what others change
+/// ([`replace_inventory`](Self::replace_inventory), [`observe`](Self::observe), [`forget`](Self::forget)).
+///
+/// One certificate that cannot be issued holds up no other.
 #[derive(Debug)]
 pub struct Manager {
     inventory: Inventory,
+    options: Options,
+    issuers: Registry,
+    /// Every Certificate, CAs first.
     order: Vec<ResourceName>,
+    ranks: BTreeMap<ResourceName, usize>,
+    /// By Secret: who needs to look again when it changes, besides its owner.
+    readers: BTreeMap<ResourceName, Vec<usize>>,
+    /// By Certificate: the Secret with the highest CA above it.
+    tops: BTreeMap<ResourceName, ResourceName>,
+    groups: BTreeMap<ResourceName, Vec<ResourceName>>,
     secrets: BTreeMap<ResourceName, TlsSecret>,
-    failures: BTreeMap<ResourceName, Failing>,
+    authorities: BTreeMap<ResourceName, Arc<CertificateAuthority>>,
+    anchors: Anchors,
+    states: BTreeMap<ResourceName, State>,
     agenda: Agenda<ResourceName>,
-    backoff: FailureBackoff,
+    /// By rank: who is to be looked at.
+    open: BTreeSet<usize>,
+    jobs: Vec<Job>,
+    changes: Vec<SecretChange>,
+    last: Option<OffsetDateTime>,
 }
 
-/// Failures in a row.
-#[derive(Clone, Copy, Debug)]
-struct Failing {
-    attempts: i64,
-    until: OffsetDateTime,
-}
-
-/// What came of a step.
-#[derive(Debug)]
+/// How a [`Manager`] decides where there is a choice.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Outcome {
-    /// Somebody has to decide.
-    Blocked(Block),
-    /// Nothing was issued; it is tried again at `retry`.
-    Failed {
-        /// Why not.
-        error: IssueError,
-        /// When the next attempt may start.
-        retry: OffsetDateTime,
-    },
-    /// A certificate was issued.
-    Issued {
-        /// Why.
-        reason: Reason,
-        /// What is unusual about it, for example that rustls will not accept it.
-        warnings: Vec<String>,
-    },
-    /// The stored one is as it should be.
-    Kept(Option<Schedule>),
-    /// It failed before, and the pause is not over.
-    Waiting {
-        /// When the next attempt may start.
-        until: OffsetDateTime,
-    },
+pub struct Options {
+    /// Pauses after failures; cert-manager's by default.
+    pub backoff: FailureBackoff,
+    /// Whether a Secret goes with its Certificate (cert-manager's `--enable-certificate-owner-ref`); no by default,
+    /// because somebody may still serve it.
+    pub owner_references: bool,
+    /// How long a new trust anchor is in `trust-bundle.pem` before certificates below it replace valid ones: as long
+    /// as it takes everybody to read a new bundle. Nothing by default, which is right where the bundle is handed over
+    /// before the certificates, as by this process.
+    pub anchor_lead: Duration,
+    /// How long an anchor that nothing leads to any more stays in `trust-bundle.pem`: as long as somebody may show an
+    /// old certificate. An hour by default.
+    pub anchor_grace: Duration,
 }
 
-/// A certificate as `kubectl get certificate` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Status {
-    /// Whether there is a certificate that is valid now.
-    pub ready: bool,
-    /// The first second of its validity.
-    pub not_before: Option<OffsetDateTime>,
-    /// The last second of its validity.
-    pub not_after: Option<OffsetDateTime>,
-    /// When it is renewed, or when the next attempt starts.
-    pub next: Option<OffsetDateTime>,
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            backoff: FailureBackoff::default(),
+            owner_references: false,
+            anchor_lead: Duration::ZERO,
+            anchor_grace: Duration::HOUR,
+        }
+    }
+}
+
+/// How far clocks may be apart: less is waited for.
+const SKEW: Duration = Duration::HOUR;
+
+/// What came of looking at one certificate.
+enum Step {
+    Did(Outcome),
+    Job(Box<Job>),
 }
 
 impl Manager {
     /// A manager for these resources; `stored` are the Secrets that exist already, of two with one name the later.
-    ///
-    /// # Errors
-    ///
-    /// Everything that leaves no order in which to issue.
-    pub fn new(
+    pub fn new(inventory: Inventory, stored: impl IntoIterator<Item = TlsSecret>) -> Self {
+        Self::with_options(inventory, stored, Options::default())
+    }
+
+    /// The same with other options.
+    pub fn with_options(
         inventory: Inventory,
         stored: impl IntoIterator<Item = TlsSecret>,
-    ) -> Result<Self, Vec<OrderError>> {
+        options: Options,
+    ) -> Self {
         let named =
             |secret: TlsSecret| (ResourceName::new(&secret.namespace, &secret.name), secret);
-        let secrets: BTreeMap<_, _> = stored.into_iter().map(named).collect();
-        let order = inventory.order(|secret| secrets.contains_key(secret))?;
-        Ok(Self {
-            inventory,
-            order,
-            secrets,
-            failures: BTreeMap::new(),
+        let mut manager = Self {
+            inventory: Inventory::default(),
+            options,
+            issuers: Registry::new(),
+            order: Vec::new(),
+            ranks: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            tops: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            secrets: stored.into_iter().map(named).collect(),
+            authorities: BTreeMap::new(),
+            anchors: Anchors::default(),
+            states: BTreeMap::new(),
             agenda: Agenda::new(),
-            backoff: FailureBackoff::default(),
-        })
+            open: BTreeSet::new(),
+            jobs: Vec::new(),
+            changes: Vec::new(),
+            last: None,
+        };
+        manager.replace_inventory(inventory);
+        manager
+    }
+
+    /// Registers an issuer for a group and a kind, for example `issuers.example.com` and `Vault`; Certificates name
+    /// them in `spec.issuerRef`.
+    pub fn register(
+        &mut self,
+        group: impl Into<String>,
+        kind: impl Into<String>,
+        issuer: Arc<dyn Issuer>,
+    ) {
+        let (group, kind) = (group.into(), kind.into());
+        for (name, spec) in self.inventory.certificates() {
+            let reference = spec.issuer_ref();
+            if reference.group() == group && reference.kind() == kind {
+                self.open.extend(self.ranks.get(name));
+                if let Some(state) = self.states.get_mut(name) {
+                    state.failing = None;
+                }
+            }
+        }
+        self.issuers.insert((group, kind), issuer);
     }
 
     /// What is to be kept true.
@@ -122,121 +179,187 @@ impl Manager {
         self.secrets.values()
     }
 
-    /// The Secret of a Certificate.
+    /// The Secret of a Certificate; none if it belongs to another one.
     pub fn secret_of(&self, certificate: &ResourceName) -> Option<&TlsSecret> {
-        let spec = self.inventory.certificate(certificate)?;
-        self.secrets.get(&secret_name(certificate, spec))
+        let target = self.inventory.target(certificate)?;
+        let secret = self.secrets.get(&target)?;
+        (self.inventory.owner(&target, Some(secret)) == Some(certificate)).then_some(secret)
+    }
+
+    /// The Secrets of Certificates that are gone: kept, because somebody may still use them, and renewed no more.
+    pub fn orphans(&self) -> impl Iterator<Item = &TlsSecret> {
+        self.secrets.iter().filter_map(|(name, secret)| {
+            let ours = annotation::certificate(secret).is_some();
+            (ours && self.inventory.owner(name, None).is_none()).then_some(secret)
+        })
     }
 
     /// When [`reconcile`](Self::reconcile) has something to do next, by what earlier calls found; `None` if never.
     ///
     /// Call it once at the start, and whenever the clock was set: nothing is known before the first call.
     pub fn next_wake(&self) -> Option<OffsetDateTime> {
-        self.agenda.next_wake()
+        let last = self.last?;
+        if !self.open.is_empty() {
+            return Some(last);
+        }
+        let drop = self.anchors.next_drop(self.options.anchor_grace);
+        self.agenda.next_wake().into_iter().chain(drop).min()
     }
 
-    /// Brings every Certificate up to date, CAs first; what was done, in that order.
+    /// Looks at every Certificate that is due or may have been changed, CAs first, and issues what is to be issued;
+    /// what was done, in that order. Certificates of which nothing is to be told are not in it.
+    ///
+    /// What issuers of yours are to sign is in [`take_jobs`](Self::take_jobs).
     pub fn reconcile(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
-        let mut outcomes = Vec::with_capacity(self.order.len());
-        for name in self.order.clone() {
-            if let Some(outcome) = self.step(&name, now) {
-                outcomes.push((name, outcome));
+        self.sweep(now, true)
+    }
+
+    /// The same, but leaves every signature to [`take_jobs`](Self::take_jobs): for those who have threads.
+    ///
+    /// What a CA signs waits for the CA's own job.
+    pub fn begin(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
+        self.sweep(now, false)
+    }
+
+    /// What is to be signed; each job is handed out once.
+    pub fn take_jobs(&mut self) -> Vec<Job> {
+        core::mem::take(&mut self.jobs)
+    }
+
+    /// Gives up every job that was handed out: what comes of them is dropped, and they are handed out anew.
+    pub fn abandon_jobs(&mut self) {
+        self.jobs.clear();
+        for (name, state) in &mut self.states {
+            if state.running.take().is_some() {
+                self.open.extend(self.ranks.get(name));
+            }
+        }
+    }
+
+    /// The Secrets that changed since the last call, each to be stored in this order: a bundle of trust anchors comes
+    /// before the certificates that need it.
+    pub fn take_changes(&mut self) -> Vec<SecretChange> {
+        core::mem::take(&mut self.changes)
+    }
+
+    /// Brings one Certificate up to date; `None` if there is none of this name.
+    pub fn step(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Outcome> {
+        let rank = *self.ranks.get(name)?;
+        self.notice(now);
+        self.open.remove(&rank);
+        match self.look(name, now)? {
+            Step::Did(outcome) => {
+                let outcomes = self.told(name.clone(), outcome, now);
+                let own = outcomes.into_iter().rev().find(|(of, _)| of == name);
+                own.map(|(_, outcome)| outcome)
+            }
+            Step::Job(job) if job.is_remote() => {
+                let reason = job.reason.clone();
+                self.jobs.push(*job);
+                Some(Outcome::Ordered { reason })
+            }
+            Step::Job(job) => {
+                let outcomes = self.finish(job.run_here(now), now);
+                let own = outcomes.into_iter().find(|(of, _)| of == name);
+                own.map(|(_, outcome)| outcome)
+            }
+        }
+    }
+
+    /// Asks for a new certificate whatever the old one is, like `cmctl renew`; `false` if there is no such
+    /// Certificate. It is issued by the next [`reconcile`](Self::reconcile).
+    pub fn renew(&mut self, name: &ResourceName, now: OffsetDateTime) -> bool {
+        let Some(rank) = self.ranks.get(name) else {
+            return false;
+        };
+        self.open.insert(*rank);
+        self.states.entry(name.clone()).or_default().requested = Some(now);
+        true
+    }
+
+    /// Takes another inventory; what is the same in both is left alone. What became of the Secrets of Certificates
+    /// that are gone.
+    pub fn replace_inventory(&mut self, inventory: Inventory) -> Vec<(ResourceName, Outcome)> {
+        let old = core::mem::replace(&mut self.inventory, inventory);
+        let new = &self.inventory;
+        let issuer = |of: &Inventory, name: &ResourceName, reference: &IssuerRef| {
+            let found = of.issuer(&name.namespace, reference);
+            found.map(|found| (found.spec.clone(), found.namespace.to_owned()))
+        };
+        let same = |name: &ResourceName, spec: &ValidatedSpec| {
+            old.certificate(name) == Some(spec)
+                && issuer(&old, name, spec.issuer_ref()) == issuer(new, name, spec.issuer_ref())
+                && new.target(name).is_some_and(|target| {
+                    old.owner(&target, None) == new.owner(&target, None)
+                })
+        };
+        let changed: Vec<_> = new
+            .certificates()
+            .filter(|(name, spec)| !same(name, spec))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let still_open: Vec<_> = self.open.iter().map(|rank| self.order[*rank].clone()).collect();
+        let gone: Vec<_> = old
+            .certificates()
+            .filter(|(name, _)| new.certificate(name).is_none())
+            .map(|(name, _)| (name.clone(), old.target(name)))
+            .collect();
+        self.index();
+        for name in changed.iter().chain(&still_open) {
+            self.open.extend(self.ranks.get(name));
+        }
+        for name in &changed {
+            if let Some(state) = self.states.get_mut(name) {
+                state.configuration_changed();
+            }
+        }
+        let mut outcomes = Vec::new();
+        for (name, target) in gone {
+            self.agenda.remove(&name);
+            self.states.remove(&name);
+            let Some(target) = target.filter(|target| self.inventory.owner(target, None).is_none())
+            else {
+                continue;
+            };
+            let owned = self.secrets.get(&target).and_then(annotation::certificate);
+            if owned != Some(name.name.as_str()) {
+                continue;
+            }
+            if self.options.owner_references {
+                self.forget(&target);
+                self.changes.push(SecretChange::Remove(target.clone()));
+                outcomes.push((name, Outcome::Removed { secret: target }));
+            } else {
+                outcomes.push((name, Outcome::Orphaned { secret: target }));
             }
         }
         outcomes
     }
 
-    /// Brings one Certificate up to date; `None` if there is none of this name.
-    pub fn step(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Outcome> {
-        let spec = self.inventory.certificate(name)?;
-        // A pause longer than any comes from a clock that was ahead.
-        let paused =
-            |failing: &&Failing| now < failing.until && failing.until - now <= self.backoff.max;
-        if let Some(failing) = self.failures.get(name).filter(paused) {
-            return Some(Outcome::Waiting {
-                until: failing.until,
-            });
+    /// Takes a Secret that somebody else wrote.
+    pub fn observe(&mut self, secret: TlsSecret) {
+        let name = ResourceName::new(&secret.namespace, &secret.name);
+        if self.secrets.get(&name) != Some(&secret) {
+            self.touch(&name);
+            self.secrets.insert(name, secret);
         }
-        let outcome = match self.renew(name, spec, now) {
-            Ok(Renewed::No(outcome)) => outcome,
-            Ok(Renewed::Yes {
-                secret,
-                reason,
-                warnings,
-            }) => {
-                tracing::info!(certificate = %name, %reason, "issued");
-                self.secrets.insert(secret_name(name, spec), secret);
-                Outcome::Issued { reason, warnings }
-            }
-            Err(error) => {
-                let attempts = self
-                    .failures
-                    .get(name)
-                    .map_or(0, |failing| failing.attempts)
-                    + 1;
-                let until = self.backoff.until(now, Some(attempts));
-                tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "not issued");
-                self.failures
-                    .insert(name.clone(), Failing { attempts, until });
-                self.agenda.insert(name.clone(), until);
-                return Some(Outcome::Failed {
-                    error,
-                    retry: until,
-                });
-            }
-        };
-        self.failures.remove(name);
-        match self.status(name, now).and_then(|status| status.next) {
-            Some(due) => self.agenda.insert(name.clone(), due),
-            None => self.agenda.remove(name),
-        };
-        Some(outcome)
     }
 
-    fn renew(
-        &self,
-        name: &ResourceName,
-        spec: &ValidatedSpec,
-        now: OffsetDateTime,
-    ) -> Result<Renewed, IssueError> {
-        let issuer = self
-            .inventory
-            .issuer(&name.namespace, spec.issuer_ref())
-            .ok_or(IssueError::NoIssuer)?;
-        let load = |secret: &ResourceName| self.secrets.get(secret).map(TlsSecret::clone_with_keys);
-        let signer = Signer::load(issuer, load, now)?;
-        let target = secret_name(name, spec);
-        let stored = self.secrets.get(&target);
-        let authority = signer.ca().map_or(Authority::OwnKey, |ca| {
-            Authority::Chain(ca.chain().certificates())
-        });
-        let mut seen = Observed::new(stored, authority);
-        seen.certificate = &name.name;
-        let (reason, key) = match plan(spec, &seen, now) {
-            Plan::Blocked(blocked) => return Ok(Renewed::No(Outcome::Blocked(blocked))),
-            Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => {
-                return Ok(Renewed::No(Outcome::Kept(schedule)));
-            }
-            Plan::Issue { reason, key } | Plan::Wait { reason, key, .. } => (reason, key),
-        };
-        let mut secret = match stored {
-            Some(secret) => secret.clone_with_keys(),
-            None => TlsSecret::new(&target.namespace, &target.name),
-        };
-        annotation::record(&mut secret, &name.name, spec, now);
-        let (secret, warnings) = signer.issue(spec, issuer.spec, key, secret, now)?;
-        Ok(Renewed::Yes {
-            secret,
-            reason,
-            warnings,
-        })
+    /// Takes note that somebody else removed a Secret.
+    pub fn forget(&mut self, secret: &ResourceName) {
+        if self.secrets.remove(secret).is_some() {
+            self.touch(secret);
+            let now = self.last.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+            self.anchors.leave(secret, now);
+        }
     }
 
     /// When a Certificate is renewed, and why then; `None` if it is not scheduled, because there is nothing to renew,
     /// something is due or wrong already, or renewal is disabled.
     pub fn schedule(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Schedule> {
         let spec = self.inventory.certificate(name)?;
-        let seen = Observed::new(self.secret_of(name), Authority::Unknown);
+        let mut seen = Observed::new(self.secret_of(name), Authority::Unknown);
+        seen.certificate = &name.name;
         match plan(spec, &seen, now) {
             Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => schedule,
             Plan::Blocked(_) | Plan::Issue { .. } | Plan::Wait { .. } => None,
@@ -245,33 +368,379 @@ impl Manager {
 
     /// A Certificate's state at the instant `now`; `None` if there is none of this name.
     pub fn status(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Status> {
-        let spec = self.inventory.certificate(name)?;
-        let stored = self.secrets.get(&secret_name(name, spec));
-        let certificate = stored.and_then(|secret| {
-            let chain = Certificate::read_pem(secret.get(TLS_CRT)?).ok()?;
-            chain.into_iter().next()
+        self.inventory.certificate(name)?;
+        let secret = self.secret_of(name);
+        let chain = |secret: &TlsSecret| Certificate::read_pem(secret.get(TLS_CRT)?).ok();
+        let leaf = secret
+            .filter(|secret| !annotation::is_temporary(secret))
+            .and_then(chain)
+            .and_then(|chain| chain.into_iter().next());
+        let state = self.states.get(name);
+        let failing = state.and_then(|state| state.failing);
+        let next = failing.map_or_else(|| self.agenda.get(name), |failing| Some(failing.until));
+        Some(Status::of(leaf.as_ref(), state, secret, next, now))
+    }
+
+    /// Whether the issuer a Certificate would name can sign at `now`; why not, if it cannot.
+    ///
+    /// # Errors
+    ///
+    /// The issuer does not exist, or its CA is not usable.
+    pub fn check_issuer(
+        &mut self,
+        namespace: &str,
+        reference: &IssuerRef,
+        now: OffsetDateTime,
+    ) -> Result<(), IssueError> {
+        self.signer(namespace, reference, now).map(|_| ())
+    }
+
+    /// The requests of a Certificate, the oldest first: the last successful ones, as many as
+    /// `revisionHistoryLimit` says, and those that failed since.
+    pub fn requests(&self, name: &ResourceName) -> impl Iterator<Item = &RequestRecord> {
+        self.states.get(name).into_iter().flat_map(State::requests)
+    }
+
+    /// Rebuilds what is derived from the inventory.
+    fn index(&mut self) {
+        let (order, _) = self.inventory.sorted();
+        self.ranks = order
+            .iter()
+            .enumerate()
+            .map(|(rank, name)| (name.clone(), rank))
+            .collect();
+        self.readers.clear();
+        self.tops.clear();
+        self.groups.clear();
+        self.open.clear();
+        for (rank, name) in order.iter().enumerate() {
+            let ca = self.inventory.ca_of(name).map(|(_, secret)| secret);
+            let spec = self.inventory.certificate(name);
+            let passwords = spec.into_iter().flat_map(|spec| passwords(name, spec));
+            for secret in ca.into_iter().chain(passwords.map(|(secret, _)| secret)) {
+                self.readers.entry(secret).or_default().push(rank);
+            }
+            if let (Some(top), Some(target)) =
+                (self.inventory.top(name), self.inventory.target(name))
+            {
+                self.groups.entry(top.clone()).or_default().push(target);
+                self.tops.insert(name.clone(), top);
+            }
+        }
+        self.order = order;
+    }
+
+    /// Whoever depends on a Secret is to look again.
+    fn touch(&mut self, secret: &ResourceName) {
+        self.authorities.remove(secret);
+        let owner = self.inventory.owner(secret, self.secrets.get(secret));
+        let owner = owner.and_then(|owner| self.ranks.get(owner)).copied();
+        let readers = self.readers.get(secret).into_iter().flatten().copied();
+        for rank in readers {
+            self.open.insert(rank);
+            if let Some(state) = self.states.get_mut(&self.order[rank]) {
+                state.failing = None;
+            }
+        }
+        self.open.extend(owner);
+    }
+
+    /// Takes note of the time; after a clock was set back, everything is looked at again.
+    fn notice(&mut self, now: OffsetDateTime) {
+        match self.last {
+            None => self.first(now),
+            Some(last) if now < last.saturating_sub(SKEW) => {
+                self.open.extend(0..self.order.len());
+            }
+            Some(_) => {}
+        }
+        self.last = Some(now);
+        while let Some((name, _)) = self.agenda.pop_due(now) {
+            self.open.extend(self.ranks.get(&name));
+        }
+    }
+
+    fn sweep(&mut self, now: OffsetDateTime, sign: bool) -> Vec<(ResourceName, Outcome)> {
+        self.notice(now);
+        let mut outcomes = self.drop_anchors(now);
+        while let Some(rank) = self.open.pop_first() {
+            let name = self.order[rank].clone();
+            match self.look(&name, now) {
+                None => {}
+                Some(Step::Did(outcome)) => outcomes.extend(self.told(name, outcome, now)),
+                Some(Step::Job(job)) if sign && !job.is_remote() => {
+                    outcomes.extend(self.finish(job.run_here(now), now));
+                }
+                Some(Step::Job(job)) => {
+                    if job.is_remote() {
+                        let reason = job.reason.clone();
+                        outcomes.push((name, Outcome::Ordered { reason }));
+                    }
+                    self.jobs.push(*job);
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Looks at one Certificate; `None` if it is being issued, or waits for a CA that is.
+    fn look(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Step> {
+        let spec = self.inventory.shared(name)?;
+        let target = self.inventory.target(name)?;
+        let longest = self.options.backoff.max;
+        let state = self.states.entry(name.clone()).or_default();
+        if state.running.is_some() {
+            return None;
+        }
+        let requested = state.requested;
+        if let Some(until) = state.paused(now, longest) {
+            self.agenda.insert(name.clone(), until);
+            return Some(Step::Did(Outcome::Waiting { until }));
+        }
+        let owner = self.inventory.owner(&target, self.secrets.get(&target));
+        let owner = owner.map(|owner| owner.name.clone());
+        let signer = match self.signer(&name.namespace, spec.issuer_ref(), now) {
+            Ok(signer) => signer,
+            Err(error) => return Some(Step::Did(self.fail(name, error, now))),
+        };
+        let keystores = match self.keystores(name, &spec) {
+            Ok(keystores) => keystores,
+            Err(error) => return Some(Step::Did(self.fail(name, error, now))),
+        };
+        let stored = self.secrets.get(&target);
+        // What cannot be read is not the keystores' to tell.
+        let outdated = stored.and_then(|stored| keystores.outdated(stored).ok());
+        let outdated = outdated.unwrap_or_default();
+        let issued = self.states[name].issued();
+        let mut seen = Observed::new(stored, signer.authority());
+        seen.keystores = &outdated;
+        seen.issued = &issued;
+        seen.certificate = &name.name;
+        seen.owner = owner.as_deref();
+        seen.key_reuse = signer.key_reuse();
+        seen.requested = requested;
+        let (reason, key) = match plan(&spec, &seen, now) {
+            Plan::Issue { reason, key } => (reason, key),
+            Plan::Idle(schedule) => return Some(Step::Did(self.keep(name, schedule))),
+            Plan::Reapply { what, schedule } => {
+                let stored = seen.secret.map(TlsSecret::clone_with_keys);
+                let secret = reapply(stored.unwrap_or_default(), &spec, &seen, &what);
+                let secret = secret.map_err(IssueError::Reapply).and_then(|mut secret| {
+                    let written = keystores.write(&mut secret, now);
+                    written.map(|()| secret).map_err(IssueError::Keystore)
+                });
+                return Some(Step::Did(self.rewritten(name, secret, &what, schedule, now)));
+            }
+            Plan::Blocked(block) => return Some(Step::Did(self.block(name, block))),
+            Plan::Wait { until, .. } => {
+                self.agenda.insert(name.clone(), until);
+                return Some(Step::Did(Outcome::Waiting { until }));
+            }
+        };
+        if let Some(until) = self.wait_for_anchors(name, &reason, now) {
+            self.agenda.insert(name.clone(), until);
+            return Some(Step::Did(Outcome::Waiting { until }));
+        }
+        if self.waits_for_ca(name) {
+            return None;
+        }
+        Some(self.start(name, spec, signer, reason, key, now))
+    }
+
+    /// An outcome, and what it means for the trust anchors of others.
+    fn told(
+        &mut self,
+        name: ResourceName,
+        outcome: Outcome,
+        now: OffsetDateTime,
+    ) -> Vec<(ResourceName, Outcome)> {
+        let mut outcomes = match outcome {
+            Outcome::Kept(_) | Outcome::Reapplied { .. } => self.trust(&name, now),
+            _ => Vec::new(),
+        };
+        let own = outcomes.iter().any(|(of, _)| *of == name);
+        if !own || !matches!(outcome, Outcome::Kept(_)) {
+            outcomes.push((name, outcome));
+        }
+        outcomes
+    }
+
+    fn start(
+        &mut self,
+        name: &ResourceName,
+        spec: Arc<ValidatedSpec>,
+        signer: Signer,
+        reason: Reason,
+        key: KeySource,
+        now: OffsetDateTime,
+    ) -> Step {
+        let key = match (key, self.secret_of(name).and_then(|s| s.get(TLS_KEY))) {
+            (KeySource::Reuse, Some(stored)) => JobKey::Stored(stored.to_vec().into()),
+            _ => JobKey::Generate,
+        };
+        let state = self.states.entry(name.clone()).or_default();
+        let revision = state.revision + 1;
+        state.running = Some(history::Running {
+            revision,
+            local: !matches!(signer, Signer::Remote(_)),
         });
-        let scheduled = self.schedule(name, now).map(|schedule| schedule.due());
-        let retry = self.failures.get(name).map(|failing| failing.until);
-        let valid = |c: &Certificate| (c.not_before()..=c.not_after()).contains(&now);
-        Some(Status {
-            ready: certificate.as_ref().is_some_and(valid),
-            not_before: certificate.as_ref().map(Certificate::not_before),
-            not_after: certificate.as_ref().map(Certificate::not_after),
-            next: retry.or(scheduled),
-        })
+        let mut job = Job {
+            certificate: name.clone(),
+            spec,
+            signer,
+            key,
+            reason,
+            revision,
+        };
+        if job.is_remote()
+            && let Err(error) = self.place_temporary(&mut job, now)
+        {
+            return Step::Did(self.fail(name, error, now));
+        }
+        Step::Job(Box::new(job))
+    }
+
+    /// Whether the Certificate is below a CA that is being issued by a job of this process.
+    fn waits_for_ca(&self, name: &ResourceName) -> bool {
+        let Some((_, secret)) = self.inventory.ca_of(name) else {
+            return false;
+        };
+        let owner = self.inventory.owner(&secret, self.secrets.get(&secret));
+        let state = owner.and_then(|owner| self.states.get(owner));
+        state
+            .and_then(|state| state.running)
+            .is_some_and(|running| running.local)
+    }
+
+    /// The keystores of a Certificate, with their passwords.
+    fn keystores(
+        &self,
+        name: &ResourceName,
+        spec: &ValidatedSpec,
+    ) -> Result<SecretKeystores, IssueError> {
+        let lookup = |secret: &str, key: &str| {
+            let secret = ResourceName::new(&name.namespace, secret);
+            self.secrets.get(&secret)?.get(key)
+        };
+        SecretKeystores::resolve(spec.keystores(), lookup).map_err(IssueError::Password)
+    }
+
+    /// Who signs for Certificates of `namespace` that name this issuer.
+    fn signer(
+        &mut self,
+        namespace: &str,
+        reference: &IssuerRef,
+        now: OffsetDateTime,
+    ) -> Result<Signer, IssueError> {
+        if let IssuerKind::External { group, kind } = &reference.kind {
+            let key = (group.clone(), kind.clone());
+            let found = self.issuers.get(&key).cloned();
+            let (group, kind) = key;
+            return found
+                .map(Signer::Remote)
+                .ok_or(IssueError::Unregistered { group, kind });
+        }
+        let found = self.inventory.issuer(namespace, reference);
+        let found = found.ok_or(IssueError::NoIssuer)?;
+        match (found.spec, found.ca_secret()) {
+            (IssuerSpec::SelfSigned(issuer), _) => Ok(Signer::SelfSigned(issuer.clone())),
+            (IssuerSpec::Ca(issuer), Some(name)) => {
+                let issuer = issuer.clone();
+                if let Some(known) = self.authorities.get(&name) {
+                    return Ok(Signer::Ca(known.clone(), issuer));
+                }
+                let stored = self.secrets.get(&name).filter(|s| !annotation::is_temporary(s));
+                let Some(stored) = stored else {
+                    return Err(IssueError::NoCaSecret { secret: name });
+                };
+                let ca = Arc::new(load_ca(&name, stored, now)?);
+                self.authorities.insert(name, ca.clone());
+                Ok(Signer::Ca(ca, issuer))
+            }
+            _ => Err(IssueError::UnsupportedIssuer),
+        }
+    }
+
+    fn fail(&mut self, name: &ResourceName, error: IssueError, now: OffsetDateTime) -> Outcome {
+        let backoff = self.options.backoff;
+        let state = self.states.entry(name.clone()).or_default();
+        let attempts = state.attempts() + 1;
+        let until = match error.failure() {
+            None => backoff.until(now, Some(attempts)),
+            Some(failure) => {
+                let count = u32::try_from(attempts).unwrap_or(u32::MAX);
+                let seed = Seed::new(name.to_string().as_bytes());
+                match failure.retry(count, now, seed) {
+                    Retry::At(retry) => retry,
+                    Retry::Parked => now.saturating_add(backoff.max),
+                }
+            }
+        };
+        let failing = Failing {
+            attempts,
+            last: now,
+            until,
+        };
+        state.failed(name, failing, &error);
+        tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "not issued");
+        self.agenda.insert(name.clone(), until);
+        if let Err(error) = self.stand_in(name, now) {
+            tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "no temporary certificate");
+        }
+        Outcome::Failed {
+            error,
+            retry: until,
+        }
+    }
+
+    fn block(&mut self, name: &ResourceName, block: Block) -> Outcome {
+        self.agenda.remove(name);
+        let state = self.states.entry(name.clone()).or_default();
+        state.failing = None;
+        state.requested = None;
+        state.told = Some((block.word(), block.to_string()));
+        Outcome::Blocked(block)
+    }
+
+    /// A Certificate that needs nothing before its renewal.
+    fn keep(&mut self, name: &ResourceName, schedule: Option<Schedule>) -> Outcome {
+        let state = self.states.entry(name.clone()).or_default();
+        state.failing = None;
+        state.told = None;
+        match schedule {
+            Some(schedule) => self.agenda.insert(name.clone(), schedule.due()),
+            None => self.agenda.remove(name),
+        };
+        Outcome::Kept(schedule)
     }
 }
 
-enum Renewed {
-    No(Outcome),
-    Yes {
-        secret: TlsSecret,
-        reason: Reason,
-        warnings: Vec<String>,
-    },
+fn load_ca(
+    name: &ResourceName,
+    stored: &TlsSecret,
+    now: OffsetDateTime,
+) -> Result<CertificateAuthority, IssueError> {
+    let mut chain = stored.get(TLS_CRT).unwrap_or_default().to_vec();
+    // The root stands in ca.crt only, and its name constraints count.
+    chain.extend_from_slice(b"\n");
+    chain.extend_from_slice(stored.get(CA_CRT).unwrap_or_default());
+    let key = stored.get(TLS_KEY).unwrap_or_default();
+    CertificateAuthority::from_pem(&chain, key, now).map_err(|source| IssueError::Ca {
+        secret: name.clone(),
+        source,
+    })
 }
 
-fn secret_name(certificate: &ResourceName, spec: &ValidatedSpec) -> ResourceName {
-    ResourceName::new(&certificate.namespace, spec.secret_name())
+/// The Secrets and keys with the passwords of a Certificate's keystores.
+fn passwords(name: &ResourceName, spec: &ValidatedSpec) -> Vec<(ResourceName, String)> {
+    let stores = spec.keystores();
+    let jks = stores.jks.as_ref().map(|store| &store.password);
+    let pkcs12 = stores.pkcs12.as_ref().map(|store| &store.password);
+    let named = |password: &KeystorePassword| match password {
+        KeystorePassword::Literal(_) => None,
+        KeystorePassword::SecretKey { name: secret, key } => {
+            Some((ResourceName::new(&name.namespace, secret), key.clone()))
+        }
+    };
+    jks.into_iter().chain(pkcs12).filter_map(named).collect()
 }

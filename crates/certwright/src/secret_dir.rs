@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use certwright_cert_model::TlsSecret;
 
+use crate::inventory::ResourceName;
+
 /// A directory that holds Secrets.
 #[derive(Clone, Debug)]
 pub struct SecretDir {
@@ -65,6 +67,69 @@ impl SecretDir {
         }
     }
 
+    /// The names of all Secrets, each with the name of its current version: another one after every
+    /// [`write`](Self::write).
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be read.
+    pub fn versions(&self) -> Result<BTreeMap<ResourceName, String>, SecretDirError> {
+        let mut versions = BTreeMap::new();
+        for (namespace, at) in directories(&self.root)? {
+            for (name, at) in directories(&at)? {
+                if let Some(version) = current(&at)? {
+                    let version = version.file_name().unwrap_or_default();
+                    let version = version.to_string_lossy().into_owned();
+                    versions.insert(ResourceName::new(&namespace, name), version);
+                }
+            }
+        }
+        Ok(versions)
+    }
+
+    /// The name of a Secret's current version, as [`versions`](Self::versions) tells it.
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be read.
+    pub fn version(&self, namespace: &str, name: &str) -> Result<Option<String>, SecretDirError> {
+        let version = current(&self.path(namespace, name)?)?;
+        Ok(version.map(|version| {
+            let version = version.file_name().unwrap_or_default();
+            version.to_string_lossy().into_owned()
+        }))
+    }
+
+    /// Removes a Secret's directory with everything that was written into it; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be removed. Something that was not written here stays, and the directory with it.
+    pub fn remove(&self, namespace: &str, name: &str) -> Result<bool, SecretDirError> {
+        let path = self.path(namespace, name)?;
+        let failed = |error| SecretDirError::io("remove", &path, error);
+        if current(&path)?.is_none() {
+            return Ok(false);
+        }
+        // Without the link there is no Secret: what a kill leaves behind is removed by the next call or write.
+        fs::remove_file(path.join(CURRENT)).map_err(failed)?;
+        for entry in fs::read_dir(&path).map_err(failed)?.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let removed = if name.starts_with(VERSION) {
+                fs::remove_dir_all(entry.path())
+            } else if is_shown(&path, &name) {
+                fs::remove_file(entry.path())
+            } else {
+                continue;
+            };
+            removed.map_err(failed)?;
+        }
+        // Strangers keep it.
+        let _ = fs::remove_dir(&path);
+        Ok(true)
+    }
+
     /// Writes a Secret, replacing every file of an earlier version at once, and returns its directory.
     ///
     /// # Errors
@@ -93,6 +158,24 @@ impl SecretDir {
             .map_err(|(place, error)| SecretDirError::io("tidy", &place, error))?;
         Ok(path)
     }
+}
+
+/// The directories in a directory with their names, as many as can name a Secret or its namespace.
+fn directories(path: &Path) -> Result<Vec<(String, PathBuf)>, SecretDirError> {
+    let failed = |error| SecretDirError::io("read", path, error);
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut directories = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().map_err(failed)?.is_dir() && check_component(&name).is_ok() {
+            directories.push((name, entry.path()));
+        }
+    }
+    Ok(directories)
 }
 
 fn check_component(part: &str) -> Result<(), SecretDirError> {
@@ -284,7 +367,7 @@ pub enum SecretDirError {
     /// The file system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried: `create`, `read`, `tidy` or `write`.
+        /// What was tried: `create`, `read`, `remove`, `tidy` or `write`.
         action: &'static str,
         /// Which file or directory.
         path: PathBuf,
@@ -439,6 +522,28 @@ mod tests {
             dir.write(&secret("3")).unwrap();
             check(Some("3"));
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_removed_is_gone_and_strangers_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        assert!(dir.versions().unwrap().is_empty());
+        assert!(!dir.remove("shop", "web-tls").unwrap());
+        let path = dir.write(&secret("1")).unwrap();
+        let name = ResourceName::new("shop", "web-tls");
+        let before = dir.versions().unwrap();
+        dir.write(&secret("2")).unwrap();
+        assert_ne!(dir.versions().unwrap()[&name], before[&name]);
+        assert!(dir.remove("shop", "web-tls").unwrap());
+        assert!(dir.versions().unwrap().is_empty());
+        assert!(!path.exists());
+        dir.write(&secret("3")).unwrap();
+        fs::write(path.join("notes"), "theirs").unwrap();
+        assert!(dir.remove("shop", "web-tls").unwrap());
+        assert!(path.join("notes").exists());
+        dir.write(&secret("4")).unwrap();
+        assert_eq!(dir.read("shop", "web-tls").unwrap(), Some(secret("4")));
     }
 
     #[test]

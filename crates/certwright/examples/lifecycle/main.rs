@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use certwright::{Manager, Outcome, SecretDir};
+use certwright::{Manager, Outcome, ResourceName, SecretChange, SecretDir};
+use certwright_cert_model::TlsSecret;
 use certwright_renewal::{Schedule, Timeline};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use time::OffsetDateTime;
@@ -88,8 +89,9 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
 
     heading(1, "Manifests");
     let input = input::read(&arguments.paths);
-    let (files, certificates) = (input.files, input.inventory.certificates().len());
-    let (issuers, transports) = (input.inventory.issuer_count(), input.transports.len());
+    let inventory = &input.documents.inventory;
+    let (files, certificates) = (input.files, inventory.certificates().len());
+    let (issuers, transports) = (inventory.issuer_count(), input.transports.len());
     println!(
         "   {files} files: {certificates} Certificates, {issuers} issuers, {transports} ServersTransports"
     );
@@ -100,33 +102,33 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         println!("   not for this program: {line}");
     }
     let Input {
-        inventory,
-        secrets: given,
+        documents,
         transports,
         mut problems,
         ..
     } = input;
-    let mut stored = given;
+    let (inventory, mut stored) = (documents.inventory, documents.secrets);
     for (name, spec) in inventory.certificates() {
         match secrets.read(&name.namespace, spec.secret_name()) {
             Ok(found) => stored.extend(found),
             Err(error) => problems.push(format!("Certificate {name}: {}", with_causes(&error))),
         }
     }
-    let manager = Manager::new(inventory, stored);
-    if let Err(errors) = &manager {
+    let given = |name: &ResourceName| {
+        let same = |s: &TlsSecret| (&s.namespace, &s.name) == (&name.namespace, &name.name);
+        stored.iter().any(same)
+    };
+    if let Err(errors) = inventory.order(given) {
         problems.extend(errors.iter().map(ToString::to_string));
     }
-    let mut manager = match manager {
-        Ok(manager) if problems.is_empty() => manager,
-        _ => {
-            for problem in &problems {
-                eprintln!("   {problem}");
-            }
-            eprintln!("   {} problems; nothing was written", problems.len());
-            return Ok(ExitCode::from(2));
+    if !problems.is_empty() {
+        for problem in &problems {
+            eprintln!("   {problem}");
         }
-    };
+        eprintln!("   {} problems; nothing was written", problems.len());
+        return Ok(ExitCode::from(2));
+    }
+    let mut manager = Manager::new(inventory, stored);
     println!("   all valid");
 
     heading(2, "Certificates");
@@ -159,7 +161,8 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
                 for (name, outcome) in manager.reconcile(due) {
                     match outcome {
                         Outcome::Issued { .. } => lived.issued += 1,
-                        Outcome::Failed { error, .. } => {
+                        // It is told above, and tried again; the others live on.
+                        Outcome::Failed { error, .. } if manager.secret_of(&name).is_some() => {
                             return Err(format!("{name}: {}", with_causes(&error)).into());
                         }
                         _ => {}
@@ -223,17 +226,18 @@ fn issue(manager: &mut Manager, clock: &Clock, secrets: &SecretDir) -> Result<()
                 for warning in warnings {
                     bar.suspend(|| println!("   warning: {name}: {warning}"));
                 }
-                if let Some(secret) = manager.secret_of(name) {
-                    secrets.write(secret)?;
+                for change in manager.take_changes() {
+                    if let SecretChange::Put(secret) = change {
+                        secrets.write(&secret)?;
+                    }
                 }
             }
+            // One that cannot be issued holds up no other.
             Some(Outcome::Failed { error, .. }) => {
-                bar.finish_and_clear();
-                return Err(format!("Certificate {name}: {}", with_causes(&error)).into());
+                bar.suspend(|| println!("   not issued: {name}: {}", with_causes(&error)));
             }
             Some(Outcome::Blocked(blocked)) => {
-                bar.finish_and_clear();
-                return Err(format!("Certificate {name}: {blocked}").into());
+                bar.suspend(|| println!("   not issued: {name}: {blocked}"));
             }
             // One that a manifest gives is not in the directory yet.
             Some(Outcome::Kept(_)) => {
@@ -282,12 +286,11 @@ fn timeline(manager: &Manager, now: OffsetDateTime) -> Pictures {
 fn files_written(manager: &Manager, secrets: &SecretDir) -> Result<(), Box<dyn Error>> {
     let mut check = None;
     for (name, spec) in manager.inventory().certificates() {
+        let Some(secret) = manager.secret_of(name) else {
+            continue;
+        };
         let path = secrets.path(&name.namespace, spec.secret_name())?;
-        let keys: Vec<_> = manager
-            .secret_of(name)
-            .into_iter()
-            .flat_map(|s| s.data().map(|(key, _)| key))
-            .collect();
+        let keys: Vec<_> = secret.data().map(|(key, _)| key).collect();
         println!("   {}/{{{}}}", path.display(), keys.join(","));
         if !spec.is_ca() {
             check = Some(path);

@@ -211,7 +211,7 @@ impl Load {
     }
 }
 
-/// The Certificates a server can show.
+/// The Certificates a server can show, as far as they are issued.
 fn servers(manager: &Manager) -> impl Iterator<Item = (&ResourceName, &ValidatedSpec)> {
     let shows = |spec: &ValidatedSpec| {
         !spec.is_ca()
@@ -223,5 +223,5 @@ fn servers(manager: &Manager) -> impl Iterator<Item = (&ResourceName, &Validated
     manager
         .inventory()
         .certificates()
-        .filter(move |(_, spec)| shows(spec))
+        .filter(move |(name, spec)| shows(spec) && manager.secret_of(name).is_some())
 }

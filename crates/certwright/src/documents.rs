@@ -1,0 +1,263 @@
+//! Manifests from texts, files and directories into an [`Inventory`]; what is wrong with one document keeps no other.
+
+mod problem;
+mod route;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use certwright_cert_model::document::{Format, Strictness};
+use certwright_cert_model::manifest::{self, ManifestError, Metadata, Resource};
+use certwright_cert_model::violation::{FieldPath, Violation, ViolationKind, Violations};
+use certwright_cert_model::{Defaults, Manifest, TlsSecret};
+
+pub use self::problem::{Problem, ProblemKind};
+pub use self::route::{Route, RouteTls};
+use crate::inventory::{Inventory, InventoryError, ResourceName};
+
+/// Everything that documents ask for, and what is wrong with them.
+///
+/// ```
+/// use certwright::Documents;
+/// use certwright_cert_model::document::Format;
+///
+/// let mut documents = Documents::default();
+/// documents.read("ca.yaml", "
+/// apiVersion: cert-manager.io/v1
+/// kind: Issuer
+/// metadata: {name: self}
+/// spec: {selfSigned: {}}
+/// ---
+/// a: [
+/// ", Format::Yaml);
+/// assert_eq!(documents.inventory.issuer_count(), 1);
+/// assert!(documents.problems[0].to_string().starts_with("ca.yaml:8:"));
+/// ```
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Documents {
+    /// The Certificates and issuers in which nothing is wrong, those of annotated Ingresses among them.
+    pub inventory: Inventory,
+    /// The Secrets, such as CAs made elsewhere and passwords of keystores.
+    pub secrets: Vec<TlsSecret>,
+    /// The Ingresses and Traefik's IngressRoutes.
+    pub routes: Vec<Route>,
+    /// Documents of other kinds, with their origin.
+    pub others: Vec<(String, Resource<()>)>,
+    /// What is worth a look but not wrong.
+    pub warnings: Vec<Problem>,
+    /// What is wrong; the documents it is about are not among the others.
+    pub problems: Vec<Problem>,
+    /// What absent fields mean.
+    pub defaults: Defaults,
+}
+
+impl Documents {
+    /// Nothing yet; see [`Inventory::new`] about the namespace.
+    pub fn new(cluster_namespace: impl Into<String>, defaults: Defaults) -> Self {
+        Self {
+            inventory: Inventory::new(cluster_namespace),
+            defaults,
+            ..Self::default()
+        }
+    }
+
+    /// Reads files, and all files below directories that have a format's extension, in the order of their names. A
+    /// named file without one is YAML. How many files there were.
+    pub fn read_paths<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> usize {
+        let mut files = Vec::new();
+        for path in paths {
+            if let Err(problem) = collect(path.as_ref(), true, &mut files) {
+                self.problems.push(problem);
+            }
+        }
+        for (file, format) in &files {
+            match text(file) {
+                Ok(text) => self.read(&file.display().to_string(), &text, *format),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        files.len()
+    }
+
+    /// Reads the documents of a text; `origin` stands before everything that is told about them.
+    pub fn read(&mut self, origin: &str, text: &str, format: Format) {
+        for manifest in manifest::read(text, format, Strictness::Strict) {
+            self.add(origin, manifest);
+        }
+    }
+
+    /// The Secrets that Ingresses and IngressRoutes serve, each once.
+    pub fn served(&self) -> Vec<ResourceName> {
+        let routes = self.routes.iter().flat_map(|route| &route.tls);
+        let mut served: Vec<_> = routes.filter_map(|tls| tls.secret.clone()).collect();
+        served.sort_unstable();
+        served.dedup();
+        served
+    }
+
+    fn add(&mut self, origin: &str, manifest: Result<Manifest, ManifestError>) {
+        match manifest {
+            Err(ManifestError::Violations(violations)) => self.violations(origin, &violations),
+            Err(error) => self.problem(origin, ProblemKind::Manifest(error)),
+            Ok(Manifest::Certificate(certificate)) => {
+                match certificate.validate(&self.defaults) {
+                    Err(violations) => self.violations(origin, &violations),
+                    Ok(valid) => {
+                        self.warn(origin, &valid.warnings);
+                        let name = name(&valid.metadata);
+                        if wants_temporary(&valid.metadata) {
+                            self.inventory.issue_temporary(name.clone());
+                        }
+                        let added = self.inventory.add_certificate(name, valid.spec);
+                        self.added(origin, added);
+                    }
+                }
+            }
+            Ok(Manifest::Issuer(issuer)) => match issuer.validate() {
+                Err(violations) => self.violations(origin, &violations),
+                Ok(valid) => {
+                    let added = self.inventory.add_issuer(name(&valid.metadata), valid.spec);
+                    self.added(origin, added);
+                }
+            },
+            Ok(Manifest::ClusterIssuer(issuer)) => match issuer.validate() {
+                Err(violations) => self.violations(origin, &violations),
+                Ok(valid) => {
+                    let name = valid.metadata.name;
+                    let added = self.inventory.add_cluster_issuer(name, valid.spec);
+                    self.added(origin, added);
+                }
+            },
+            Ok(Manifest::Secret(mut secret)) => {
+                secret.namespace = namespace(&secret.namespace);
+                let same = |other: &TlsSecret| {
+                    (&other.namespace, &other.name) == (&secret.namespace, &secret.name)
+                };
+                if self.secrets.iter().any(same) {
+                    let name = ResourceName::new(&secret.namespace, &secret.name).to_string();
+                    let kind = "Secret";
+                    self.added(origin, Err(InventoryError::Repeated { kind, name }));
+                } else {
+                    self.secrets.push(secret);
+                }
+            }
+            Ok(Manifest::Other(other)) => self.other(origin, other),
+            // A request is made, not given.
+            Ok(_) => {}
+        }
+    }
+
+    fn other(&mut self, origin: &str, other: Resource<()>) {
+        if other.metadata().kind.is_empty() {
+            let field = FieldPath::root("kind");
+            let place = other.node().locate(&FieldPath::default(), &field);
+            let message = "must be set; without apiVersion and kind this is no manifest";
+            let missing = Violation::new(field, ViolationKind::Required, message).at(place);
+            self.problem(origin, ProblemKind::Violation(missing));
+            return;
+        }
+        match route::read(&other) {
+            None => self.others.push((origin.to_owned(), other)),
+            Some(Err(violations)) => self.violations(origin, &violations),
+            Some(Ok(route)) => {
+                for certificate in route::certificates(&route, other.metadata()) {
+                    match certificate.spec.validate(&self.defaults) {
+                        Err(violations) => self.violations(origin, &violations),
+                        // One that is written out has the last word.
+                        Ok(spec) if self.inventory.certificate(&certificate.name).is_none() => {
+                            if wants_temporary(other.metadata()) {
+                                self.inventory.issue_temporary(certificate.name.clone());
+                            }
+                            let added = self.inventory.add_certificate(certificate.name, spec);
+                            self.added(origin, added);
+                        }
+                        Ok(_) => {}
+                    }
+                }
+                self.routes.push(route);
+            }
+        }
+    }
+
+    fn added(&mut self, origin: &str, result: Result<(), InventoryError>) {
+        if let Err(error) = result {
+            self.problem(origin, ProblemKind::Inventory(error));
+        }
+    }
+
+    fn violations(&mut self, origin: &str, violations: &Violations) {
+        for violation in violations.iter() {
+            self.problem(origin, ProblemKind::Violation(violation.clone()));
+        }
+    }
+
+    fn problem(&mut self, origin: &str, kind: ProblemKind) {
+        self.problems.push(Problem::new(origin, kind));
+    }
+
+    fn warn(&mut self, origin: &str, warnings: &[Violation]) {
+        let warnings = warnings.iter().cloned().map(ProblemKind::Violation);
+        self.warnings
+            .extend(warnings.map(|warning| Problem::new(origin, warning)));
+    }
+}
+
+/// Whether a resource's annotations ask for a temporary certificate: on a Certificate, or on an Ingress for
+/// cert-manager's Ingress shim.
+fn wants_temporary(metadata: &Metadata) -> bool {
+    [
+        "cert-manager.io/issue-temporary-certificate",
+        "acme.cert-manager.io/http01-edit-in-place",
+    ]
+    .iter()
+    .any(|key| metadata.annotations.get(*key).is_some_and(|value| value == "true"))
+}
+
+/// The files that [`Documents::read_paths`] would read, with their formats.
+pub(crate) fn collect(
+    path: &Path,
+    named: bool,
+    files: &mut Vec<(PathBuf, Format)>,
+) -> Result<(), Problem> {
+    let failed = |error| Problem::new(&path.display().to_string(), ProblemKind::Io(error));
+    if fs::metadata(path).map_err(failed)?.is_dir() {
+        let entries = fs::read_dir(path).map_err(failed)?;
+        let entries: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
+        let mut entries = entries.map_err(failed)?;
+        entries.sort();
+        for entry in entries {
+            collect(&entry, false, files)?;
+        }
+        return Ok(());
+    }
+    let extension = path.extension().and_then(|e| e.to_str());
+    match Format::from_extension(extension.unwrap_or_default()) {
+        Some(format) => files.push((path.to_owned(), format)),
+        None if named => files.push((path.to_owned(), Format::Yaml)),
+        None => {}
+    }
+    Ok(())
+}
+
+fn text(file: &Path) -> Result<String, Problem> {
+    let problem = |kind| Problem::new(&file.display().to_string(), kind);
+    let bytes = fs::read(file).map_err(|error| problem(ProblemKind::Io(error)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        problem(ProblemKind::NotUtf8 { line })
+    })
+}
+
+fn name(metadata: &Metadata) -> ResourceName {
+    ResourceName::new(namespace(&metadata.namespace), &metadata.name)
+}
+
+/// The namespace a resource is in: `default` if it names none.
+fn namespace(written: &str) -> String {
+    match written {
+        "" => "default".to_owned(),
+        namespace => namespace.to_owned(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Who signs: an issuer of this process, or one of yours.
+
+use core::fmt;
+use core::pin::Pin;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use certwright_cert_model::ValidatedSpec;
+use certwright_cert_model::issuer::{CaIssuer, SelfSignedIssuer};
+use certwright_cert_model::issuer_ref::IssuerRef;
+use certwright_issuance::{CertificateAuthority, Csr};
+use certwright_renewal::Failure;
+use certwright_sni_store::Source;
+
+use crate::inventory::ResourceName;
+use crate::plan::{Authority, KeyReuse};
+
+/// An issuer of your own; register it for a group and a kind with
+/// [`Manager::register`](crate::Manager::register).
+///
+/// ```
+/// use certwright::{Issuer, IssuerError, Issuing, Request};
+///
+/// #[derive(Debug)]
+/// struct Ours;
+///
+/// impl Issuer for Ours {
+///     fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+///         Box::pin(async move { ask_our_ca(&request.csr_pem()).await.map_err(IssuerError::transient) })
+///     }
+/// }
+/// # async fn ask_our_ca(_csr: &str) -> Result<Vec<u8>, String> { Err("it is closed".into()) }
+/// ```
+pub trait Issuer: Send + Sync + fmt::Debug {
+    /// Has a request signed: the chain in PEM, in any order; a root in it becomes `ca.crt`. What comes back is held
+    /// against the specification before it is stored.
+    ///
+    /// A future that is dropped, or a process that ends, leaves the request unanswered; it is made again, with a new
+    /// key. So is one that failed, after the pause that its [`IssuerError`] asks for.
+    fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a>;
+
+    /// Whether a key may be in more than one request.
+    fn key_reuse(&self) -> KeyReuse {
+        KeyReuse::Allowed
+    }
+
+    /// Where its certificates are from, for the order of fallbacks among those that are served.
+    fn source(&self) -> Source {
+        Source::Provided
+    }
+}
+
+/// The answer of an [`Issuer`], to be waited for.
+pub type Issuing<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<u8>, IssuerError>> + Send + 'a>>;
+
+/// What an issuer is asked to sign.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// The Certificate.
+    pub certificate: ResourceName,
+    /// What it asks for.
+    pub spec: Arc<ValidatedSpec>,
+    /// The same as a request, signed with the certificate's key.
+    pub csr: Csr,
+    /// Which certificate of this Certificate it will be, from 1.
+    pub revision: u64,
+}
+
+impl Request {
+    /// The request in PEM.
+    pub fn csr_pem(&self) -> String {
+        self.csr.to_pem()
+    }
+
+    /// The issuer the Certificate names.
+    pub fn issuer(&self) -> &IssuerRef {
+        self.spec.issuer_ref()
+    }
+}
+
+/// Why an issuer of yours did not sign.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct IssuerError {
+    /// What happened, for people.
+    pub message: String,
+    /// What kind of failure it is, which decides when to try again.
+    pub failure: Failure,
+}
+
+impl IssuerError {
+    /// A failure of this kind.
+    pub fn new(failure: Failure, message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            failure,
+        }
+    }
+
+    /// One that may be over in a moment.
+    pub fn transient(message: impl fmt::Display) -> Self {
+        Self::new(Failure::Transient, message)
+    }
+
+    /// One that lasts until somebody changes something.
+    pub fn permanent(message: impl fmt::Display) -> Self {
+        Self::new(Failure::Permanent, message)
+    }
+}
+
+/// The issuers of other API groups, by group and kind.
+pub(crate) type Registry = BTreeMap<(String, String), Arc<dyn Issuer>>;
+
+/// The issuer of one certificate, ready to sign.
+#[derive(Clone, Debug)]
+pub(crate) enum Signer {
+    Ca(Arc<CertificateAuthority>, CaIssuer),
+    Remote(Arc<dyn Issuer>),
+    SelfSigned(SelfSignedIssuer),
+}
+
+impl Signer {
+    /// Who signs, as the plan has to know.
+    pub(crate) fn authority(&self) -> Authority<'_> {
+        match self {
+            Self::Ca(ca, _) => Authority::Chain(ca.chain().certificates()),
+            Self::Remote(_) => Authority::Unknown,
+            Self::SelfSigned(_) => Authority::OwnKey,
+        }
+    }
+
+    pub(crate) fn key_reuse(&self) -> KeyReuse {
+        match self {
+            Self::Remote(issuer) => issuer.key_reuse(),
+            Self::Ca(..) | Self::SelfSigned(_) => KeyReuse::Allowed,
+        }
+    }
+}

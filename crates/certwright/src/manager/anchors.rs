@@ -1,0 +1,175 @@
+//! Which trust anchors a `trust-bundle.pem` holds: everything that is below one CA trusts the same.
+
+use std::collections::BTreeMap;
+
+use certwright_issuance::Certificate;
+use time::{Duration, OffsetDateTime};
+
+use crate::inventory::ResourceName;
+
+/// Key of the anchors that verify the certificates below the same CA: the one in `ca.crt`, and while a CA is
+/// replaced, the one before.
+pub const TRUST_BUNDLE: &str = "trust-bundle.pem";
+
+/// The anchors of every group of certificates below one CA.
+///
+/// An anchor is in the bundle from the moment a CA has it, before anything is issued below, until it has been of no
+/// use for a while: long enough for whoever shows an old certificate to have read the new one.
+#[derive(Debug, Default)]
+pub(super) struct Anchors {
+    groups: BTreeMap<ResourceName, Vec<Anchor>>,
+    /// By Secret: its group and its anchor.
+    members: BTreeMap<ResourceName, (ResourceName, Vec<u8>)>,
+}
+
+#[derive(Debug)]
+struct Anchor {
+    pem: Vec<u8>,
+    users: usize,
+    /// When it came into the bundle.
+    since: OffsetDateTime,
+    /// Since when nothing leads to it.
+    unused: Option<OffsetDateTime>,
+}
+
+impl Anchors {
+    /// A Secret is in the group of `top` with this anchor; whether the group's bundle changed.
+    pub(super) fn join(
+        &mut self,
+        top: &ResourceName,
+        secret: &ResourceName,
+        anchor: &[u8],
+        now: OffsetDateTime,
+    ) -> bool {
+        let same = |(group, pem): &(ResourceName, Vec<u8>)| group == top && pem == anchor;
+        if self.members.get(secret).is_some_and(same) {
+            return false;
+        }
+        let pem = match self.find(top, anchor) {
+            Some(_) => anchor.to_vec(),
+            // One certificate has many texts.
+            None => match normal(anchor) {
+                Some(pem) => pem,
+                None => return self.leave(secret, now),
+            },
+        };
+        let left = self.leave(secret, now);
+        self.members
+            .insert(secret.clone(), (top.clone(), anchor.to_vec()));
+        let group = self.groups.entry(top.clone()).or_default();
+        match group.iter_mut().find(|known| known.pem == pem) {
+            Some(known) => {
+                known.users += 1;
+                known.unused = None;
+                left
+            }
+            None => {
+                let new = Anchor {
+                    pem,
+                    users: 1,
+                    since: now,
+                    unused: None,
+                };
+                group.insert(0, new);
+                true
+            }
+        }
+    }
+
+    /// Whether an anchor is in the bundle of a group.
+    pub(super) fn knows(&self, top: &ResourceName, anchor: &[u8]) -> bool {
+        let normal = || normal(anchor).is_some_and(|pem| self.find(top, &pem).is_some());
+        self.find(top, anchor).is_some() || normal()
+    }
+
+    /// Keeps what an earlier bundle held, for a while.
+    pub(super) fn remember(&mut self, top: &ResourceName, bundle: &[u8], now: OffsetDateTime) {
+        let group = self.groups.entry(top.clone()).or_default();
+        let anchors = Certificate::read_pem(bundle).unwrap_or_default();
+        for anchor in anchors.iter().filter(|anchor| anchor.not_after() > now) {
+            let pem = anchor.to_pem().into_bytes();
+            match group.iter_mut().find(|known| known.pem == pem) {
+                Some(known) => known.since = OffsetDateTime::UNIX_EPOCH,
+                None => group.push(Anchor {
+                    pem,
+                    users: 0,
+                    since: OffsetDateTime::UNIX_EPOCH,
+                    unused: Some(now),
+                }),
+            }
+        }
+    }
+
+    /// A Secret is gone, or has no anchor any more. Never changes a bundle at once.
+    pub(super) fn leave(&mut self, secret: &ResourceName, now: OffsetDateTime) -> bool {
+        let Some((top, anchor)) = self.members.remove(secret) else {
+            return false;
+        };
+        let pem = match self.find(&top, &anchor) {
+            Some(_) => anchor,
+            None => normal(&anchor).unwrap_or_default(),
+        };
+        let known = self.groups.get_mut(&top);
+        if let Some(known) = known.and_then(|group| group.iter_mut().find(|a| a.pem == pem)) {
+            known.users = known.users.saturating_sub(1);
+            if known.users == 0 {
+                known.unused = Some(now);
+            }
+        }
+        false
+    }
+
+    /// Drops what has been of no use for `grace`; the groups whose bundle changed.
+    pub(super) fn drop_unused(
+        &mut self,
+        now: OffsetDateTime,
+        grace: Duration,
+    ) -> Vec<ResourceName> {
+        let mut changed = Vec::new();
+        for (top, group) in &mut self.groups {
+            let before = group.len();
+            group.retain(|anchor| anchor.gone_at(grace).is_none_or(|gone| now < gone));
+            if group.len() != before {
+                changed.push(top.clone());
+            }
+        }
+        self.groups.retain(|_, group| !group.is_empty());
+        changed
+    }
+
+    /// When [`drop_unused`](Self::drop_unused) drops something next.
+    pub(super) fn next_drop(&self, grace: Duration) -> Option<OffsetDateTime> {
+        let anchors = self.groups.values().flatten();
+        anchors.filter_map(|anchor| anchor.gone_at(grace)).min()
+    }
+
+    /// The bundle of a group, the newest anchor first.
+    pub(super) fn bundle(&self, top: &ResourceName) -> Option<Vec<u8>> {
+        let group = self.groups.get(top)?;
+        Some(group.iter().flat_map(|anchor| anchor.pem.clone()).collect())
+    }
+
+    /// Since when the youngest anchor of a group is in its bundle, if there are others.
+    pub(super) fn overlap_since(&self, top: &ResourceName) -> Option<OffsetDateTime> {
+        let group = self.groups.get(top).filter(|group| group.len() > 1)?;
+        group.iter().map(|anchor| anchor.since).max()
+    }
+
+    fn find(&self, top: &ResourceName, pem: &[u8]) -> Option<&Anchor> {
+        self.groups.get(top)?.iter().find(|known| known.pem == pem)
+    }
+}
+
+impl Anchor {
+    fn gone_at(&self, grace: Duration) -> Option<OffsetDateTime> {
+        self.unused.map(|since| since.saturating_add(grace))
+    }
+}
+
+/// The first certificate of a text, as we write it.
+fn normal(pem: &[u8]) -> Option<Vec<u8>> {
+    let certificates = Certificate::read_pem(pem).ok()?;
+    certificates
+        .first()
+        .map(|first| first.to_pem().into_bytes())
+}

@@ -1,0 +1,207 @@
+//! What is remembered about one Certificate.
+
+use std::collections::VecDeque;
+
+use certwright_cert_model::status::{CertificateRequestStatus, Condition, ConditionStatus};
+use time::{Duration, OffsetDateTime};
+
+use crate::inventory::ResourceName;
+use crate::issue::IssueError;
+
+/// One attempt to have a certificate signed: what cert-manager keeps as a CertificateRequest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestRecord {
+    /// `CERTIFICATE-REVISION`.
+    pub name: String,
+    /// Which certificate of the Certificate it was to be, from 1.
+    pub revision: u64,
+    /// The CSR in PEM; none if it came to none.
+    pub csr: Option<String>,
+    /// What came of it.
+    pub result: RequestResult,
+    /// When that was known.
+    pub at: OffsetDateTime,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestResult {
+    /// It was not signed.
+    Failed {
+        /// Why not.
+        message: String,
+    },
+    /// It was signed.
+    Issued,
+}
+
+impl RequestRecord {
+    /// The same as the `status` of a CertificateRequest.
+    pub fn status(&self) -> CertificateRequestStatus {
+        let ready = |status| Condition::new("Ready", status, self.at);
+        let mut written = CertificateRequestStatus::default();
+        written.conditions = vec![match &self.result {
+            RequestResult::Failed { message } => {
+                written.failure_time = Some(self.at);
+                ready(ConditionStatus::False).because("Failed", message)
+            }
+            RequestResult::Issued => {
+                let message = "Certificate fetched from issuer successfully";
+                ready(ConditionStatus::True).because("Issued", message)
+            }
+        }];
+        written
+    }
+}
+
+/// What a manager remembers about one Certificate.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The number of the last certificate.
+    pub(super) revision: u64,
+    pub(super) failing: Option<Failing>,
+    /// When somebody asked for a new certificate.
+    pub(super) requested: Option<OffsetDateTime>,
+    pub(super) running: Option<Running>,
+    /// When the last certificates were issued, the oldest first.
+    issued: VecDeque<OffsetDateTime>,
+    requests: VecDeque<RequestRecord>,
+    /// What is to be told: a word for programs, a text for people.
+    pub(super) told: Option<(&'static str, String)>,
+}
+
+/// A job that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) revision: u64,
+    pub(super) local: bool,
+}
+
+/// Failures in a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failing {
+    pub(super) attempts: i64,
+    pub(super) last: OffsetDateTime,
+    pub(super) until: OffsetDateTime,
+}
+
+/// Told of a Certificate whose Secret lacks a keystore because there is no password.
+pub(super) const NO_PASSWORD: &str = "KeystorePasswordMissing";
+/// As many instants of issue are remembered.
+const REMEMBERED: usize = 8;
+
+impl State {
+    /// Until when nothing is tried, if it is not yet. Who asks by hand does not wait, but is heard once.
+    pub(super) fn paused(&self, now: OffsetDateTime, longest: Duration) -> Option<OffsetDateTime> {
+        let Failing { last, until, .. } = self.failing?;
+        if self.requested.is_some_and(|at| at > last && at <= now) {
+            return None;
+        }
+        // A pause longer than any comes from a clock that was ahead.
+        (now < until && until - now <= longest).then_some(until)
+    }
+
+    pub(super) fn attempts(&self) -> i64 {
+        self.failing.map_or(0, |failing| failing.attempts)
+    }
+
+    /// Somebody changed what this is about: nothing that happened before counts.
+    pub(super) fn configuration_changed(&mut self) {
+        self.failing = None;
+        self.issued.clear();
+        // What a job brings now is not what is asked for.
+        self.running = None;
+    }
+
+    /// When the last certificates were issued.
+    pub(super) fn issued(&self) -> Vec<OffsetDateTime> {
+        self.issued.iter().copied().collect()
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        name: &ResourceName,
+        failing: Failing,
+        error: &IssueError,
+    ) {
+        self.running = None;
+        let message = with_causes(error);
+        // What never came to a request is no CertificateRequest.
+        if !error.is_pending() {
+            let revision = self.revision + 1;
+            let result = RequestResult::Failed {
+                message: message.clone(),
+            };
+            // One attempt at a revision is enough to see what is wrong.
+            self.requests.retain(|request| request.revision != revision);
+            self.requests
+                .push_back(record(name, revision, None, result, failing.last));
+        }
+        let word = match error {
+            IssueError::Password(_) => NO_PASSWORD,
+            error if error.is_pending() => "Pending",
+            _ => "Failed",
+        };
+        self.told = Some((word, message));
+        self.failing = Some(failing);
+    }
+
+    pub(super) fn succeeded(
+        &mut self,
+        name: &ResourceName,
+        revision: u64,
+        csr: String,
+        limit: u32,
+        now: OffsetDateTime,
+    ) {
+        self.revision = revision;
+        self.failing = None;
+        self.requested = None;
+        self.running = None;
+        self.issued.push_back(now);
+        if self.issued.len() > REMEMBERED {
+            self.issued.pop_front();
+        }
+        self.requests.retain(|request| request.revision != revision);
+        let request = record(name, revision, Some(csr), RequestResult::Issued, now);
+        self.requests.push_back(request);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        while self.requests.len() > limit {
+            self.requests.pop_front();
+        }
+    }
+
+    pub(super) fn requests(&self) -> impl Iterator<Item = &RequestRecord> {
+        self.requests.iter()
+    }
+}
+
+fn record(
+    certificate: &ResourceName,
+    revision: u64,
+    csr: Option<String>,
+    result: RequestResult,
+    at: OffsetDateTime,
+) -> RequestRecord {
+    RequestRecord {
+        name: format!("{}-{revision}", certificate.name),
+        revision,
+        csr,
+        result,
+        at,
+    }
+}
+
+/// An error with its causes on one line.
+fn with_causes(error: &dyn core::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
