@@ -1,0 +1,121 @@
+//! A listener for port 80 that answers challenges and nothing else.
+
+use core::convert::Infallible;
+use core::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::Http01;
+
+impl Http01 {
+    /// The response to a request, for a hyper or axum service: the answer with status
+    /// 200, 404 if the path is not that of a challenge we know, 405 for methods other
+    /// than GET and HEAD, 503 if the store cannot be read.
+    pub async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (status, body) = match *request.method() {
+            Method::GET | Method::HEAD => match self.answer(request.uri().path()).await {
+                Ok(Some(answer)) => (StatusCode::OK, answer),
+                Ok(None) => (StatusCode::NOT_FOUND, String::new()),
+                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+            },
+            _ => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
+        };
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = status;
+        let octets = HeaderValue::from_static("application/octet-stream");
+        response.headers_mut().insert(CONTENT_TYPE, octets);
+        response
+    }
+
+    /// Listens on this address, port 80 as the CA sees it, until the listener is dropped.
+    ///
+    /// # Errors
+    /// The address is taken, or not ours to listen on.
+    pub async fn listen(&self, address: SocketAddr) -> io::Result<Http01Listener> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(accept(listener, self.clone()));
+        Ok(Http01Listener { address, task })
+    }
+}
+
+/// A running listener; dropping it ends it.
+#[derive(Debug)]
+pub struct Http01Listener {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Http01Listener {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it, and waits until the address is free again.
+    pub async fn close(mut self) {
+        self.task.abort();
+        // An error says that it was aborted.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Http01Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, answers: Http01) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // Never closed.
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let answers = answers.clone();
+                tokio::spawn(async move {
+                    let served = tokio::time::timeout(LONGEST, serve(stream, answers));
+                    // Whoever is on the other side has gone, or is too slow.
+                    let _ = served.await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors, for example: a pause, or this would spin.
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, answers: Http01) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let answers = answers.clone();
+        async move { Ok::<_, Infallible>(answers.respond(&request).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+const MAX_CONNECTIONS: usize = 256;
+const MAX_HEAD: usize = 16 << 10;
+const HEADER: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,353 @@
+//! The engine: takes a certificate from wanted to stored, whatever happens in between.
+
+mod authorize;
+mod commit;
+mod drive;
+mod failure;
+mod hold;
+mod quota;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use certwright_issuance::KeyError;
+use certwright_issuance::certificate::CertificateError;
+use certwright_issuance::csr::CsrError;
+use certwright_storage::{Acquisition, RecordError, Storage, StorageError};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::sync::{Mutex as Turn, Semaphore};
+
+use crate::account::AccountError;
+use crate::certificate::IssuedCertificate;
+use crate::challenge::http01::Http01;
+use crate::challenge::tls_alpn01::AlpnSink;
+use crate::event::Events;
+use crate::issuer::Issuer;
+use crate::journal::{Failure, WrongStage};
+use crate::layout::CertId;
+use crate::protocol::ProtocolError;
+use crate::runtime::Runtime;
+use crate::wanted::Wanted;
+
+use drive::Drive;
+
+/// Orders certificates from a list of issuers, over a store that other replicas may share.
+///
+/// A clone is another handle.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    storage: Arc<dyn Storage>,
+    runtime: Arc<dyn Runtime>,
+    issuers: Vec<Issuer>,
+    options: Options,
+    http01: Http01,
+    events: Events,
+    turns: Mutex<HashMap<CertId, Weak<Turn<()>>>>,
+    orders: Semaphore,
+    new_orders: Vec<Semaphore>,
+}
+
+/// How an engine goes about it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// What other replicas are told about who orders.
+    pub owner: String,
+    /// How long the right to order a certificate outlives a replica that died, in whole
+    /// seconds; it is kept alive three times as often.
+    pub lease: Duration,
+    /// Who is told the certificates that answer TLS-ALPN-01 challenges.
+    pub alpn: Option<Arc<dyn AlpnSink>>,
+    /// How many orders may be under way.
+    pub orders: usize,
+    /// How many new orders per issuer may be asked for at the same moment.
+    pub new_orders: usize,
+    /// The pause before the first look at what the CA is doing; each one after is half
+    /// as long again, up to [`Options::longest_poll`]. A CA's own wish comes first.
+    pub first_poll: Duration,
+    /// The longest pause between two looks.
+    pub longest_poll: Duration,
+    /// How long a CA may take to look at our answers, or to make a certificate, before
+    /// it is left alone for a while.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            owner: format!("process {}", std::process::id()),
+            lease: Duration::from_secs(15),
+            alpn: None,
+            orders: 64,
+            new_orders: 1,
+            first_poll: Duration::from_millis(20),
+            longest_poll: Duration::from_secs(5),
+            patience: Duration::from_secs(90),
+        }
+    }
+}
+
+/// What is asked of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Demand {
+    /// A certificate if there is none.
+    Missing,
+    /// One after this generation, unless somebody has it already.
+    Renew {
+        /// The generation that is due.
+        after: u64,
+    },
+    /// One after this generation now, whatever went wrong before.
+    Force {
+        /// The generation that is to be replaced; 0 for the first.
+        after: u64,
+    },
+}
+
+impl Demand {
+    fn after(self) -> u64 {
+        match self {
+            Self::Missing => 0,
+            Self::Renew { after } | Self::Force { after } => after,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Another replica is at it.
+    Busy {
+        /// Which, as it calls itself.
+        owner: String,
+    },
+    /// There is one already, as it was asked for.
+    Current(Arc<IssuedCertificate>),
+    /// It was issued now.
+    Issued(Arc<IssuedCertificate>),
+    /// It cannot work before the settings change; see the failure.
+    Parked(Option<Failure>),
+    /// It did not work, or not yet: ask again at this instant.
+    Waiting {
+        /// When.
+        until: OffsetDateTime,
+        /// What went wrong.
+        failure: Option<Failure>,
+    },
+}
+
+impl Outcome {
+    /// The certificate, new or not.
+    pub fn certificate(&self) -> Option<&Arc<IssuedCertificate>> {
+        match self {
+            Self::Current(certificate) | Self::Issued(certificate) => Some(certificate),
+            Self::Busy { .. } | Self::Parked(_) | Self::Waiting { .. } => None,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine for these issuers, the most wanted first.
+    ///
+    /// # Errors
+    /// [`EngineError::NoIssuer`] for an empty list, [`EngineError::SameName`] for two of
+    /// one name.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        runtime: Arc<dyn Runtime>,
+        issuers: Vec<Issuer>,
+        options: Options,
+    ) -> Result<Self, EngineError> {
+        if issuers.is_empty() {
+            return Err(EngineError::NoIssuer);
+        }
+        for (index, issuer) in issuers.iter().enumerate() {
+            let mut others = issuers.iter().skip(index + 1);
+            if others.any(|other| other.name == issuer.name) {
+                let name = issuer.name.clone();
+                return Err(EngineError::SameName { name });
+            }
+        }
+        let new_orders = issuers.iter();
+        let new_orders = new_orders.map(|_| Semaphore::new(options.new_orders.max(1)));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                http01: Http01::new(Arc::clone(&storage)),
+                events: Events::new(),
+                turns: Mutex::default(),
+                orders: Semaphore::new(options.orders.max(1)),
+                new_orders: new_orders.collect(),
+                storage,
+                runtime,
+                issuers,
+                options,
+            }),
+        })
+    }
+
+    /// The answers to HTTP-01 challenges.
+    pub fn http01(&self) -> &Http01 {
+        &self.shared.http01
+    }
+
+    /// What happens.
+    pub fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
+    /// The issuers.
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.shared.issuers
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.shared.storage
+    }
+
+    pub(crate) fn runtime(&self) -> &dyn Runtime {
+        &*self.shared.runtime
+    }
+
+    /// The name of a certificate in the store.
+    pub fn id(&self, wanted: &Wanted) -> CertId {
+        wanted.id(&self.shared.issuer_names())
+    }
+
+    /// The certificate in use, if there is one.
+    ///
+    /// # Errors
+    /// The store's, or a record that cannot be read.
+    pub async fn current(&self, id: &CertId) -> Result<Option<IssuedCertificate>, EngineError> {
+        match self.shared.storage.get(&id.current()).await? {
+            Some(entry) => Ok(Some(IssuedCertificate::decode(entry.value.as_bytes())?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a certificate as far as it goes: to the store, or to the instant from which
+    /// it is worth trying again. An order found under way is gone on with.
+    ///
+    /// Two calls for one certificate follow each other, on one replica; on several the
+    /// second is told [`Outcome::Busy`]. The future may be dropped at any moment, and
+    /// the process may die: the next call goes on.
+    ///
+    /// # Errors
+    /// The store's, and what no CA can help with; failures of CAs are outcomes.
+    pub async fn obtain(&self, wanted: &Wanted, demand: Demand) -> Result<Outcome, EngineError> {
+        if wanted.identifiers.is_empty() {
+            return Err(EngineError::NoIdentifier);
+        }
+        let shared = &self.shared;
+        let id = self.id(wanted);
+        let turn = shared.turn(&id);
+        let _turn = turn.lock().await;
+        let _order = shared.orders.acquire().await;
+        let (owner, ttl) = (&shared.options.owner, shared.options.lease);
+        let lease = match shared.storage.acquire(&id.lock(), owner, ttl).await? {
+            Acquisition::Granted(lease) => lease,
+            Acquisition::Held { owner } => return Ok(Outcome::Busy { owner }),
+        };
+        let mut drive = Drive::new(shared, wanted, demand, id, lease);
+        let outcome = drive.run().await;
+        drive.release().await;
+        outcome
+    }
+}
+
+impl Shared {
+    fn issuer_names(&self) -> Vec<&str> {
+        let issuers = self.issuers.iter();
+        issuers.map(|issuer| issuer.name.as_str()).collect()
+    }
+
+    /// One lock per certificate, for as long as somebody wants it.
+    fn turn(&self, id: &CertId) -> Arc<Turn<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(id).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(id.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("issuers", &self.shared.issuer_names())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an engine cannot go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The stored account is not usable.
+    #[error("the account at {issuer} is not usable")]
+    Account {
+        /// The issuer's name.
+        issuer: String,
+        /// Why.
+        source: AccountError,
+    },
+    /// The request cannot be made.
+    #[error("the certificate cannot be requested")]
+    Csr(#[from] CsrError),
+    /// The key cannot be made or read.
+    #[error("the certificate's key cannot be used")]
+    Key(#[from] KeyError),
+    /// A journal without the CSR or key its stage promises.
+    #[error("the stored order has no usable CSR; remove its record and order anew")]
+    NoCsr,
+    /// A stored certificate whose validity ends before it begins.
+    #[error("the stored certificate has no validity; remove its record and order anew")]
+    Lifetime,
+    /// A stored chain cannot be read.
+    #[error("the stored certificate cannot be read")]
+    Certificate(#[from] CertificateError),
+    /// The CA did not revoke a certificate.
+    #[error("the certificate is not revoked")]
+    Revocation(#[source] ProtocolError),
+    /// An issuer that is not in the list.
+    #[error("there is no issuer {name}; the certificate is from a list that had one")]
+    UnknownIssuer {
+        /// Its name.
+        name: String,
+    },
+    /// Nothing to order for.
+    #[error("a certificate needs at least one name or address")]
+    NoIdentifier,
+    /// Nobody to order from.
+    #[error("an engine needs at least one issuer")]
+    NoIssuer,
+    /// A stored record cannot be read.
+    #[error("a stored record cannot be read")]
+    Record(#[from] RecordError),
+    /// Two issuers cannot be told apart.
+    #[error("two issuers are called {name}; give each its own name")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// The store failed, or the right to order was lost: what was begun is gone on with
+    /// next time.
+    #[error("the store does not let the order go on")]
+    Storage(#[from] StorageError),
+    /// A mistake of ours.
+    #[error("an order took a step that its journal does not allow")]
+    Journal(#[from] WrongStage),
+}

@@ -1,0 +1,342 @@
+//! Proving control: answers written down, shown, and pointed out to the CA.
+
+use std::time::Duration;
+
+use certwright_storage::Txn;
+
+use super::EngineError;
+use super::drive::Drive;
+use super::failure::{Setback, Trouble};
+use crate::account::Account;
+use crate::challenge::dns01::{Dns01, DnsError, TxtRecord};
+use crate::challenge::tls_alpn01::{self, ChallengeCertificate};
+use crate::challenge::{ChallengeKind, Receipt};
+use crate::event::Event;
+use crate::issuer::Issuer;
+use crate::journal::Order;
+use crate::layout;
+use crate::problem::Class;
+use crate::protocol::{
+    AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
+    OrderStatus,
+};
+use crate::runtime::all;
+
+impl Drive<'_> {
+    /// Ordered or Presenting, with the order pending: shows what is to be shown, tells
+    /// the CA, and waits for what it says.
+    pub(super) async fn authorize(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        order: &Order,
+        state: &OrderState,
+    ) -> Result<(), Trouble> {
+        let authorizations = self.authorizations(issuer, account, state).await?;
+        let mut chosen = Vec::new();
+        for authorization in &authorizations {
+            match authorization.status {
+                AuthorizationStatus::Pending => chosen.push(self.choose(issuer, authorization)?),
+                AuthorizationStatus::Valid => {}
+                AuthorizationStatus::Invalid => {
+                    return Err(setback_of(&authorizations, state).into());
+                }
+                AuthorizationStatus::Deactivated
+                | AuthorizationStatus::Expired
+                | AuthorizationStatus::Revoked => {
+                    let detail = format!(
+                        "the authorization of {} is {:?}",
+                        authorization.identifier, authorization.status
+                    );
+                    return Err(Setback::new(Class::Gone, detail).into());
+                }
+            }
+        }
+        let mut receipts = Vec::new();
+        for (authorization, challenge) in &chosen {
+            let receipt = self.receipt(issuer, account, authorization, challenge);
+            receipts.push(receipt.await?);
+        }
+        self.show(issuer, receipts).await?;
+        let unanswered = chosen.iter().filter(|(_, challenge)| {
+            // One that the CA is looking at already must not be asked for again.
+            challenge.status == ChallengeStatus::Pending
+        });
+        let answers =
+            unanswered.map(|(_, challenge)| issuer.protocol.answer(account, &challenge.url));
+        for answered in self.hold.during(all(answers.collect())).await? {
+            answered?;
+        }
+        let state = self.watch(issuer, account, order, OrderStatus::Pending, None);
+        self.known = Some(state.await?);
+        Ok(())
+    }
+
+    async fn authorizations(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        state: &OrderState,
+    ) -> Result<Vec<AuthorizationState>, Trouble> {
+        let urls = state.authorizations.iter();
+        let asked = urls.map(|url| issuer.protocol.authorization(account, url));
+        let answers = self.hold.during(all(asked.collect())).await?;
+        Ok(answers.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    fn choose<'a>(
+        &self,
+        issuer: &Issuer,
+        authorization: &'a AuthorizationState,
+    ) -> Result<(&'a AuthorizationState, &'a ChallengeState), Trouble> {
+        let identifier = &authorization.identifier;
+        let failed = self.journal.history.failed.get(&identifier.value());
+        // When all kinds have failed, they are tried from the start, after the pause
+        // that the journal has put in between.
+        let chosen = issuer.solvers.choose(authorization, failed);
+        let chosen = chosen.or_else(|| issuer.solvers.choose(authorization, None));
+        let Some(challenge) = chosen else {
+            let set_up: Vec<&str> = issuer.solvers.kinds().map(ChallengeKind::as_str).collect();
+            let offered: Vec<&str> = authorization
+                .challenges
+                .iter()
+                .map(|one| one.kind.as_str())
+                .collect();
+            let detail = format!(
+                "{identifier} cannot be proven: set up is {}, the CA offers {}",
+                list(&set_up),
+                list(&offered),
+            );
+            return Err(Setback::new(Class::Permanent, detail).into());
+        };
+        Ok((authorization, challenge))
+    }
+
+    async fn receipt(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        authorization: &AuthorizationState,
+        challenge: &ChallengeState,
+    ) -> Result<Receipt, Trouble> {
+        let identifier = &authorization.identifier;
+        let answer = account.key.authorization(&challenge.token);
+        Ok(match challenge.kind {
+            ChallengeKind::Http01 => Receipt::Http01 {
+                token: challenge.token.clone(),
+                authorization: answer,
+            },
+            ChallengeKind::TlsAlpn01 => Receipt::TlsAlpn01 {
+                name: tls_alpn01::server_name(identifier),
+                authorization: answer,
+            },
+            ChallengeKind::Dns01 => {
+                let mut record = TxtRecord::new(identifier, &answer);
+                let view = issuer.solvers.dns01.as_ref();
+                if let Some(view) = view.and_then(|dns| dns.view.as_ref()) {
+                    let canonical = view.canonical(&record.name);
+                    record.name = self.hold.during(canonical).await??;
+                }
+                Receipt::Dns01 { record }
+            }
+        })
+    }
+
+    /// Writes the answers down, shows them, and waits until the CA can see them.
+    async fn show(&mut self, issuer: &Issuer, receipts: Vec<Receipt>) -> Result<(), Trouble> {
+        self.journal.presenting(receipts.clone())?;
+        let mut txn = Txn::new();
+        for receipt in &receipts {
+            // Written with the journal: when the CA is told, every replica can answer.
+            txn = match receipt {
+                Receipt::Http01 {
+                    token,
+                    authorization,
+                } => txn.put(layout::http_token(token), authorization.as_str()),
+                Receipt::TlsAlpn01 {
+                    name,
+                    authorization,
+                } => txn.put(layout::alpn_name(name), authorization.as_str()),
+                Receipt::Dns01 { .. } => txn,
+            };
+        }
+        self.write(txn).await?;
+        let mut delay = Duration::ZERO;
+        let mut records = Vec::new();
+        for receipt in &receipts {
+            match receipt {
+                Receipt::Http01 {
+                    token,
+                    authorization,
+                } => {
+                    self.shared.http01.show(token, authorization);
+                    delay = delay.max(issuer.solvers.http01.unwrap_or_default().0);
+                }
+                Receipt::TlsAlpn01 {
+                    name,
+                    authorization,
+                } => {
+                    self.answer_tls(name, authorization);
+                    delay = delay.max(issuer.solvers.tls_alpn01.unwrap_or_default().0);
+                }
+                Receipt::Dns01 { record } => records.push(record),
+            }
+        }
+        if let (Some(dns), false) = (&issuer.solvers.dns01, records.is_empty()) {
+            self.publish(dns, &records).await?;
+        }
+        if !delay.is_zero() {
+            self.hold.sleep(delay).await?;
+        }
+        Ok(())
+    }
+
+    fn answer_tls(&self, name: &str, authorization: &str) {
+        let made = tls_alpn01::identifier_of(name)
+            .and_then(|identifier| ChallengeCertificate::new(&identifier, authorization));
+        if let (Some(sink), Some(made)) = (&self.shared.options.alpn, made) {
+            sink.answer(name, made);
+        }
+    }
+
+    /// All records first, then one wait for all.
+    async fn publish(&mut self, dns: &Dns01, records: &[&TxtRecord]) -> Result<(), Trouble> {
+        // One after the other: providers replace the record with its values, and two
+        // changes at once would lose one.
+        for record in records {
+            self.hold.during(dns.provider.append(record)).await??;
+        }
+        self.hold.sleep(dns.delay).await?;
+        let Some(view) = &dns.view else {
+            return Ok(());
+        };
+        let end = self.shared.runtime.instant() + dns.propagation_timeout;
+        for record in records {
+            while let Some(server) = self.hold.during(view.lacks(record)).await?? {
+                if self.shared.runtime.instant() > end {
+                    return Err(DnsError::NotSeen {
+                        name: record.name.clone(),
+                        server,
+                        after: dns.propagation_timeout,
+                    }
+                    .into());
+                }
+                self.hold.sleep(dns.poll).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waiting: takes away what was shown. What cannot be taken away stays in the
+    /// journal for the next time.
+    pub(super) async fn clean(&mut self) -> Result<(), EngineError> {
+        if self.journal.receipts.is_empty() {
+            return Ok(());
+        }
+        let mut txn = Txn::new();
+        let mut left = Vec::new();
+        for receipt in core::mem::take(&mut self.journal.receipts) {
+            match &receipt {
+                Receipt::Http01 { token, .. } => {
+                    self.shared.http01.hide(token);
+                    txn = txn.delete(layout::http_token(token));
+                }
+                Receipt::TlsAlpn01 { name, .. } => {
+                    if let Some(sink) = &self.shared.options.alpn {
+                        sink.forget(name);
+                    }
+                    txn = txn.delete(layout::alpn_name(name));
+                }
+                Receipt::Dns01 { record } => {
+                    if let Err(reason) = self.unpublish(record).await? {
+                        self.shared.events.emit(Event::NotCleaned {
+                            id: self.id.clone(),
+                            reason,
+                        });
+                        left.push(receipt);
+                    }
+                }
+            }
+        }
+        self.journal.receipts = left;
+        self.write(txn).await
+    }
+
+    async fn unpublish(&mut self, record: &TxtRecord) -> Result<Result<(), String>, EngineError> {
+        let mut issuers = self.shared.issuers.iter();
+        let Some(dns) = issuers.find_map(|issuer| issuer.solvers.dns01.as_ref()) else {
+            return Ok(Err(format!(
+                "no DNS provider is set up to remove {}",
+                record.name
+            )));
+        };
+        let removed = self.hold.during(dns.provider.remove(record)).await?;
+        Ok(removed.map_err(|error| error.to_string()))
+    }
+
+    /// Why the CA gave the order up.
+    pub(super) async fn examine(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        state: &OrderState,
+    ) -> Result<Setback, Trouble> {
+        let authorizations = self.authorizations(issuer, account, state).await?;
+        Ok(setback_of(&authorizations, state))
+    }
+
+    /// Whether each identifier that failed can be proven in another way.
+    pub(super) fn other_challenges(&self, issuer: &Issuer, setback: &Setback) -> bool {
+        let failed = &self.journal.history.failed;
+        !setback.challenges.is_empty()
+            && setback.challenges.iter().all(|(identifier, failing)| {
+                let failed = failed.get(&identifier.value());
+                issuer.solvers.kinds().any(|kind| {
+                    kind != *failing
+                        && kind.can_prove(identifier)
+                        && !failed.is_some_and(|failed| failed.contains(&kind))
+                })
+            })
+    }
+}
+
+/// Why an order became invalid: what its challenges say, else what it says itself.
+fn setback_of(authorizations: &[AuthorizationState], state: &OrderState) -> Setback {
+    let mut classes = Vec::new();
+    let mut details = Vec::new();
+    let mut challenges = Vec::new();
+    for authorization in authorizations {
+        let failed = authorization.challenges.iter();
+        let failed = failed.filter(|one| one.status == ChallengeStatus::Invalid);
+        for challenge in failed {
+            let identifier = &authorization.identifier;
+            challenges.push((identifier.clone(), challenge.kind));
+            if let Some(problem) = &challenge.error {
+                classes.push(problem.challenge_class());
+                details.push(format!("{identifier} by {}: {problem}", challenge.kind));
+            }
+        }
+    }
+    if let (true, Some(problem)) = (classes.is_empty(), &state.error) {
+        classes.push(problem.class());
+        details.push(problem.to_string());
+    }
+    // One name that needs a pause makes the whole order need one.
+    let worst = [Class::Permanent, Class::RateLimited, Class::Validation];
+    let worst = worst.into_iter().find(|class| classes.contains(class));
+    let class = worst.or(classes.first().copied()).unwrap_or(Class::Gone);
+    if details.is_empty() {
+        details.push("the order became invalid, and the CA does not say why".to_owned());
+    }
+    Setback {
+        challenges,
+        ..Setback::new(class, details.join("; "))
+    }
+}
+
+fn list(kinds: &[&str]) -> String {
+    match kinds.is_empty() {
+        true => "nothing".to_owned(),
+        false => kinds.join(", "),
+    }
+}

@@ -1,0 +1,508 @@
+//! One certificate's way, from what its journal says to where it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use certwright_cert_model::key::RotationPolicy;
+use certwright_renewal::Seed;
+use certwright_storage::{Entry, Lease, Revision, Txn};
+use time::OffsetDateTime;
+
+use super::failure::{Setback, Trouble, Wait};
+use super::hold::Hold;
+use super::{Demand, EngineError, Outcome, Shared, quota};
+use crate::account::Account;
+use crate::certificate::IssuedCertificate;
+use crate::challenge::ChallengeKind;
+use crate::event::Event;
+use crate::identifier::Identifier;
+use crate::issuer::Issuer;
+use crate::journal::{Circumstances, Failure, Journal, Next, Order, Plan, Stage};
+use crate::layout::CertId;
+use crate::limits::Scope;
+use crate::problem::{Bounds, Class};
+use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
+use crate::secret::StoredKey;
+use crate::wanted::Wanted;
+
+/// One certificate under way, its lease held.
+pub(super) struct Drive<'e> {
+    pub(super) shared: &'e Shared,
+    pub(super) wanted: &'e Wanted,
+    pub(super) id: CertId,
+    pub(super) hold: Hold<'e>,
+    pub(super) journal: Journal,
+    pub(super) current: Option<Current>,
+    /// The order as the CA told a moment ago.
+    pub(super) known: Option<OrderState>,
+    demand: Demand,
+    /// When the journal was written; `None` if it is not stored.
+    revision: Option<Revision>,
+    account: Option<(usize, Account)>,
+}
+
+/// The certificate in use and its record.
+pub(super) struct Current {
+    pub(super) certificate: Arc<IssuedCertificate>,
+    pub(super) entry: Entry,
+}
+
+/// Whether a step was the last.
+pub(super) type Step = Result<Option<Outcome>, Trouble>;
+
+impl<'e> Drive<'e> {
+    pub(super) fn new(
+        shared: &'e Shared,
+        wanted: &'e Wanted,
+        demand: Demand,
+        id: CertId,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            hold: Hold::new(&*shared.storage, &*shared.runtime, lease),
+            journal: Journal::new(wanted.distinct()),
+            current: None,
+            known: None,
+            revision: None,
+            account: None,
+            shared,
+            wanted,
+            demand,
+            id,
+        }
+    }
+
+    pub(super) async fn release(&mut self) {
+        self.hold.release().await;
+    }
+
+    pub(super) async fn run(&mut self) -> Result<Outcome, EngineError> {
+        self.load().await?;
+        if let Some(plan) = self.journal.plan()
+            && self.shared.index_of(&plan.issuer).is_none()
+        {
+            tracing::warn!(certificate = %self.id, issuer = plan.issuer, "the issuer is gone, and the order with it");
+            self.journal.dropped();
+        }
+        match self.demand {
+            Demand::Force { .. } => {
+                self.journal.history.parked = None;
+                self.journal.history.next_at = None;
+            }
+            _ => {
+                if let Some(outcome) = self.rest() {
+                    return Ok(outcome);
+                }
+            }
+        }
+        loop {
+            let step = match self.journal.stage {
+                Stage::Waiting => self.begin().await,
+                Stage::Ordering { .. } => self.place().await,
+                Stage::Ordered { .. } | Stage::Presenting { .. } | Stage::Finalizing { .. } => {
+                    self.follow().await
+                }
+                Stage::Issued { .. } => self.commit().await,
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(outcome)) => return Ok(outcome),
+                Err(Trouble::Stop(error)) => return Err(error),
+                Err(Trouble::Setback(setback)) => {
+                    self.set_back(setback).await?;
+                    if let Some(outcome) = self.rest() {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn load(&mut self) -> Result<(), EngineError> {
+        let storage = &self.shared.storage;
+        if let Some(entry) = storage.get(&self.id.journal()).await? {
+            self.journal = Journal::decode(entry.value.as_bytes())?;
+            self.revision = Some(entry.revision);
+        }
+        if let Some(entry) = storage.get(&self.id.current()).await? {
+            let certificate = IssuedCertificate::decode(entry.value.as_bytes())?;
+            let certificate = Arc::new(certificate);
+            self.current = Some(Current { certificate, entry });
+        }
+        Ok(())
+    }
+
+    /// Whether it is not the time to do anything.
+    fn rest(&self) -> Option<Outcome> {
+        let history = &self.journal.history;
+        let failure = history.last.clone();
+        if history.parked.as_ref() == Some(&self.settings()) {
+            return Some(Outcome::Parked(failure));
+        }
+        let until = self.journal.next_at(self.now())?;
+        Some(Outcome::Waiting { until, failure })
+    }
+
+    /// Waiting: plans an order if one is due.
+    async fn begin(&mut self) -> Step {
+        // What a crash has left.
+        self.clean().await?;
+        let generation = match &self.current {
+            Some(current) if current.certificate.generation > self.demand.after() => {
+                return Ok(Some(Outcome::Current(Arc::clone(&current.certificate))));
+            }
+            Some(current) => current.certificate.generation + 1,
+            None => 1,
+        };
+        let issuers = self.shared.issuer_names();
+        let index = self.journal.history.issuer_index(&issuers);
+        let shared = self.shared;
+        let Some(issuer) = shared.issuers.get(index) else {
+            return Err(EngineError::NoIssuer.into());
+        };
+        let replaces = self.replaces(issuer);
+        let quotas = match replaces {
+            Some(_) => issuer.quotas.for_replacement(),
+            None => issuer.quotas,
+        };
+        let now = self.now();
+        let taken = self.quota(issuer, quotas).take(&self.names(), now).await?;
+        if let Err(limited) = taken {
+            let mut setback = Setback::new(Class::RateLimited, limited.to_string());
+            setback.wait = Some(Wait::Until(limited.until));
+            return Err(setback.into());
+        }
+        let plan = Plan {
+            issuer: issuer.name.clone(),
+            key: self.key().await?,
+            replaces,
+        };
+        self.journal.identifiers = self.wanted.distinct();
+        self.journal.ordering(generation, plan)?;
+        self.write(Txn::new()).await?;
+        Ok(None)
+    }
+
+    /// The ARI identifier of the certificate that is replaced, if this issuer made it.
+    fn replaces(&self, issuer: &Issuer) -> Option<String> {
+        let current = &self.current.as_ref()?.certificate;
+        let ours = current.issuer == issuer.name && current.not_after > self.now();
+        let wanted = ours && !self.journal.history.without_replaces;
+        current.ari_id.clone().filter(|_| wanted)
+    }
+
+    async fn key(&mut self) -> Result<StoredKey, Trouble> {
+        if self.wanted.rotation == RotationPolicy::Never
+            && let Some(current) = &self.current
+            && current.certificate.key.read()?.algorithm() == self.wanted.key
+        {
+            return Ok(current.certificate.key.copy());
+        }
+        let runtime = &self.shared.runtime;
+        let made = self.hold.during(runtime.new_key(self.wanted.key)).await?;
+        Ok(StoredKey::of(&made?)?)
+    }
+
+    /// Ordering: asks for the order.
+    async fn place(&mut self) -> Step {
+        let (index, account) = self.account().await?;
+        let shared = self.shared;
+        let issuer = &shared.issuers[index];
+        let replaces = self.journal.plan().and_then(|plan| plan.replaces.clone());
+        let order = NewOrder {
+            identifiers: self.journal.identifiers.clone(),
+            profile: self
+                .wanted
+                .profile
+                .clone()
+                .or_else(|| issuer.profile.clone()),
+            replaces: replaces.filter(|_| !self.journal.history.without_replaces),
+        };
+        let asked = async {
+            // Closed by nobody.
+            let _turn = shared.new_orders[index].acquire().await;
+            issuer.protocol.new_order(&account, &order).await
+        };
+        let (url, state) = self.hold.during(asked).await??;
+        let account = account.url;
+        self.journal.ordered(Order { account, url })?;
+        self.known = Some(state);
+        self.write(Txn::new()).await?;
+        Ok(None)
+    }
+
+    /// Ordered to Finalizing: goes on from where the CA is.
+    async fn follow(&mut self) -> Step {
+        let (index, account) = self.account().await?;
+        let shared = self.shared;
+        let issuer = &shared.issuers[index];
+        let Some(order) = self.journal.order().cloned() else {
+            return Ok(None);
+        };
+        if order.account != account.url {
+            let detail = format!("the order is of account {}", order.account);
+            return Err(Setback::new(Class::Gone, detail).into());
+        }
+        let state = match self.known.take() {
+            Some(state) => state,
+            None => {
+                let asked = issuer.protocol.order(&account, &order.url);
+                self.hold.during(asked).await??
+            }
+        };
+        match self.journal.next(state.status) {
+            Next::Authorize => self.authorize(issuer, &account, &order, &state).await?,
+            Next::Finalize => self.finalize(issuer, &account, &state).await?,
+            Next::Poll => {
+                let state = self
+                    .watch(
+                        issuer,
+                        &account,
+                        &order,
+                        OrderStatus::Processing,
+                        Some(&state),
+                    )
+                    .await?;
+                self.known = Some(state);
+            }
+            Next::Download => {
+                let place = state.certificate.ok_or(ProtocolError::Malformed {
+                    request: "the order",
+                    reason: "it is valid and has no certificate".to_owned(),
+                })?;
+                self.journal.issued(place)?;
+                self.write(Txn::new()).await?;
+            }
+            Next::Drop => {
+                let detail = format!("the order is {:?} behind our back", state.status);
+                return Err(Setback::new(Class::Gone, detail).into());
+            }
+            Next::Examine => return Err(self.examine(issuer, &account, &state).await?.into()),
+        }
+        Ok(None)
+    }
+
+    async fn finalize(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        state: &OrderState,
+    ) -> Result<(), Trouble> {
+        let sent = match &self.journal.stage {
+            Stage::Finalizing { csr, .. } => Some(csr.clone()),
+            _ => None,
+        };
+        let csr = match sent {
+            Some(csr) => Base64UrlUnpadded::decode_vec(&csr).map_err(|_| EngineError::NoCsr)?,
+            None => {
+                let plan = self.journal.plan().ok_or(EngineError::NoCsr)?;
+                let csr = self.wanted.csr(&plan.key.read()?)?;
+                let text = Base64UrlUnpadded::encode_string(csr.der());
+                self.journal.finalizing(text)?;
+                self.write(Txn::new()).await?;
+                csr.der().to_vec()
+            }
+        };
+        let asked = issuer.protocol.finalize(account, &state.finalize, &csr);
+        self.known = Some(self.hold.during(asked).await??);
+        Ok(())
+    }
+
+    /// Looks at the order until it is in another state.
+    pub(super) async fn watch(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        order: &Order,
+        leaving: OrderStatus,
+        last: Option<&OrderState>,
+    ) -> Result<OrderState, Trouble> {
+        let shared = self.shared;
+        let options = &shared.options;
+        let end = shared.runtime.instant() + options.patience;
+        let mut pause = options.first_poll;
+        let mut wish = last.and_then(|state| state.retry_after);
+        loop {
+            let now = self.now();
+            let wished = wish.map(|wish| wish.until(now, Bounds::POLL) - now);
+            let wished = wished.and_then(|wished| Duration::try_from(wished).ok());
+            self.hold.sleep(wished.unwrap_or(pause)).await?;
+            let asked = issuer.protocol.order(account, &order.url);
+            let state = self.hold.during(asked).await??;
+            if state.status != leaving {
+                return Ok(state);
+            }
+            if shared.runtime.instant() > end {
+                let after = options.patience;
+                let detail = format!("the order is still {leaving:?} after {after:?}");
+                return Err(Setback::new(Class::Transient, detail).into());
+            }
+            pause = pause.mul_f64(1.5).min(options.longest_poll);
+            wish = state.retry_after;
+        }
+    }
+
+    /// The account of the issuer that is asked now.
+    pub(super) async fn account(&mut self) -> Result<(usize, Account), Trouble> {
+        let name = self.journal.plan().map(|plan| plan.issuer.as_str());
+        let index = name.and_then(|name| self.shared.index_of(name));
+        let index = index.ok_or(EngineError::NoIssuer)?;
+        if let Some((known, account)) = &self.account
+            && *known == index
+        {
+            return Ok((index, account.clone()));
+        }
+        let shared = self.shared;
+        let issuer = &shared.issuers[index];
+        let ensured = issuer
+            .account
+            .ensure(&*shared.storage, &*issuer.protocol, &*shared.runtime);
+        let ensured = self.hold.during(ensured).await?;
+        let account = ensured.map_err(|error| Trouble::of_account(&issuer.name, error))?;
+        self.account = Some((index, account.clone()));
+        Ok((index, account))
+    }
+
+    /// Writes down what went wrong and what follows from it.
+    async fn set_back(&mut self, setback: Setback) -> Result<(), EngineError> {
+        let now = self.now();
+        self.known = None;
+        let shared = self.shared;
+        let names = shared.issuer_names();
+        let index = match self.journal.plan() {
+            Some(plan) => shared.index_of(&plan.issuer).unwrap_or_default(),
+            None => self.journal.history.issuer_index(&names),
+        };
+        let issuer = &shared.issuers[index];
+        let until = setback.wait.map(|wait| match wait {
+            Wait::Said(retry_after) => retry_after.until(now, Bounds::FREEZE),
+            Wait::Until(until) => until,
+        });
+        let quota = self.quota(issuer, issuer.quotas);
+        match (setback.class, until, &setback.scope) {
+            (Class::RateLimited, Some(until), Some(scope)) => {
+                let scope = Scope::of_refusal(scope, &self.names());
+                quota.freeze(&scope, until, now).await?;
+            }
+            (Class::Validation, ..) => {
+                let failed = setback.challenges.iter();
+                let failed: Vec<String> = failed.map(|(one, _)| one.value()).collect();
+                quota.failed(&failed, now).await?;
+            }
+            (Class::Account, ..) => {
+                if let Some((_, account)) = self.account.take() {
+                    let forgotten = issuer.account.forget_url(&*shared.storage, &account.url);
+                    forgotten.await.map_err(|source| EngineError::Account {
+                        issuer: issuer.name.clone(),
+                        source,
+                    })?;
+                }
+            }
+            _ => {}
+        }
+        let other_challenges = self.other_challenges(issuer, &setback);
+        let failure = Failure {
+            at: now,
+            class: setback.class,
+            detail: setback.detail,
+            until,
+            challenges: setback.challenges,
+        };
+        let settings = self.settings();
+        self.journal.failed(
+            failure.clone(),
+            &Circumstances {
+                issuers: &names,
+                other_challenges,
+                settings: &settings,
+                expires: self
+                    .current
+                    .as_ref()
+                    .map(|current| current.certificate.not_after),
+                seed: Seed::new(self.id.as_str().as_bytes()),
+            },
+        );
+        self.write(Txn::new()).await?;
+        shared.events.emit(Event::Failed {
+            id: self.id.clone(),
+            identifiers: self.journal.identifiers.clone(),
+            issuer: issuer.name.clone(),
+            failure,
+            next_at: self.journal.history.next_at,
+            parked: self.journal.history.parked.is_some(),
+        });
+        match self.journal.stage {
+            Stage::Waiting => self.clean().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the journal, under the lease and only over what was read, along with what
+    /// else is in the transaction.
+    pub(super) async fn write(&mut self, also: Txn) -> Result<(), EngineError> {
+        let place = self.id.journal();
+        let mut txn = also.if_held(self.hold.fence());
+        txn = match self.revision {
+            Some(revision) => txn.if_unchanged(place.clone(), revision),
+            None => txn.if_absent(place.clone()),
+        };
+        let blank = self.journal.is_blank();
+        let txn = match blank {
+            true => txn.delete(place),
+            false => txn.put(place, self.journal.encode()?),
+        };
+        let storage = &self.shared.storage;
+        let revision = self.hold.during(storage.txn(txn)).await??;
+        self.revision = (!blank).then_some(revision);
+        self.shared.events.emit(Event::Step {
+            id: self.id.clone(),
+            stage: self.journal.stage(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn now(&self) -> OffsetDateTime {
+        self.shared.runtime.now()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let distinct = self.wanted.distinct();
+        distinct.iter().map(Identifier::value).collect()
+    }
+
+    fn quota(&self, issuer: &Issuer, quotas: crate::limits::Quotas) -> quota::Account<'e> {
+        quota::Account {
+            storage: &*self.shared.storage,
+            place: issuer.account.limits_place(),
+            quotas,
+        }
+    }
+
+    /// A digest of everything that may make a refusal pass.
+    fn settings(&self) -> String {
+        let issuers = self.shared.issuers.iter().map(|issuer| {
+            let kinds: Vec<&str> = issuer.solvers.kinds().map(ChallengeKind::as_str).collect();
+            let account = &issuer.account;
+            let binding = account.registration.binding.as_ref();
+            let kid = binding
+                .map(|binding| binding.kid.as_str())
+                .unwrap_or_default();
+            let profile = issuer.profile.as_deref().unwrap_or_default();
+            let contacts = account.registration.contacts.join(" ");
+            let directory = &account.directory;
+            format!("{directory} {kid} {contacts} {profile} {kinds:?}")
+        });
+        let issuers: Vec<String> = issuers.collect();
+        let wanted = format!("{:?}", self.wanted);
+        let parts = issuers.iter().map(String::as_str).chain([wanted.as_str()]);
+        CertId::of(parts).as_str().to_owned()
+    }
+}
+
+impl Shared {
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+        let mut issuers = self.issuers.iter();
+        issuers.position(|issuer| issuer.name == name)
+    }
+}

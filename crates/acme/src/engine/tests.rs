@@ -1,0 +1,544 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use certwright_cert_model::key::RotationPolicy;
+use certwright_storage::{MemoryStorage, Storage, Txn};
+
+use super::*;
+use crate::account::{AccountSpec, ExternalBinding};
+use crate::challenge::dns01::Dns01;
+use crate::challenge::{ChallengeKind, Pause, Solvers};
+use crate::journal::Journal;
+use crate::limits::Quotas;
+use crate::problem::{Class, ErrorType, Problem, RetryAfter};
+use crate::testing::{FakeCa, FakeDns, Fault, Slow, World, identifiers, run, run_for};
+
+/// A CA, a store, and an engine on both.
+struct Setting {
+    world: World,
+    storage: MemoryStorage,
+    ca: FakeCa,
+    wanted: Wanted,
+    solvers: Solvers,
+    issuers: usize,
+    registration: crate::account::Registration,
+}
+
+impl Setting {
+    fn new(names: &[&str]) -> Self {
+        let world = World::new();
+        let storage = world.storage();
+        let ca = FakeCa::new(&world, &storage);
+        Self {
+            wanted: Wanted::new(identifiers(names)),
+            solvers: Solvers::http01(),
+            issuers: 1,
+            registration: crate::account::Registration::default(),
+            world,
+            storage,
+            ca,
+        }
+    }
+
+    /// As after a restart of the process.
+    fn engine(&self) -> Engine {
+        let issuers = (0..self.issuers).map(|index| {
+            let mut account = AccountSpec::new(&format!("https://ca-{index}.test/dir"));
+            account.registration = self.registration.clone();
+            let protocol = Arc::new(self.ca.clone());
+            let mut issuer = Issuer::new(
+                &format!("ca-{index}"),
+                account,
+                protocol,
+                self.solvers.clone(),
+            );
+            issuer.quotas = Quotas::unlimited();
+            issuer
+        });
+        let storage = Arc::new(Slow(self.storage.clone()));
+        let runtime = Arc::new(self.world.clone());
+        Engine::new(storage, runtime, issuers.collect(), Options::default()).unwrap()
+    }
+
+    fn obtain(&self, demand: Demand) -> Outcome {
+        run(self.engine().obtain(&self.wanted, demand)).unwrap()
+    }
+
+    /// Tries until there is a certificate, as a caller does.
+    fn obtain_at_last(&self) -> Arc<IssuedCertificate> {
+        for _ in 0..20 {
+            match self.obtain(Demand::Missing) {
+                Outcome::Issued(certificate) | Outcome::Current(certificate) => return certificate,
+                Outcome::Waiting { until, .. } => {
+                    let pause = (until - self.world.now()).max(time::Duration::ZERO);
+                    self.world.advance(pause.try_into().unwrap());
+                }
+                Outcome::Busy { .. } => self.world.advance(Duration::from_secs(15)),
+                parked @ Outcome::Parked(_) => panic!("{parked:?}"),
+            }
+        }
+        panic!("no certificate after many tries: {:?}", self.journal());
+    }
+
+    fn id(&self) -> CertId {
+        self.engine().id(&self.wanted)
+    }
+
+    fn journal(&self) -> Option<Journal> {
+        let entry = run(self.storage.get(&self.id().journal())).unwrap()?;
+        Some(Journal::decode(entry.value.as_bytes()).unwrap())
+    }
+
+    /// What is left in the store besides accounts and certificates.
+    fn litter(&self) -> Vec<String> {
+        let all = run(self.storage.list("/")).unwrap().entries.into_iter();
+        let keys = all.map(|entry| entry.key.as_str().to_owned());
+        keys.filter(|key| !key.contains("/accounts/") && !key.contains("/certificates/"))
+            .collect()
+    }
+}
+
+#[test]
+fn a_certificate_and_nothing_left_behind() {
+    let setting = Setting::new(&["a.test", "B.test", "192.0.2.1"]);
+    let mut events = setting.engine().events().listen();
+    let outcome = setting.obtain(Demand::Missing);
+    let Outcome::Issued(certificate) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(certificate.generation(), 1);
+    assert_eq!(certificate.chain_pem(), setting.ca.state().issued[0]);
+    assert_eq!(setting.litter(), Vec::<String>::new());
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Current(_)
+    ));
+    assert_eq!(setting.ca.calls("new_order"), 1);
+    assert!(
+        run_for(1, events.next()).is_some_and(|event| event.is_none()),
+        "another engine's"
+    );
+}
+
+#[test]
+fn wildcard_and_apex_share_a_record_and_leave_none() {
+    let mut setting = Setting::new(&["a.test", "*.a.test"]);
+    let dns = Dns01::new(Arc::new(FakeDns(setting.ca.clone())));
+    setting.solvers = Solvers::dns01(dns.with_delay(Duration::from_secs(60)));
+    setting.obtain_at_last();
+    assert_eq!(setting.ca.state().txt, []);
+    assert_eq!(setting.litter(), Vec::<String>::new());
+}
+
+#[test]
+fn a_crash_at_any_moment_loses_nothing_and_orders_nothing_twice() {
+    let mut polls = 0;
+    let mut crashes = 0;
+    loop {
+        let world = Setting::new(&["a.test", "*.b.test"]);
+        let setting = Setting {
+            solvers: Solvers {
+                dns01: Some(Dns01::new(Arc::new(FakeDns(world.ca.clone())))),
+                ..Solvers::http01()
+            },
+            ..world
+        };
+        setting.ca.state().processing = 2;
+        let engine = setting.engine();
+        let done = run_for(polls, engine.obtain(&setting.wanted, Demand::Missing));
+        let finished = done.is_some();
+        drop(engine);
+        crashes += usize::from(!finished);
+        let certificate = setting.obtain_at_last();
+        let state = setting.ca.state();
+        // I1 and I2: one finalized order, and its certificate in the store.
+        let finalized: usize = state.orders.iter().map(|order| order.finalized).sum();
+        assert_eq!(
+            (finalized, state.issued.len()),
+            (1, 1),
+            "after {polls} polls"
+        );
+        assert_eq!(
+            certificate.chain_pem(),
+            state.issued[0],
+            "after {polls} polls"
+        );
+        assert!(
+            state.orders.len() <= 2,
+            "after {polls} polls: {} orders",
+            state.orders.len()
+        );
+        // I3: one account.
+        assert_eq!(state.accounts.len(), 1, "after {polls} polls");
+        // I9: nothing shown any more.
+        assert_eq!(state.txt, [], "after {polls} polls");
+        drop(state);
+        assert_eq!(
+            setting.litter(),
+            Vec::<String>::new(),
+            "after {polls} polls"
+        );
+        if finished {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(crashes > 50, "{crashes}");
+}
+
+#[test]
+fn a_lost_answer_costs_at_most_an_order() {
+    for request in [
+        "register",
+        "new_order",
+        "authorization",
+        "answer",
+        "order",
+        "finalize",
+        "certificate",
+    ] {
+        for fault in [Fault::Lost, Fault::Away] {
+            let setting = Setting::new(&["a.test"]);
+            setting.ca.fault(request, fault.clone());
+            let certificate = setting.obtain_at_last();
+            let state = setting.ca.state();
+            assert_eq!(
+                state.issued,
+                [certificate.chain_pem()],
+                "{request} {fault:?}"
+            );
+            let orders = 1 + usize::from(request == "new_order" && matches!(fault, Fault::Lost));
+            assert_eq!(state.orders.len(), orders, "{request} {fault:?}");
+            assert_eq!(state.accounts.len(), 1, "{request} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn two_replicas_make_one_certificate() {
+    let setting = Setting::new(&["a.test"]);
+    let (one, other) = (setting.engine(), setting.engine());
+    let mut first = Box::pin(one.obtain(&setting.wanted, Demand::Missing));
+    assert!(run_for(20, first.as_mut()).is_none());
+    let second = run(other.obtain(&setting.wanted, Demand::Missing)).unwrap();
+    assert!(matches!(second, Outcome::Busy { .. }), "{second:?}");
+    // The first one is stopped for longer than its lease: the other takes over.
+    setting.world.advance(Duration::from_secs(16));
+    let second = run(other.obtain(&setting.wanted, Demand::Missing)).unwrap();
+    assert!(matches!(second, Outcome::Issued(_)), "{second:?}");
+    let error = run(first).unwrap_err();
+    assert!(matches!(error, EngineError::Storage(_)), "{error:?}");
+    assert_eq!(setting.ca.state().issued.len(), 1);
+    assert_eq!(setting.ca.state().accounts.len(), 1);
+}
+
+#[test]
+fn two_calls_on_one_replica_share_one_order() {
+    let setting = Setting::new(&["a.test"]);
+    let engine = setting.engine();
+    let mut first = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
+    let mut second = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
+    assert!(run_for(20, first.as_mut()).is_none());
+    assert!(run_for(20, second.as_mut()).is_none());
+    assert!(matches!(run(first).unwrap(), Outcome::Issued(_)));
+    assert!(matches!(run(second).unwrap(), Outcome::Current(_)));
+    assert_eq!(setting.ca.calls("new_order"), 1);
+}
+
+#[test]
+fn another_challenge_when_one_fails() {
+    let mut setting = Setting::new(&["a.test"]);
+    setting.solvers.tls_alpn01 = Some(Pause::default());
+    setting.ca.state().blind = vec![ChallengeKind::TlsAlpn01];
+    let outcome = setting.obtain(Demand::Missing);
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    assert_eq!(setting.ca.calls("new_order"), 2);
+    assert_eq!(setting.litter(), Vec::<String>::new());
+}
+
+#[test]
+fn failed_validations_wait_and_recover_by_themselves() {
+    let setting = Setting::new(&["a.test"]);
+    setting.ca.state().blind = vec![ChallengeKind::Http01];
+    let outcome = setting.obtain(Demand::Missing);
+    let Outcome::Waiting { until, failure } = outcome else {
+        panic!("{outcome:?}");
+    };
+    let failure = failure.unwrap();
+    assert_eq!(failure.class, Class::Validation);
+    assert_eq!(
+        failure.detail,
+        "a.test by http-01: status 403, unauthorized"
+    );
+    assert!(until >= setting.world.now() + time::Duration::MINUTE);
+    // Not before it is time, and once then.
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Waiting { .. }
+    ));
+    assert_eq!(setting.ca.calls("new_order"), 1);
+    setting.ca.state().blind.clear();
+    setting.obtain_at_last();
+    assert_eq!(setting.journal().map(|journal| journal.stage()), None);
+}
+
+#[test]
+fn what_the_ca_says_about_when_is_kept_to_the_second() {
+    let setting = Setting::new(&["a.test"]);
+    let wait = RetryAfter::Delay(time::Duration::hours(5));
+    let limited = Fault::Refuse(Problem::new(429, ErrorType::RateLimited), Some(wait));
+    setting.ca.fault("new_order", limited.clone());
+    let outcome = setting.obtain(Demand::Missing);
+    let Outcome::Waiting { until, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(until, setting.world.now() + time::Duration::hours(5));
+    // The account is frozen for other certificates, too.
+    let other = Setting {
+        wanted: Wanted::new(identifiers(&["b.test"])),
+        ..setting
+    };
+    assert!(matches!(
+        other.obtain(Demand::Missing),
+        Outcome::Waiting { .. }
+    ));
+    assert_eq!(other.ca.calls("new_order"), 1);
+}
+
+#[test]
+fn the_next_issuer_when_one_refuses() {
+    for (status, kind) in [
+        (429, ErrorType::RateLimited),
+        (400, ErrorType::RejectedIdentifier),
+    ] {
+        let setting = Setting {
+            issuers: 2,
+            ..Setting::new(&["a.test"])
+        };
+        setting
+            .ca
+            .fault("new_order", Fault::Refuse(Problem::new(status, kind), None));
+        let certificate = setting.obtain_at_last();
+        assert_eq!(certificate.issuer(), "ca-1");
+    }
+}
+
+#[test]
+fn what_cannot_work_waits_for_other_settings() {
+    let mut setting = Setting::new(&["a.test"]);
+    let refused = Fault::Refuse(Problem::new(400, ErrorType::RejectedIdentifier), None);
+    setting.ca.fault("new_order", refused);
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Parked(Some(_))
+    ));
+    setting.world.advance(Duration::from_secs(1_000_000));
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Parked(_)
+    ));
+    assert_eq!(setting.ca.calls("new_order"), 1);
+    setting.registration.contacts = vec!["mailto:a@b.test".to_owned()];
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Issued(_)
+    ));
+    assert_eq!(setting.ca.calls("update_contacts"), 1);
+    let forced = setting.obtain(Demand::Force { after: 1 });
+    assert!(matches!(forced, Outcome::Issued(_)), "{forced:?}");
+}
+
+#[test]
+fn nothing_that_can_prove_it_is_said_so() {
+    let setting = Setting::new(&["*.a.test"]);
+    let Outcome::Parked(Some(failure)) = setting.obtain(Demand::Missing) else {
+        panic!();
+    };
+    assert_eq!(
+        failure.detail,
+        "*.a.test cannot be proven: set up is http-01, the CA offers dns-01, http-01, tls-alpn-01"
+    );
+}
+
+#[test]
+fn a_binding_that_works_once_is_spent_once() {
+    let mut setting = Setting::new(&["a.test"]);
+    setting.registration.binding = Some(ExternalBinding::new("kid-1", "AAEC").unwrap());
+    setting.ca.fault("register", Fault::Lost);
+    setting.obtain_at_last();
+    assert_eq!(setting.ca.state().accounts.len(), 1);
+    assert_eq!(setting.ca.calls("register"), 1);
+    assert_eq!(setting.ca.calls("find_account"), 1);
+}
+
+#[test]
+fn an_account_the_ca_forgot_is_registered_again_with_its_key() {
+    let setting = Setting::new(&["a.test"]);
+    setting.obtain_at_last();
+    let key = setting.ca.state().accounts.keys().next().cloned();
+    setting.ca.state().accounts.clear();
+    let outcome = setting.obtain(Demand::Renew { after: 1 });
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    assert_eq!(setting.ca.state().accounts.keys().next().cloned(), key);
+}
+
+#[test]
+fn renewals_replace_and_rotate() {
+    let mut setting = Setting::new(&["a.test"]);
+    let first = setting.obtain_at_last();
+    setting.world.advance(Duration::from_secs(60 * 86_400));
+    let outcome = setting.obtain(Demand::Renew { after: 1 });
+    let Outcome::Issued(second) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(second.generation(), 2);
+    assert_ne!(first.key_pem(), second.key_pem());
+    let replaces = setting.ca.state().orders[1].order.replaces.clone();
+    assert_eq!(replaces.as_deref(), first.ari_id());
+    assert!(first.ari_id().is_some());
+    // Somebody who has not heard of it.
+    assert!(matches!(
+        setting.obtain(Demand::Renew { after: 1 }),
+        Outcome::Current(_)
+    ));
+    let previous = run(setting.storage.get(&setting.id().previous()))
+        .unwrap()
+        .unwrap();
+    let previous = IssuedCertificate::decode(previous.value.as_bytes()).unwrap();
+    assert_eq!(previous.generation(), 1);
+
+    setting.wanted.rotation = RotationPolicy::Never;
+    let Outcome::Issued(third) = setting.obtain(Demand::Renew { after: 2 }) else {
+        panic!();
+    };
+    assert_eq!(second.key_pem(), third.key_pem());
+}
+
+#[test]
+fn without_replaces_when_the_ca_says_so() {
+    let setting = Setting::new(&["a.test"]);
+    setting.obtain_at_last();
+    let refused = Fault::Refuse(Problem::new(409, ErrorType::AlreadyReplaced), None);
+    setting.ca.fault("new_order", refused);
+    let outcome = setting.obtain(Demand::Renew { after: 1 });
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    assert_eq!(setting.ca.state().orders[1].order.replaces, None);
+}
+
+#[test]
+fn an_order_that_is_gone_is_ordered_anew() {
+    let setting = Setting::new(&["a.test"]);
+    let gone = Fault::Refuse(Problem::new(404, ErrorType::Malformed), None);
+    setting.ca.fault("authorization", Fault::Away);
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Waiting { .. }
+    ));
+    setting.world.advance(Duration::from_secs(30));
+    setting.ca.fault("order", gone);
+    assert!(matches!(
+        setting.obtain(Demand::Missing),
+        Outcome::Issued(_)
+    ));
+    assert_eq!(setting.ca.calls("new_order"), 2);
+}
+
+#[test]
+fn a_day_without_the_ca_is_few_orders() {
+    let setting = Setting::new(&["a.test"]);
+    for _ in 0..1000 {
+        setting.ca.fault("new_order", Fault::Away);
+    }
+    let end = setting.world.now() + time::Duration::DAY;
+    while setting.world.now() < end {
+        let outcome = setting.obtain(Demand::Missing);
+        let Outcome::Waiting { until, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        let pause = until - setting.world.now();
+        setting.world.advance(pause.try_into().unwrap());
+    }
+    assert!(
+        setting.ca.calls("new_order") < 50,
+        "{}",
+        setting.ca.calls("new_order")
+    );
+    setting.ca.state().faults.clear();
+    setting.obtain_at_last();
+}
+
+#[test]
+fn a_store_that_fails_stops_the_order_and_nothing_else() {
+    let setting = Setting::new(&["a.test"]);
+    let id = setting.id();
+    let broken = Txn::new().put(id.journal(), "{}");
+    run(setting.storage.txn(broken)).unwrap();
+    let error = run(setting.engine().obtain(&setting.wanted, Demand::Missing)).unwrap_err();
+    assert!(matches!(error, EngineError::Record(_)), "{error:?}");
+    assert_eq!(setting.ca.calls("new_order"), 0);
+}
+
+#[test]
+fn the_ca_says_when_to_renew() {
+    use crate::protocol::RenewalInfo;
+    use certwright_renewal::RenewalPolicy;
+
+    let setting = Setting::new(&["a.test"]);
+    let policy = RenewalPolicy::default();
+    let engine = setting.engine();
+    let tend = || run(engine.tend(&setting.wanted, &policy)).unwrap();
+    let window = |start: i64| RenewalInfo {
+        start: setting.world.now() + time::Duration::days(start),
+        end: setting.world.now() + time::Duration::days(start + 2),
+        explanation_url: Some("https://ca.test/why".to_owned()),
+        retry_after: Some(RetryAfter::Delay(time::Duration::hours(6))),
+    };
+    setting.ca.state().renewal = Some(window(30));
+    let (outcome, next) = tend();
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    let pause = next.unwrap() - setting.world.now();
+    assert_eq!(pause.whole_hours(), 6);
+    // Asked once, not again before it is time.
+    tend();
+    assert_eq!(setting.ca.calls("renewal_info"), 1);
+    // A mass revocation: the window is now.
+    setting.world.advance(Duration::from_secs(10 * 86_400));
+    setting.ca.state().renewal = Some(window(-3));
+    let mut events = engine.events().listen();
+    let (outcome, _) = tend();
+    let Outcome::Issued(second) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(second.generation(), 2);
+    let event = run(events.next()).unwrap().unwrap();
+    assert!(
+        matches!(event, crate::event::Event::RenewalMoved { .. }),
+        "{event:?}"
+    );
+    assert!(setting.ca.state().orders[1].order.replaces.is_some());
+}
+
+#[test]
+fn a_year_without_hands() {
+    use certwright_renewal::RenewalPolicy;
+
+    let setting = Setting::new(&["a.test"]);
+    let engine = setting.engine();
+    let policy = RenewalPolicy::default();
+    let end = setting.world.now() + time::Duration::days(365);
+    let mut expires = end;
+    while setting.world.now() < end {
+        let (outcome, next) = run(engine.tend(&setting.wanted, &policy)).unwrap();
+        let certificate = outcome.certificate().unwrap();
+        assert!(setting.world.now() < expires, "there was always one in use");
+        expires = certificate.not_after();
+        let pause = next.unwrap() - setting.world.now();
+        setting
+            .world
+            .advance(pause.max(time::Duration::SECOND).try_into().unwrap());
+    }
+    // Every 60 days or a little later.
+    assert_eq!(setting.ca.calls("new_order"), 6);
+    run(engine.revoke(&run(engine.current(&setting.id())).unwrap().unwrap(), None)).unwrap();
+    assert_eq!(setting.ca.state().revoked, 1);
+}

@@ -1,0 +1,151 @@
+//! What happens, for those who watch: a typed stream beside `tracing`.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::sync::broadcast;
+
+use crate::certificate::IssuedCertificate;
+use crate::identifier::Identifier;
+use crate::journal::Failure;
+use crate::layout::CertId;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The CA made a certificate, and it is stored.
+    Issued {
+        /// Which.
+        id: CertId,
+        /// The certificate.
+        certificate: Arc<IssuedCertificate>,
+    },
+    /// Something failed; what follows is decided.
+    Failed {
+        /// For which certificate.
+        id: CertId,
+        /// Its identifiers.
+        identifiers: Vec<Identifier>,
+        /// At which issuer.
+        issuer: String,
+        /// What.
+        failure: Failure,
+        /// When it is tried again: at once if `None` and not parked.
+        next_at: Option<OffsetDateTime>,
+        /// Whether nothing happens before the settings change.
+        parked: bool,
+    },
+    /// The CA sent a chain that does not fit; it is kept as evidence, and not served.
+    Rejected {
+        /// For which certificate.
+        id: CertId,
+        /// Why.
+        reason: String,
+    },
+    /// An order went a step further.
+    Step {
+        /// For which certificate.
+        id: CertId,
+        /// The name of the stage it reached.
+        stage: &'static str,
+    },
+    /// The CA suggests another time for a renewal than before.
+    RenewalMoved {
+        /// Of which certificate.
+        id: CertId,
+        /// The window's start.
+        start: OffsetDateTime,
+        /// The window's end.
+        end: OffsetDateTime,
+        /// Where the reason can be read.
+        explanation_url: Option<String>,
+    },
+    /// An answer to a challenge could not be taken away; it is tried again later.
+    NotCleaned {
+        /// For which certificate.
+        id: CertId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Where events go: any number of listeners, none of whom can hold up an order.
+#[derive(Clone, Debug)]
+pub struct Events(broadcast::Sender<Event>);
+
+/// The events of one listener.
+#[derive(Debug)]
+pub struct EventStream(broadcast::Receiver<Event>);
+
+/// How many events a listener may be behind.
+const BACKLOG: usize = 1024;
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(BACKLOG))
+    }
+
+    /// Everything that happens from now on.
+    pub fn listen(&self) -> EventStream {
+        EventStream(self.0.subscribe())
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        match &event {
+            Event::Issued { id, certificate } => tracing::info!(
+                certificate = %id, generation = certificate.generation(),
+                issuer = certificate.issuer(), not_after = %certificate.not_after(),
+                "certificate issued"
+            ),
+            Event::Failed {
+                id,
+                issuer,
+                failure,
+                next_at,
+                parked,
+                ..
+            } => tracing::warn!(
+                certificate = %id, issuer, class = ?failure.class, detail = failure.detail,
+                ?next_at, parked, "certificate not issued"
+            ),
+            Event::Rejected { id, reason } => {
+                tracing::error!(certificate = %id, reason, "certificate not usable");
+            }
+            Event::Step { id, stage } => tracing::debug!(certificate = %id, stage, "order"),
+            Event::RenewalMoved {
+                id,
+                start,
+                end,
+                explanation_url,
+            } => tracing::info!(
+                certificate = %id, %start, %end, ?explanation_url, "renewal window changed"
+            ),
+            Event::NotCleaned { id, reason } => {
+                tracing::warn!(certificate = %id, reason, "challenge not taken away");
+            }
+        }
+        // Without a listener there is nobody to tell.
+        let _ = self.0.send(event);
+    }
+}
+
+impl EventStream {
+    /// The next event, waiting for it; [`Missed`] in place of those a slow listener was
+    /// not in time for; `None` when the engine is gone.
+    pub async fn next(&mut self) -> Option<Result<Event, Missed>> {
+        match self.0.recv().await {
+            Ok(event) => Some(Ok(event)),
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Err(Missed { count })),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// A listener was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{count} events were not listened to in time")]
+pub struct Missed {
+    /// How many events it missed.
+    pub count: u64,
+}

@@ -1,0 +1,135 @@
+//! Where what is in the store.
+
+use core::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use certwright_storage::Key;
+use serde::{Deserialize, Serialize};
+
+/// The name of a certificate in the store: 32 hexadecimal digits, the same on every
+/// replica, drawn from what makes it this certificate and no other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CertId(String);
+
+impl CertId {
+    /// The name drawn from these parts, in this order.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(hash(parts))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where the certificate in use is.
+    pub fn current(&self) -> Key {
+        self.place("certificates", "/current")
+    }
+
+    /// Where the one before is.
+    pub fn previous(&self) -> Key {
+        self.place("certificates", "/previous")
+    }
+
+    /// Where one is kept that the CA sent and that does not fit.
+    pub fn rejected(&self) -> Key {
+        self.place("certificates", "/rejected")
+    }
+
+    /// Where its journal is.
+    pub fn journal(&self) -> Key {
+        self.place("orders", "")
+    }
+
+    /// Where what the CA says about its renewal is.
+    pub fn renewal(&self) -> Key {
+        self.place("renewals", "")
+    }
+
+    /// The lease of who may order it.
+    pub fn lock(&self) -> Key {
+        self.place("locks", "")
+    }
+
+    /// The name in the key of a certificate in use.
+    pub fn of_current(key: &Key) -> Option<Self> {
+        let rest = key.as_str().strip_prefix(CERTIFICATES)?;
+        let digits = rest.strip_suffix("/current")?;
+        Some(Self(digits.to_owned()))
+    }
+
+    fn place(&self, folder: &str, end: &str) -> Key {
+        key(&format!("{ROOT}/{folder}/{}{end}", self.0))
+    }
+}
+
+impl fmt::Display for CertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What all certificates' keys start with.
+pub const CERTIFICATES: &str = "/acme/v1/certificates/";
+/// What the keys of all answers to challenges start with.
+pub const CHALLENGES: &str = "/acme/v1/challenges/";
+const ROOT: &str = "/acme/v1";
+
+/// An account: one per directory, binding and label.
+pub(crate) fn account(directory: &str, eab_kid: Option<&str>, label: &str) -> Key {
+    let hash = hash([directory, eab_kid.unwrap_or_default(), label]);
+    key(&format!("{ROOT}/accounts/{hash}"))
+}
+
+/// What an account has used of its quotas.
+pub(crate) fn limits(account: &Key) -> Key {
+    let name = account.as_str().rsplit('/').next().unwrap_or_default();
+    key(&format!("{ROOT}/limits/{name}"))
+}
+
+/// The answer to an HTTP-01 challenge, by its token alone: two orders for one name do
+/// not overwrite each other.
+pub(crate) fn http_token(token: &str) -> Key {
+    key(&format!("{CHALLENGES}http/{token}"))
+}
+
+/// The answer to a TLS-ALPN-01 challenge, by server name.
+pub(crate) fn alpn_name(name: &str) -> Key {
+    key(&format!("{CHALLENGES}alpn/{name}"))
+}
+
+/// SHA-256 over the parts with their lengths, the first half of it in hexadecimal.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    let digest = digest(&SHA256, &bytes);
+    let half = digest.as_ref().iter().take(16);
+    half.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Of texts that were measured: a token has at most 128 characters, a name 253.
+fn key(text: &str) -> Key {
+    Key::new(text).expect("a key of our own making")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_depend_on_every_part_and_its_borders() {
+        let one = CertId::of(["a", "bc"]);
+        assert_eq!(one, CertId::of(["a", "bc"]));
+        assert_ne!(one, CertId::of(["ab", "c"]));
+        assert_eq!(one.as_str().len(), 32);
+        assert_eq!(CertId::of_current(&one.current()), Some(one.clone()));
+        assert_eq!(CertId::of_current(&one.previous()), None);
+        let account = |kid| account("https://ca.test/dir", kid, "");
+        assert_ne!(account(None), account(Some("kid-1")));
+    }
+}

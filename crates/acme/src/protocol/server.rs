@@ -1,0 +1,513 @@
+//! A CA's server, asked through instant-acme, and by hand where that has no words.
+//!
+//! By hand: registrations with a key that is stored already, whatever needs headers of
+//! the answer (`Link`, `Retry-After`), and all states, of which instant-acme keeps only
+//! parts. Both share connections, nonces and the directory.
+
+use core::fmt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use super::jws::{self, Signer};
+use super::shim::Shim;
+use super::wire::{self, Directory};
+use super::{
+    AuthorizationState, Call, Download, NewOrder, OrderState, OrderStatus, Protocol, ProtocolError,
+    RenewalInfo, RevocationReason,
+};
+use crate::account::{Account, AccountKey, Registration};
+use crate::chain::alternates;
+use crate::http::{Answer, Client, HttpError, HttpOptions, Request};
+use crate::identifier::Identifier;
+use crate::problem::{ErrorType, Problem, RetryAfter};
+
+/// The ACME server behind a directory URL.
+///
+/// Nothing is asked before the first call; the directory is fetched again every day. A
+/// clone is another handle.
+#[derive(Clone)]
+pub struct AcmeServer {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) directory_url: String,
+    pub(super) http: Client,
+    directory: Mutex<Option<(Instant, Bytes, Directory)>>,
+    nonces: Mutex<Vec<String>>,
+    accounts: Mutex<HashMap<String, instant_acme::Account>>,
+}
+
+impl AcmeServer {
+    /// The server behind this directory URL.
+    ///
+    /// # Errors
+    /// A URL that is neither HTTPS nor HTTP on this machine, a root that cannot be read.
+    pub fn new(directory_url: &str, options: HttpOptions) -> Result<Self, HttpError> {
+        crate::http::Url::parse(directory_url)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                directory_url: directory_url.to_owned(),
+                http: Client::new(options)?,
+                directory: Mutex::default(),
+                nonces: Mutex::default(),
+                accounts: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The text at another address of the same CA, such as its terms of service, asked
+    /// without an account.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] if there is no answer, or not a good one.
+    pub async fn get(&self, url: &str) -> Result<String, ProtocolError> {
+        let request = "a document";
+        let asked = Request {
+            method: Method::GET,
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        let answer = self.shared.http.send(&asked).await;
+        let answer = answer.map_err(|error| unreachable(request, &error))?;
+        match answer.status.is_success() {
+            true => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
+            false => Err(refusal(request, &answer)),
+        }
+    }
+
+    async fn post(
+        &self,
+        request: &'static str,
+        (key, signer): (&AccountKey, Signer<'_>),
+        url: &str,
+        payload: Option<&Json>,
+    ) -> Result<Answer, ProtocolError> {
+        let mut tries = 0;
+        loop {
+            let nonce = self.nonce(request).await?;
+            let body = jws::sign(key, signer, &nonce, url, payload);
+            let body = body.map_err(|_| ProtocolError::Signature { request })?;
+            let jose = HeaderValue::from_static("application/jose+json");
+            let pem = HeaderValue::from_static("application/pem-certificate-chain, */*;q=0.5");
+            let sent = Request {
+                method: Method::POST,
+                url: url.to_owned(),
+                headers: vec![(CONTENT_TYPE, jose), (ACCEPT, pem)],
+                body: body.into(),
+            };
+            let answer = self.shared.http.send(&sent).await;
+            let answer = answer.map_err(|error| unreachable(request, &error))?;
+            self.shared.keep_nonce(&answer);
+            if answer.status.is_success() {
+                return Ok(answer);
+            }
+            let refused = refusal(request, &answer);
+            tries += 1;
+            match &refused {
+                ProtocolError::Refused { problem, .. }
+                    if problem.kind == ErrorType::BadNonce && tries < NONCE_TRIES => {}
+                _ => return Err(refused),
+            }
+        }
+    }
+
+    async fn post_as_get(
+        &self,
+        request: &'static str,
+        account: &Account,
+        url: &str,
+    ) -> Result<Answer, ProtocolError> {
+        let signer = (&*account.key, Signer::Account(&account.url));
+        self.post(request, signer, url, None).await
+    }
+
+    async fn nonce(&self, request: &'static str) -> Result<String, ProtocolError> {
+        if let Some(nonce) = self.shared.take_nonce() {
+            return Ok(nonce);
+        }
+        let directory = self.directory().await?;
+        let asked = Request {
+            method: Method::HEAD,
+            url: directory.new_nonce,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        let answer = self.shared.http.send(&asked).await;
+        let answer = answer.map_err(|error| unreachable("a nonce", &error))?;
+        if !answer.status.is_success() {
+            return Err(refusal("a nonce", &answer));
+        }
+        self.shared.keep_nonce(&answer);
+        self.shared.take_nonce().ok_or(ProtocolError::Malformed {
+            request,
+            reason: "the CA gives no nonce".to_owned(),
+        })
+    }
+
+    async fn directory(&self) -> Result<Directory, ProtocolError> {
+        if let Some((_, directory)) = self.shared.known_directory() {
+            return Ok(directory);
+        }
+        let request = "the directory";
+        let asked = Request {
+            method: Method::GET,
+            url: self.shared.directory_url.clone(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        let answer = self.shared.http.send(&asked).await;
+        let answer = answer.map_err(|error| unreachable(request, &error))?;
+        if !answer.status.is_success() {
+            return Err(refusal(request, &answer));
+        }
+        let directory: Directory = read(request, &answer)?;
+        let known = (Instant::now(), answer.body.clone(), directory.clone());
+        *lock(&self.shared.directory) = Some(known);
+        Ok(directory)
+    }
+
+    async fn new_account(&self, key: &AccountKey, payload: &Json) -> Result<String, ProtocolError> {
+        let request = "an account";
+        let url = self.directory().await?.new_account;
+        let answer = self
+            .post(request, (key, Signer::Key), &url, Some(payload))
+            .await?;
+        let location = answer.header("location").map(str::to_owned);
+        location.ok_or(ProtocolError::Malformed {
+            request,
+            reason: "it has no Location".to_owned(),
+        })
+    }
+
+    /// instant-acme's view of an account.
+    async fn account(&self, account: &Account) -> Result<instant_acme::Account, ProtocolError> {
+        if let Some(known) = lock(&self.shared.accounts).get(&account.url) {
+            return Ok(known.clone());
+        }
+        // Known from here on, so that it is not asked for again.
+        self.directory().await?;
+        let http = Box::new(Shim(self.clone()));
+        let key = PrivatePkcs8KeyDer::from(account.key.pkcs8());
+        let builder = instant_acme::Account::builder_with_http(http);
+        let directory = self.shared.directory_url.clone();
+        let made = builder
+            .from_parts(account.url.clone(), key, directory)
+            .await;
+        let made = made.map_err(|error| super::shim::error("an account", error))?;
+        lock(&self.shared.accounts).insert(account.url.clone(), made.clone());
+        Ok(made)
+    }
+
+    async fn order_of(
+        &self,
+        account: &Account,
+        order: &NewOrder,
+    ) -> Result<(String, OrderState), ProtocolError> {
+        let request = "a new order";
+        let identifiers = order.identifiers.iter().map(|identifier| match identifier {
+            Identifier::Dns(_) => instant_acme::Identifier::Dns(identifier.value()),
+            Identifier::Ip(address) => instant_acme::Identifier::Ip(*address),
+        });
+        let identifiers: Vec<_> = identifiers.collect();
+        let mut new = instant_acme::NewOrder::new(&identifiers);
+        if let Some(profile) = &order.profile {
+            new = new.profile(profile);
+        }
+        let offers_renewals = self.directory().await?.renewal_info.is_some();
+        let replaced = order.replaces.as_deref().filter(|_| offers_renewals);
+        if let Some((key_id, serial)) = replaced.and_then(|id| id.split_once('.')) {
+            new = new.replaces(instant_acme::CertificateIdentifier {
+                authority_key_identifier: key_id.into(),
+                serial: serial.into(),
+            });
+        }
+        for _ in 0..NONCE_TRIES {
+            match self.account(account).await?.new_order(&new).await {
+                Ok(made) => return Ok(order_state(made)),
+                Err(error) => match super::shim::error(request, error) {
+                    ProtocolError::Refused { problem, .. }
+                        if problem.kind == ErrorType::BadNonce => {}
+                    error => return Err(error),
+                },
+            }
+        }
+        let problem = Box::new(Problem::new(400, ErrorType::BadNonce));
+        Err(ProtocolError::Refused {
+            request,
+            problem,
+            retry_after: None,
+        })
+    }
+}
+
+fn order_state(order: instant_acme::Order) -> (String, OrderState) {
+    let (url, state) = order.into_parts();
+    let status = match state.status {
+        instant_acme::OrderStatus::Pending => OrderStatus::Pending,
+        instant_acme::OrderStatus::Ready => OrderStatus::Ready,
+        instant_acme::OrderStatus::Processing => OrderStatus::Processing,
+        instant_acme::OrderStatus::Valid => OrderStatus::Valid,
+        instant_acme::OrderStatus::Invalid => OrderStatus::Invalid,
+    };
+    let authorizations = state.authorizations.into_iter().map(|one| one.url);
+    let state = OrderState {
+        status,
+        authorizations: authorizations.collect(),
+        finalize: state.finalize,
+        certificate: state.certificate,
+        error: state.error.as_ref().map(super::shim::problem),
+        retry_after: None,
+    };
+    (url, state)
+}
+
+impl Protocol for AcmeServer {
+    fn find_account<'a>(&'a self, key: &'a AccountKey) -> Call<'a, Option<String>> {
+        Box::pin(async move {
+            let payload = json!({ "onlyReturnExisting": true });
+            match self.new_account(key, &payload).await {
+                Ok(url) => Ok(Some(url)),
+                Err(ProtocolError::Refused { problem, .. })
+                    if problem.kind == ErrorType::AccountDoesNotExist =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn register<'a>(
+        &'a self,
+        key: &'a AccountKey,
+        registration: &'a Registration,
+    ) -> Call<'a, String> {
+        Box::pin(async move {
+            let mut payload = json!({ "termsOfServiceAgreed": true });
+            if !registration.contacts.is_empty() {
+                payload["contact"] = json!(registration.contacts);
+            }
+            if let Some(binding) = &registration.binding {
+                let url = self.directory().await?.new_account;
+                payload["externalAccountBinding"] = jws::bind(key, binding, &url);
+            }
+            self.new_account(key, &payload).await
+        })
+    }
+
+    fn update_contacts<'a>(&'a self, account: &'a Account, contacts: &'a [String]) -> Call<'a, ()> {
+        Box::pin(async move {
+            let signer = (&*account.key, Signer::Account(&account.url));
+            let payload = json!({ "contact": contacts });
+            let asked = self.post("new contacts", signer, &account.url, Some(&payload));
+            asked.await.map(drop)
+        })
+    }
+
+    fn new_order<'a>(
+        &'a self,
+        account: &'a Account,
+        order: &'a NewOrder,
+    ) -> Call<'a, (String, OrderState)> {
+        Box::pin(self.order_of(account, order))
+    }
+
+    fn order<'a>(&'a self, account: &'a Account, url: &'a str) -> Call<'a, OrderState> {
+        Box::pin(async move {
+            let answer = self.post_as_get("the order", account, url).await?;
+            order_in("the order", &answer)
+        })
+    }
+
+    fn authorization<'a>(
+        &'a self,
+        account: &'a Account,
+        url: &'a str,
+    ) -> Call<'a, AuthorizationState> {
+        Box::pin(async move {
+            let request = "an authorization";
+            let answer = self.post_as_get(request, account, url).await?;
+            let read = read::<wire::Authorization>(request, &answer)?.read();
+            read.map_err(|reason| ProtocolError::Malformed { request, reason })
+        })
+    }
+
+    fn answer<'a>(&'a self, account: &'a Account, challenge_url: &'a str) -> Call<'a, ()> {
+        Box::pin(async move {
+            let signer = (&*account.key, Signer::Account(&account.url));
+            let payload = json!({});
+            let asked = self.post("a challenge", signer, challenge_url, Some(&payload));
+            asked.await.map(drop)
+        })
+    }
+
+    fn deactivate<'a>(&'a self, account: &'a Account, url: &'a str) -> Call<'a, ()> {
+        Box::pin(async move {
+            let signer = (&*account.key, Signer::Account(&account.url));
+            let payload = json!({ "status": "deactivated" });
+            self.post("a deactivation", signer, url, Some(&payload))
+                .await
+                .map(drop)
+        })
+    }
+
+    fn finalize<'a>(
+        &'a self,
+        account: &'a Account,
+        url: &'a str,
+        csr: &'a [u8],
+    ) -> Call<'a, OrderState> {
+        Box::pin(async move {
+            use base64ct::{Base64UrlUnpadded, Encoding};
+            let signer = (&*account.key, Signer::Account(&account.url));
+            let payload = json!({ "csr": Base64UrlUnpadded::encode_string(csr) });
+            let answer = self
+                .post("a certificate", signer, url, Some(&payload))
+                .await?;
+            order_in("a certificate", &answer)
+        })
+    }
+
+    fn certificate<'a>(&'a self, account: &'a Account, url: &'a str) -> Call<'a, Download> {
+        Box::pin(async move {
+            let request = "the certificate";
+            let answer = self.post_as_get(request, account, url).await?;
+            let links = answer.headers.get_all(LINK).iter();
+            let links = links.filter_map(|value| value.to_str().ok());
+            let alternates = alternates(url, links);
+            let pem = String::from_utf8(answer.body.to_vec());
+            let pem = pem.map_err(|error| ProtocolError::Malformed {
+                request,
+                reason: error.to_string(),
+            })?;
+            Ok(Download { pem, alternates })
+        })
+    }
+
+    fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Call<'a, RenewalInfo> {
+        Box::pin(async move {
+            let request = "renewal information";
+            let what = "renewal information (RFC 9773)";
+            let base = self.directory().await?.renewal_info;
+            let base = base.ok_or(ProtocolError::Unsupported { what })?;
+            let asked = Request {
+                method: Method::GET,
+                url: format!("{}/{ari_id}", base.trim_end_matches('/')),
+                headers: Vec::new(),
+                body: Bytes::new(),
+            };
+            let answer = self.shared.http.send(&asked).await;
+            let answer = answer.map_err(|error| unreachable(request, &error))?;
+            if !answer.status.is_success() {
+                return Err(refusal(request, &answer));
+            }
+            let renewal: wire::Renewal = read(request, &answer)?;
+            Ok(renewal.read(retry_after(&answer)))
+        })
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        account: &'a Account,
+        certificate: &'a [u8],
+        reason: Option<RevocationReason>,
+    ) -> Call<'a, ()> {
+        Box::pin(async move {
+            use instant_acme::RevocationReason as Theirs;
+            let certificate = CertificateDer::from(certificate);
+            let reason = reason.map(|reason| match reason {
+                RevocationReason::AffiliationChanged => Theirs::AffiliationChanged,
+                RevocationReason::CessationOfOperation => Theirs::CessationOfOperation,
+                RevocationReason::KeyCompromise => Theirs::KeyCompromise,
+                RevocationReason::Superseded => Theirs::Superseded,
+            });
+            let request = instant_acme::RevocationRequest {
+                certificate: &certificate,
+                reason,
+            };
+            let revoked = self.account(account).await?.revoke(&request).await;
+            revoked.map_err(|error| super::shim::error("a revocation", error))
+        })
+    }
+}
+
+impl Shared {
+    /// The directory as it came and as it was read, unless it is a day old.
+    pub(super) fn known_directory(&self) -> Option<(Bytes, Directory)> {
+        let known = lock(&self.directory);
+        let (at, body, directory) = known.as_ref()?;
+        (at.elapsed() < DIRECTORY_AGE).then(|| (body.clone(), directory.clone()))
+    }
+
+    pub(super) fn take_nonce(&self) -> Option<String> {
+        // The youngest is the least likely to be forgotten by the CA.
+        lock(&self.nonces).pop()
+    }
+
+    pub(super) fn keep_nonce(&self, answer: &Answer) {
+        if let Some(nonce) = answer.header("replay-nonce") {
+            let mut nonces = lock(&self.nonces);
+            if nonces.len() >= MAX_NONCES {
+                nonces.remove(0);
+            }
+            nonces.push(nonce.to_owned());
+        }
+    }
+}
+
+impl fmt::Debug for AcmeServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AcmeServer({})", self.shared.directory_url)
+    }
+}
+
+const DIRECTORY_AGE: Duration = Duration::from_secs(86_400);
+const MAX_NONCES: usize = 64;
+/// How often a request is signed anew when the CA does not know its nonce: with half of
+/// all nonces refused, one request in a thousand fails.
+pub(super) const NONCE_TRIES: usize = 10;
+
+fn order_in(request: &'static str, answer: &Answer) -> Result<OrderState, ProtocolError> {
+    let read = read::<wire::Order>(request, answer)?.read(retry_after(answer));
+    read.map_err(|reason| ProtocolError::Malformed { request, reason })
+}
+
+fn read<T: DeserializeOwned>(request: &'static str, answer: &Answer) -> Result<T, ProtocolError> {
+    serde_json::from_slice(&answer.body).map_err(|error| ProtocolError::Malformed {
+        request,
+        reason: error.to_string(),
+    })
+}
+
+fn retry_after(answer: &Answer) -> Option<RetryAfter> {
+    answer.header("retry-after").and_then(RetryAfter::parse)
+}
+
+pub(super) fn refusal(request: &'static str, answer: &Answer) -> ProtocolError {
+    ProtocolError::Refused {
+        request,
+        problem: Box::new(Problem::read(answer.status.as_u16(), &answer.body)),
+        retry_after: retry_after(answer),
+    }
+}
+
+pub(super) fn unreachable(request: &'static str, error: &HttpError) -> ProtocolError {
+    ProtocolError::Unreachable {
+        request,
+        reason: error.to_string(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

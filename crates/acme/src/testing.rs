@@ -1,0 +1,594 @@
+//! A world for tests: a CA in memory, clocks that stand still, and a store and a CA that
+//! can be left alone in the middle of everything.
+
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use certwright_cert_model::key::{Curve, KeyAlgorithm};
+use certwright_issuance::csr::Request;
+use certwright_issuance::{
+    Certificate, CertificateAuthority, CsrPolicy, KeyError, KeyPair, Profile, VerifiedCsr,
+    self_signed,
+};
+use certwright_storage::{
+    Acquisition, Clock, Entry, Key, Lease, Listing, MemoryStorage, Operation, Revision, Storage,
+    Txn, Watch,
+};
+use time::OffsetDateTime;
+
+use crate::account::{Account, AccountKey, Registration};
+use crate::challenge::ChallengeKind;
+use crate::challenge::dns01::{DnsError, DnsProvider, TxtRecord};
+use crate::identifier::Identifier;
+use crate::problem::{ErrorType, Problem, RetryAfter};
+use crate::protocol::*;
+use crate::runtime::{Runtime, Task};
+
+/// When all tests begin.
+pub(crate) const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+/// Clocks that move only by sleeping.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    clock: Clock,
+    start: Instant,
+    sleepers: Arc<Mutex<BTreeSet<(Instant, u64)>>>,
+}
+
+/// One who sleeps, for as long as the future lives.
+struct Sleeper<'w> {
+    world: &'w World,
+    place: (Instant, u64),
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.world.sleepers.lock().unwrap().remove(&self.place);
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let start = Instant::now();
+        let clock = Clock::manual(start);
+        let sleepers = Arc::default();
+        Self {
+            clock,
+            start,
+            sleepers,
+        }
+    }
+
+    pub(crate) fn storage(&self) -> MemoryStorage {
+        MemoryStorage::new(self.clock.clone())
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+}
+
+impl Runtime for World {
+    fn now(&self) -> OffsetDateTime {
+        START + (self.clock.now() - self.start)
+    }
+
+    fn instant(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn sleep(&self, pause: Duration) -> Task<'_, ()> {
+        let end = self.clock.now() + pause;
+        // Told at once, not at the first poll, or somebody else would sleep past it.
+        let mut sleepers = self.sleepers.lock().unwrap();
+        let number = sleepers.iter().map(|(_, number)| number + 1).max();
+        let place = (end, number.unwrap_or_default());
+        sleepers.insert(place);
+        drop(sleepers);
+        let sleeper = Sleeper { world: self, place };
+        Box::pin(async move {
+            let _sleeper = sleeper;
+            // So that what runs beside it is done first.
+            for _ in 0..4 {
+                pass().await;
+            }
+            // Those who would wake earlier come first, unless nobody polls them.
+            for _ in 0..100 {
+                let first = self.sleepers.lock().unwrap().first() == Some(&place);
+                if first || self.clock.now() >= end {
+                    break;
+                }
+                pass().await;
+            }
+            let now = self.clock.now();
+            if end > now {
+                self.clock.advance(end - now);
+            }
+        })
+    }
+
+    fn new_key(&self, algorithm: KeyAlgorithm) -> Task<'_, Result<KeyPair, KeyError>> {
+        Box::pin(async move { KeyPair::generate(algorithm) })
+    }
+}
+
+/// Comes back at the next poll.
+async fn pass() {
+    let mut passed = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut passed, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Polls a future so many times; what is left of it is dropped, as by a crash.
+pub(crate) fn run_for<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..polls {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return Some(done);
+        }
+    }
+    None
+}
+
+/// Polls a future to its end.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    run_for(1_000_000, future).expect("the future waits for nothing that happens")
+}
+
+/// A store between whose calls and effects, and effects and answers, one may die.
+#[derive(Debug)]
+pub(crate) struct Slow(pub(crate) MemoryStorage);
+
+impl Storage for Slow {
+    fn get<'a>(&'a self, key: &'a Key) -> Operation<'a, Option<Entry>> {
+        Box::pin(async move {
+            pass().await;
+            self.0.get(key).await
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> Operation<'a, Listing> {
+        self.0.list(prefix)
+    }
+
+    fn txn(&self, txn: Txn) -> Operation<'_, Revision> {
+        Box::pin(async move {
+            pass().await;
+            let done = self.0.txn(txn).await;
+            pass().await;
+            done
+        })
+    }
+
+    fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> Operation<'a, Watch> {
+        self.0.watch(prefix, after)
+    }
+
+    fn acquire<'a>(
+        &'a self,
+        name: &'a Key,
+        owner: &'a str,
+        ttl: Duration,
+    ) -> Operation<'a, Acquisition> {
+        Box::pin(async move {
+            pass().await;
+            let done = self.0.acquire(name, owner, ttl).await;
+            pass().await;
+            done
+        })
+    }
+
+    fn keep_alive<'a>(&'a self, lease: &'a mut Lease) -> Operation<'a, ()> {
+        self.0.keep_alive(lease)
+    }
+
+    fn release(&self, lease: Lease) -> Operation<'_, ()> {
+        self.0.release(lease)
+    }
+}
+
+/// What a CA does with one request, instead of what it should.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// Nothing arrives.
+    Away,
+    /// It acts, and its answer is lost.
+    Lost,
+    /// It refuses.
+    Refuse(Problem, Option<RetryAfter>),
+}
+
+/// A CA in memory, slow enough to die in between.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeCa {
+    world: World,
+    storage: MemoryStorage,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) accounts: BTreeMap<String, String>,
+    pub(crate) bindings: Vec<String>,
+    pub(crate) orders: Vec<FakeOrder>,
+    /// Every certificate that was ever made, in PEM.
+    pub(crate) issued: Vec<String>,
+    pub(crate) revoked: usize,
+    /// How often each request was made.
+    pub(crate) calls: BTreeMap<&'static str, usize>,
+    /// What happens to the next requests of a name.
+    pub(crate) faults: HashMap<&'static str, VecDeque<Fault>>,
+    /// Kinds whose answers the CA never finds.
+    pub(crate) blind: Vec<ChallengeKind>,
+    /// How many times an order is seen processing.
+    pub(crate) processing: u32,
+    pub(crate) renewal: Option<RenewalInfo>,
+    pub(crate) txt: Vec<TxtRecord>,
+    authority: Option<Arc<CertificateAuthority>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FakeOrder {
+    pub(crate) order: NewOrder,
+    pub(crate) status: OrderStatus,
+    pub(crate) finalized: usize,
+    pub(crate) valid: Vec<bool>,
+    failed: Vec<Option<ChallengeKind>>,
+    left: u32,
+    certificate: Option<usize>,
+}
+
+impl FakeCa {
+    /// A CA that looks for answers in this store.
+    pub(crate) fn new(world: &World, storage: &MemoryStorage) -> Self {
+        let ca = Self {
+            world: world.clone(),
+            storage: storage.clone(),
+            state: Arc::default(),
+        };
+        ca.state().authority = Some(Arc::new(authority()));
+        ca
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn calls(&self, request: &'static str) -> usize {
+        self.state().calls.get(request).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn fault(&self, request: &'static str, fault: Fault) {
+        self.state()
+            .faults
+            .entry(request)
+            .or_default()
+            .push_back(fault);
+    }
+
+    /// One request: something may happen on the way there and back.
+    fn serve<'a, T: Send + 'a>(
+        &'a self,
+        request: &'static str,
+        act: impl FnOnce(&mut State) -> Result<T, ProtocolError> + Send + 'a,
+    ) -> Call<'a, T> {
+        Box::pin(async move {
+            pass().await;
+            let unreachable = |reason: &str| ProtocolError::Unreachable {
+                request,
+                reason: reason.to_owned(),
+            };
+            let fault = {
+                let mut state = self.state();
+                *state.calls.entry(request).or_default() += 1;
+                state.faults.get_mut(request).and_then(VecDeque::pop_front)
+            };
+            match fault {
+                Some(Fault::Away) => return Err(unreachable("away")),
+                Some(Fault::Refuse(problem, retry_after)) => {
+                    return Err(ProtocolError::Refused {
+                        request,
+                        problem: Box::new(problem),
+                        retry_after,
+                    });
+                }
+                Some(Fault::Lost) | None => {}
+            }
+            let answer = act(&mut self.state());
+            pass().await;
+            match fault {
+                Some(Fault::Lost) => Err(unreachable("lost")),
+                _ => answer,
+            }
+        })
+    }
+}
+
+fn refused(request: &'static str, status: u16, kind: ErrorType) -> ProtocolError {
+    ProtocolError::Refused {
+        request,
+        problem: Box::new(Problem::new(status, kind)),
+        retry_after: None,
+    }
+}
+
+fn authority() -> CertificateAuthority {
+    let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+    let request = Request::new("Fake CA", &[]).unwrap();
+    let csr = request.sign(&key).unwrap().verify(&CsrPolicy::default());
+    let usages = ["cert sign".parse().unwrap()].into_iter().collect();
+    let profile = Profile::ca(usages, time::Duration::days(9000), None);
+    let bundle = self_signed(&csr.unwrap(), &key, &profile, START).unwrap();
+    let chain = Certificate::read_pem(bundle.chain_pem().as_bytes()).unwrap();
+    CertificateAuthority::new(chain, key, START).unwrap()
+}
+
+/// Paths: `order/0`, `authorization/0/1`, `challenge/0/1/http-01`, `certificate/3`.
+fn numbers(url: &str) -> Vec<usize> {
+    url.split('/')
+        .filter_map(|part| part.parse().ok())
+        .collect()
+}
+
+impl State {
+    fn order_state(&self, index: usize) -> OrderState {
+        let order = &self.orders[index];
+        let count = order.order.identifiers.len();
+        OrderState {
+            status: order.status,
+            authorizations: (0..count)
+                .map(|at| format!("authorization/{index}/{at}"))
+                .collect(),
+            finalize: format!("finalize/{index}"),
+            certificate: order.certificate.map(|at| format!("certificate/{at}")),
+            error: None,
+            retry_after: None,
+        }
+    }
+
+    fn authorization_state(&self, index: usize, at: usize) -> AuthorizationState {
+        let order = &self.orders[index];
+        let kinds = [
+            ChallengeKind::Dns01,
+            ChallengeKind::Http01,
+            ChallengeKind::TlsAlpn01,
+        ];
+        let challenge = |kind: ChallengeKind| {
+            let failed = order.failed[at] == Some(kind);
+            ChallengeState {
+                kind,
+                url: format!("challenge/{index}/{at}/{kind}"),
+                token: token(index, at),
+                status: match (order.valid[at], failed) {
+                    (_, true) => ChallengeStatus::Invalid,
+                    (true, _) => ChallengeStatus::Valid,
+                    _ => ChallengeStatus::Pending,
+                },
+                error: failed.then(|| Problem::new(403, ErrorType::Unauthorized)),
+            }
+        };
+        AuthorizationState {
+            identifier: order.order.identifiers[at].clone(),
+            status: match (order.valid[at], order.failed[at]) {
+                (true, _) => AuthorizationStatus::Valid,
+                (_, Some(_)) => AuthorizationStatus::Invalid,
+                _ => AuthorizationStatus::Pending,
+            },
+            challenges: kinds.into_iter().map(challenge).collect(),
+        }
+    }
+}
+
+fn token(index: usize, at: usize) -> String {
+    format!("token-{index:010}-{at:010}-padding")
+}
+
+impl Protocol for FakeCa {
+    fn find_account<'a>(&'a self, key: &'a AccountKey) -> Call<'a, Option<String>> {
+        self.serve("find_account", |state| {
+            Ok(state.accounts.get(key.thumbprint()).cloned())
+        })
+    }
+
+    fn register<'a>(
+        &'a self,
+        key: &'a AccountKey,
+        registration: &'a Registration,
+    ) -> Call<'a, String> {
+        self.serve("register", |state| {
+            if let Some(binding) = &registration.binding {
+                // A CA whose bindings work once.
+                if state.bindings.contains(&binding.kid) {
+                    return Err(refused("register", 403, ErrorType::Unauthorized));
+                }
+                state.bindings.push(binding.kid.clone());
+            }
+            let url = format!("account/{}", state.accounts.len());
+            let known = state.accounts.entry(key.thumbprint().to_owned());
+            Ok(known.or_insert(url).clone())
+        })
+    }
+
+    fn update_contacts<'a>(&'a self, _: &'a Account, _: &'a [String]) -> Call<'a, ()> {
+        self.serve("update_contacts", |_| Ok(()))
+    }
+
+    fn new_order<'a>(
+        &'a self,
+        account: &'a Account,
+        order: &'a NewOrder,
+    ) -> Call<'a, (String, OrderState)> {
+        self.serve("new_order", |state| {
+            if !state.accounts.values().any(|url| *url == account.url) {
+                return Err(refused("new_order", 400, ErrorType::AccountDoesNotExist));
+            }
+            let index = state.orders.len();
+            let count = order.identifiers.len();
+            state.orders.push(FakeOrder {
+                order: order.clone(),
+                status: OrderStatus::Pending,
+                finalized: 0,
+                valid: vec![false; count],
+                failed: vec![None; count],
+                left: state.processing,
+                certificate: None,
+            });
+            Ok((format!("order/{index}"), state.order_state(index)))
+        })
+    }
+
+    fn order<'a>(&'a self, _: &'a Account, url: &'a str) -> Call<'a, OrderState> {
+        self.serve("order", |state| {
+            let index = numbers(url)[0];
+            let order = &mut state.orders[index];
+            if order.status == OrderStatus::Processing {
+                order.left = order.left.saturating_sub(1);
+                if order.left == 0 {
+                    order.status = OrderStatus::Valid;
+                }
+            }
+            Ok(state.order_state(index))
+        })
+    }
+
+    fn authorization<'a>(&'a self, _: &'a Account, url: &'a str) -> Call<'a, AuthorizationState> {
+        self.serve("authorization", |state| {
+            let numbers = numbers(url);
+            Ok(state.authorization_state(numbers[0], numbers[1]))
+        })
+    }
+
+    fn answer<'a>(&'a self, account: &'a Account, url: &'a str) -> Call<'a, ()> {
+        self.serve("answer", |state| {
+            let numbers = numbers(url);
+            let (index, at) = (numbers[0], numbers[1]);
+            let kind: ChallengeKind = url.rsplit('/').next().unwrap().parse().unwrap();
+            let token = token(index, at);
+            let expected = account.key.authorization(&token);
+            let identifier = state.orders[index].order.identifiers[at].clone();
+            let stored = |key: Key| {
+                let entry = run(self.storage.get(&key)).unwrap();
+                entry.is_some_and(|entry| entry.value.as_bytes() == expected.as_bytes())
+            };
+            let shown = match kind {
+                ChallengeKind::Http01 => stored(crate::layout::http_token(&token)),
+                ChallengeKind::TlsAlpn01 => stored(crate::layout::alpn_name(&identifier.base())),
+                ChallengeKind::Dns01 => state.txt.contains(&TxtRecord::new(&identifier, &expected)),
+            };
+            let order = &mut state.orders[index];
+            if shown && !state.blind.contains(&kind) {
+                order.valid[at] = true;
+                if order.valid.iter().all(|valid| *valid) && order.status == OrderStatus::Pending {
+                    order.status = OrderStatus::Ready;
+                }
+            } else {
+                order.failed[at] = Some(kind);
+                order.status = OrderStatus::Invalid;
+            }
+            Ok(())
+        })
+    }
+
+    fn deactivate<'a>(&'a self, _: &'a Account, _: &'a str) -> Call<'a, ()> {
+        self.serve("deactivate", |_| Ok(()))
+    }
+
+    fn finalize<'a>(&'a self, _: &'a Account, url: &'a str, csr: &'a [u8]) -> Call<'a, OrderState> {
+        self.serve("finalize", |state| {
+            let index = numbers(url)[0];
+            if state.orders[index].status != OrderStatus::Ready {
+                return Err(refused("finalize", 403, ErrorType::OrderNotReady));
+            }
+            let csr = VerifiedCsr::from_der(csr, &CsrPolicy::default()).unwrap();
+            let usages = ["server auth".parse().unwrap()].into_iter().collect();
+            let profile = Profile::leaf(usages, time::Duration::days(90));
+            let authority = state.authority.clone().unwrap();
+            let bundle = authority.sign(&csr, &profile, self.world.now()).unwrap();
+            state.issued.push(bundle.chain_pem().clone());
+            let at = state.issued.len() - 1;
+            let order = &mut state.orders[index];
+            order.finalized += 1;
+            order.certificate = Some(at);
+            order.status = match order.left {
+                0 => OrderStatus::Valid,
+                _ => OrderStatus::Processing,
+            };
+            Ok(state.order_state(index))
+        })
+    }
+
+    fn certificate<'a>(&'a self, _: &'a Account, url: &'a str) -> Call<'a, Download> {
+        self.serve("certificate", |state| {
+            Ok(Download {
+                pem: state.issued[numbers(url)[0]].clone(),
+                alternates: Vec::new(),
+            })
+        })
+    }
+
+    fn renewal_info<'a>(&'a self, _: &'a str) -> Call<'a, RenewalInfo> {
+        self.serve("renewal_info", |state| {
+            let what = "renewal information";
+            state
+                .renewal
+                .clone()
+                .ok_or(ProtocolError::Unsupported { what })
+        })
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        _: &'a Account,
+        _: &'a [u8],
+        _: Option<RevocationReason>,
+    ) -> Call<'a, ()> {
+        self.serve("revoke", |state| {
+            state.revoked += 1;
+            Ok(())
+        })
+    }
+}
+
+/// A DNS provider that writes into the CA's view of the world.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeDns(pub(crate) FakeCa);
+
+impl DnsProvider for FakeDns {
+    fn append<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
+        Box::pin(async move {
+            pass().await;
+            {
+                let mut state = self.0.state();
+                state.txt.retain(|there| there != record);
+                state.txt.push(record.clone());
+            }
+            pass().await;
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
+        Box::pin(async move {
+            pass().await;
+            self.0.state().txt.retain(|there| there != record);
+            pass().await;
+            Ok(())
+        })
+    }
+}
+
+/// Identifiers of these texts.
+pub(crate) fn identifiers(texts: &[&str]) -> Vec<Identifier> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}

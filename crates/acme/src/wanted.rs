@@ -1,0 +1,161 @@
+//! What is wanted: a certificate for some identifiers.
+
+use certwright_cert_model::key::{Curve, KeyAlgorithm, RotationPolicy};
+use certwright_cert_model::name::{DnsPattern, Email, Names};
+use certwright_issuance::KeyPair;
+use certwright_issuance::csr::{Csr, CsrError, Request};
+
+use crate::identifier::Identifier;
+use crate::layout::CertId;
+
+/// A certificate that is wanted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Wanted {
+    /// For what; the first is the main one. At least one.
+    pub identifiers: Vec<Identifier>,
+    /// Which key.
+    pub key: KeyAlgorithm,
+    /// Whether a renewal makes a new key.
+    pub rotation: RotationPolicy,
+    /// The CA's profile; the issuer's own if `None`.
+    pub profile: Option<String>,
+    /// Whether the main name becomes the subject's common name, if it is no longer than
+    /// the 64 characters X.520 allows.
+    pub common_name: CommonName,
+    /// E-mail addresses to ask for in the CSR; public CAs ignore or refuse them.
+    pub emails: Vec<Email>,
+}
+
+/// Whether a CSR has a common name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CommonName {
+    /// The main name.
+    #[default]
+    Main,
+    /// None, as CAs prefer it by now (`disableCommonName`).
+    None,
+}
+
+impl Wanted {
+    /// A certificate for these identifiers with an ECDSA P-256 key, new for every
+    /// renewal.
+    pub fn new(identifiers: Vec<Identifier>) -> Self {
+        Self {
+            identifiers,
+            key: KeyAlgorithm::Ecdsa(Curve::P256),
+            rotation: RotationPolicy::Always,
+            profile: None,
+            common_name: CommonName::default(),
+            emails: Vec::new(),
+        }
+    }
+
+    /// Its name in the store: that of every certificate of these issuers for the same
+    /// identifiers, in whatever order, with the same profile and kind of key.
+    pub fn id(&self, issuers: &[&str]) -> CertId {
+        let mut names: Vec<String> = self.identifiers.iter().map(Identifier::value).collect();
+        names.sort_unstable();
+        names.dedup();
+        let key = self.key.to_string();
+        let profile = self.profile.as_deref().unwrap_or_default();
+        let (issuers, names) = (issuers.join("\n"), names.join("\n"));
+        CertId::of([issuers.as_str(), profile, &key, &names])
+    }
+
+    /// The identifiers, each once, the main one first.
+    pub(crate) fn distinct(&self) -> Vec<Identifier> {
+        let mut distinct: Vec<Identifier> = Vec::new();
+        for identifier in &self.identifiers {
+            if !distinct.contains(identifier) {
+                distinct.push(identifier.clone());
+            }
+        }
+        distinct
+    }
+
+    /// The request for it, signed with this key.
+    pub(crate) fn csr(&self, key: &KeyPair) -> Result<Csr, CsrError> {
+        let mut names = Names::default();
+        for identifier in self.distinct() {
+            match identifier {
+                Identifier::Dns(name) => names.dns.push(lower(name)),
+                Identifier::Ip(address) => names.ip.push(address),
+            }
+        }
+        names.email.clone_from(&self.emails);
+        let main = self.identifiers.first();
+        let main = main.filter(|main| matches!(main, Identifier::Dns(_)));
+        let main = main.map(Identifier::value);
+        let common_name = match self.common_name {
+            CommonName::Main => main.filter(|name| name.len() <= MAX_COMMON_NAME),
+            CommonName::None => None,
+        };
+        let mut request = Request::new(common_name.as_deref().unwrap_or_default(), &[])
+            .map_err(|_| CsrError::NoIdentity)?;
+        request.names = names;
+        request.sign(key)
+    }
+}
+
+/// ub-common-name of X.520.
+const MAX_COMMON_NAME: usize = 64;
+
+/// CAs write names in lower case, and so do we.
+fn lower(name: DnsPattern) -> DnsPattern {
+    let text = name.to_string().to_ascii_lowercase();
+    text.parse().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use certwright_issuance::CsrPolicy;
+
+    use super::*;
+
+    fn wanted(texts: &[&str]) -> Wanted {
+        Wanted::new(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn names_in_the_store() {
+        let one = wanted(&["a.test", "B.test"]);
+        let id = |wanted: &Wanted| wanted.id(&["le"]);
+        assert_eq!(id(&one), id(&wanted(&["b.test", "a.test", "A.test"])));
+        assert_ne!(id(&one), id(&wanted(&["a.test"])));
+        assert_ne!(id(&one), one.id(&["le", "zero"]));
+        let short = Wanted {
+            profile: Some("shortlived".to_owned()),
+            ..one.clone()
+        };
+        assert_ne!(id(&one), id(&short));
+        let other_key = Wanted {
+            key: KeyAlgorithm::Ed25519,
+            ..one.clone()
+        };
+        assert_ne!(id(&one), id(&other_key));
+    }
+
+    #[test]
+    fn requests() {
+        let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+        let long = format!("{}.test", "a".repeat(60));
+        for (mut wanted, common_name, named) in [
+            (
+                wanted(&["A.test", "*.b.test", "192.0.2.1"]),
+                CommonName::Main,
+                true,
+            ),
+            (wanted(&["a.test"]), CommonName::None, false),
+            (wanted(&[&long]), CommonName::Main, false),
+            (wanted(&["192.0.2.1", "a.test"]), CommonName::Main, false),
+        ] {
+            wanted.common_name = common_name;
+            let csr = wanted.csr(&key).unwrap();
+            let read = csr.verify(&CsrPolicy::default()).unwrap();
+            let subject = read.subject_der();
+            assert_eq!(subject.ends_with(b"a.test"), named, "{wanted:?}");
+            assert_eq!(read.names().count(), wanted.identifiers.len());
+        }
+    }
+}
