@@ -1,0 +1,9 @@
+//! Orders at Let's Encrypt's test server, `pebble`, with `pebble-challtestsrv` as the
+//! world's DNS; both from Debian's package `pebble`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod alpn;
+mod dns;
+mod order;
+mod server;
