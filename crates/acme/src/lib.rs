@@ -37,4 +37,4 @@ pub use layout::CertId;
 pub use protocol::AcmeServer;
 pub use renew::Renewal;
 pub use runtime::{Runtime, Task, TokioRuntime};
-pub use wanted::{CommonName, Wanted};
+pub use wanted::Wanted;

@@ -5,6 +5,7 @@ use certwright_cert_model::name::{DnsPattern, Email, Names};
 use certwright_issuance::KeyPair;
 use certwright_issuance::csr::{Csr, CsrError, Request};
 
+use crate::config::CommonName;
 use crate::identifier::Identifier;
 use crate::layout::CertId;
 
@@ -25,16 +26,6 @@ pub struct Wanted {
     pub common_name: CommonName,
     /// E-mail addresses to ask for in the CSR; public CAs ignore or refuse them.
     pub emails: Vec<Email>,
-}
-
-/// Whether a CSR has a common name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum CommonName {
-    /// The main name.
-    #[default]
-    Main,
-    /// None, as CAs prefer it by now (`disableCommonName`).
-    None,
 }
 
 impl Wanted {

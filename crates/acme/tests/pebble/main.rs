@@ -5,5 +5,7 @@
 
 mod alpn;
 mod dns;
+mod kill;
 mod order;
 mod server;
+mod watched;
