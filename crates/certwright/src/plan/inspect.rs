@@ -34,8 +34,10 @@ pub(super) fn inspect<'a>(
         return Err(Reason::NotYetValid(leaf.not_before()));
     }
     if let Some(at) = seen.requested.filter(|at| *at <= now) {
-        let issued = annotation::issued_at(stored.secret).unwrap_or(leaf.not_before());
-        if issued < at {
+        // One from the future is a wrong clock's, or somebody's who wants no user to be heard.
+        let issued = annotation::issued_at(stored.secret)
+            .filter(|issued| *issued <= now.saturating_add(SKEW));
+        if issued.unwrap_or(leaf.not_before()) < at {
             return Err(Reason::Requested(at));
         }
     }
@@ -149,7 +151,11 @@ fn signed_by(authority: Authority<'_>, stored: &Stored<'_>) -> Result<(), Reason
                 return changed(AuthorityChange::Renewed, Some(issuer), current);
             }
             Some(issuer) => return changed(AuthorityChange::Rekeyed, Some(issuer), current),
-            // Somebody took the CA's certificate out of the Secret; the signature tells whose it was.
+            // Somebody took the CA's certificate out of the Secret. The signature tells whose key it was, and the date
+            // whether it was this certificate of it: nothing is dated before the CA that signs it.
+            None if leaf.not_before() < current.not_before() => {
+                return changed(AuthorityChange::Renewed, None, current);
+            }
             None => {}
         }
     }

@@ -168,6 +168,12 @@ fn the_cas_certificates_come_back() {
         assert_eq!(what, [Drift::Chain]);
         assert_eq!(rewritten, secret);
     }
+    // Unless that was another one.
+    let mut edited = issued(&base, Issuer::Ca(&root), NOW);
+    assert!(edited.remove(CA_CRT));
+    let renewed = root.renewed(None, NOW + days(1), 3650);
+    let plan = planned(&base, &seen(&edited, Issuer::Ca(&renewed)), NOW + days(1));
+    assert!(matches!(plan, Plan::Issue { .. }), "{plan:?}");
     // What signed itself is its own CA.
     let named = spec("commonName: web");
     let own = issued(&named, Issuer::OwnKey, NOW);

@@ -1,6 +1,6 @@
 //! Every reason to issue, in a table: what is stored, and what is said about it.
 
-use certwright::annotation::{FINGERPRINT, TEMPORARY};
+use certwright::annotation::{FINGERPRINT, ISSUED_AT, TEMPORARY};
 use certwright::plan::{
     AuthorityChange, Block, CurrentRequest, Failures, KeyReuse, Plan, Reason, readiness,
 };
@@ -350,6 +350,12 @@ fn a_user_is_obeyed_once() {
     let second = issued(&base, Issuer::Ca(&ca), asked);
     view.secret = Some(&second);
     check(&base, &view, asked + days(1), "idle");
+    // Nobody stops a user from being heard by dating the Secret ahead.
+    let mut ahead = first.clone_with_keys();
+    let never = "9999-01-01T00:00:00Z".to_owned();
+    ahead.annotations.insert(ISSUED_AT.to_owned(), never);
+    view.secret = Some(&ahead);
+    check(&base, &view, asked, "ManuallyTriggered");
 }
 
 #[test]
