@@ -22,6 +22,7 @@ use std::io;
 use std::sync::Arc;
 
 use hyper::Uri;
+use hyper::http::uri::Authority;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::TokioIo;
@@ -178,9 +179,7 @@ impl<T: Transport> Connector<T> {
     /// In which phase, after how long and why there is no connection.
     pub async fn dial(&self, uri: Uri) -> Result<Stream<T::Io>, DialError> {
         let start = Instant::now();
-        let host = uri
-            .authority()
-            .map_or_else(String::new, ToString::to_string);
+        let host = uri.authority().map(place).unwrap_or_default();
         let progress = Progress::default();
         let limit = self.settings().timeouts.dial;
         let steps = self.steps(uri, &progress);
@@ -203,7 +202,7 @@ impl<T: Transport> Connector<T> {
     async fn steps(&self, uri: Uri, progress: &Progress) -> Result<Stream<T::Io>, DialCause> {
         if uri.scheme_str() != Some("https") {
             return Err(DialCause::NotHttps {
-                found: uri.to_string(),
+                found: uri.scheme_str().unwrap_or_default().to_owned(),
             });
         }
         let host = uri.host().unwrap_or_default();
@@ -287,6 +286,13 @@ fn lifetime(rotating: &Rotating, generation: &Generation, peer: &Peer) -> Option
         .filter(|left| (1..FOREVER).contains(left))
         .min()
         .map(Duration::from_secs)
+}
+
+/// Host and port, without what some write before them: it may be a password.
+pub(crate) fn place(authority: &Authority) -> String {
+    let text = authority.as_str();
+    let (_, host) = text.rsplit_once('@').unwrap_or(("", text));
+    host.to_owned()
 }
 
 /// A certificate that ends in the year 9999 needs no timer, and timers have limits.

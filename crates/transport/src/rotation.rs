@@ -33,8 +33,8 @@ pub struct Rotating {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Generation {
-    /// Counts up from 1. A pooled connection of an older one should be closed when it is idle: its server
-    /// may not be accepted any more.
+    /// Counts up from 1. A pooled connection of an older one must be closed when it is idle, because its server
+    /// may not be accepted any more; `UpstreamClient` (feature `hyper`) does.
     pub number: u64,
     /// The configuration for connections.
     pub config: Arc<ClientConfig>,

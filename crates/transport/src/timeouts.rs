@@ -8,21 +8,22 @@ use certwright_cert_model::GoDuration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Until a connection is made, name resolution included.
+    /// Until a connection is made: name resolution, TCP and TLS together.
     pub dial: Option<Duration>,
-    /// From the end of the request to the response's headers.
+    /// From the end of the request, body included, to the response's headers.
     pub response_header: Option<Duration>,
     /// Until a connection without requests is closed.
     pub idle_conn: Option<Duration>,
     /// Without any frame on an HTTP/2 connection, until it is pinged; `None` sends no pings.
     pub read_idle: Option<Duration>,
-    /// From a ping to its answer.
+    /// From a ping to its answer; `None` stands for Go's 15 s.
     pub ping: Option<Duration>,
-    /// For the TLS handshake; no field sets it.
+    /// For the TLS handshake, within the time of the whole dial; no field sets it.
     pub tls_handshake: Option<Duration>,
     /// Between probes of an idle TCP connection; no field sets it.
     pub tcp_keep_alive: Option<Duration>,
-    /// For an answer to `Expect: 100-continue`; no field sets it.
+    /// For an answer to `Expect: 100-continue`, for clients that wait for one, which hyper does not; no field
+    /// sets it.
     pub expect_continue: Option<Duration>,
 }
 

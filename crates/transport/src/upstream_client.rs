@@ -17,7 +17,7 @@ use hyper::{Request, Response, Uri, Version};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::connector::{Connector, DialCause, DialError, Phase, Tcp, Transport};
+use crate::connector::{Connector, DialCause, DialError, Phase, Tcp, Transport, place};
 use link::Link;
 use pool::{Checkout, Pool};
 use sent::Sent;
@@ -73,7 +73,8 @@ where
             (Some("https"), Some(host)) => host,
             _ => {
                 return Err(RequestError::Address {
-                    found: uri.to_string(),
+                    scheme: uri.scheme_str().map(str::to_owned),
+                    host: uri.authority().map(place),
                 });
             }
         };
@@ -99,7 +100,7 @@ where
                 Ok(Err(error)) => error,
                 Err(limit) => {
                     return Err(RequestError::HeadersTimedOut {
-                        host: host.to_string(),
+                        host: place(host),
                         after: start.elapsed(),
                         limit,
                     });
@@ -115,7 +116,7 @@ where
                 }
                 _ => {
                     return Err(RequestError::Exchange {
-                        host: host.to_string(),
+                        host: place(host),
                         after: start.elapsed(),
                         source: Arc::new(error.into_error()),
                     });
@@ -149,7 +150,7 @@ where
         // The material may have changed since the handshake.
         if let Some(peer) = link.peer() {
             let refused = |source| DialError {
-                host: host.to_string(),
+                host: place(host),
                 phase: Phase::Verify,
                 after: link.age(),
                 cause: DialCause::Refused { source },
@@ -166,7 +167,7 @@ where
         Link::new(stream, timeouts)
             .await
             .map_err(|error| DialError {
-                host: uri.authority().map(ToString::to_string).unwrap_or_default(),
+                host: uri.authority().map(place).unwrap_or_default(),
                 phase: Phase::Handshake,
                 after: start.elapsed(),
                 cause: DialCause::Io {

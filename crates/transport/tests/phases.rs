@@ -10,6 +10,7 @@ mod upstream;
 #[path = "support/wire.rs"]
 mod wire;
 
+use std::error::Error;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -18,13 +19,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use certwright_transport::connector::{Connector, DialCause, Phase, Resolving, Stream, Tcp};
+use certwright_transport::connector::{
+    Connector, DialCause, DialError, Peer, Phase, Resolving, Stream, Tcp,
+};
 use certwright_transport::upstream_client::RequestError;
 use certwright_transport::{PeerError, ServersTransport, UpstreamClient};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame};
 use hyper::{Request, Uri};
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
 use pki::Authority;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -310,14 +315,14 @@ async fn what_cannot_be_asked_for_is_not_dialed() {
     for (uri, wanted) in [
         (
             "http://api.test/",
-            "\"http://api.test/\" is not an https address; write https://HOST/PATH",
+            "the request is for scheme http and host api.test; write https://HOST/PATH",
         ),
         (
             "/",
-            "\"/\" is not an https address; write https://HOST/PATH",
+            "the request is for scheme none and host none; write https://HOST/PATH",
         ),
         (
-            "https://a..test/",
+            "https://user:secret@a..test/",
             "no connection to a..test: the look-up of its address failed after 0.0ns",
         ),
     ] {
@@ -332,7 +337,7 @@ async fn what_cannot_be_asked_for_is_not_dialed() {
     let error: Result<Stream<_>, _> = connector.call(uri).await;
     assert_eq!(
         error.unwrap_err().cause.to_string(),
-        "http://api.test/ is not an https address; this transport speaks TLS only"
+        "this transport speaks TLS only; write https instead of \"http\""
     );
     assert_eq!(pipes.made(), 0);
     for uri in [
@@ -363,12 +368,41 @@ async fn a_peer_identity_is_on_every_response() {
     let client = world.client(Pipes::serving(&world.tls));
     for _ in 0..2 {
         let response = client.request(get(URL)).await.unwrap();
-        let peer = response
-            .extensions()
-            .get::<certwright_transport::connector::Peer>();
-        let peer = peer.unwrap();
+        let peer = response.extensions().get::<Peer>().unwrap();
         assert_eq!(peer.identity().to_string(), upstream::SERVER);
         assert_eq!((peer.generation(), peer.chain().len()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_connector_serves_hyper_utils_pool() {
+    let world = World::new(true, |_| {});
+    let pool = |tls: &Arc<ServerConfig>| {
+        let connector = Connector::over(Arc::clone(&world.rotating), Pipes::serving(tls));
+        Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector)
+    };
+    let response = pool(&world.tls).request(get(URL)).await.unwrap();
+    assert_eq!(response.version(), hyper::Version::HTTP_2);
+    let peer = response.extensions().get::<Peer>().unwrap();
+    assert_eq!(peer.identity().to_string(), upstream::SERVER);
+    let stranger = serving(&Authority::root("other"), true);
+    let error = pool(&stranger).request(get(URL)).await.unwrap_err();
+    let cause: Option<&DialError> = error.source().and_then(|cause| cause.downcast_ref());
+    assert_eq!(cause.unwrap().phase, Phase::Verify);
+}
+
+/// Over real sockets, with real time.
+#[tokio::test]
+async fn nobody_there_is_said_in_its_phase() {
+    let world = World::new(false, |_| {});
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = unused.local_addr().unwrap().port();
+    drop(unused);
+    let client = UpstreamClient::new(Connector::new(Arc::clone(&world.rotating)));
+    for host in ["127.0.0.1", "localhost"] {
+        let request = get(&format!("https://{host}:{port}/"));
+        let error = client.request(request).await.unwrap_err();
+        assert_eq!(error.phase(), Phase::Connect, "{host}: {error:?}");
     }
 }
 

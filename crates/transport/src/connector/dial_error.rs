@@ -4,6 +4,9 @@ use core::error::Error;
 use core::fmt;
 use core::time::Duration;
 
+use hyper::http::uri::Authority;
+
+use super::place;
 use crate::peer_error::PeerError;
 use crate::transport_error::TransportError;
 
@@ -56,9 +59,9 @@ pub enum DialCause {
         reason: String,
     },
     /// The request is for something else than `https`.
-    #[error("{found} is not an https address; this transport speaks TLS only")]
+    #[error("this transport speaks TLS only; write https instead of {found:?}")]
     NotHttps {
-        /// The address.
+        /// The scheme of the request, if it has one.
         found: String,
     },
     /// The server's certificates were not accepted.
@@ -88,9 +91,9 @@ impl DialError {
     }
 
     /// The runtime it was made on is gone.
-    pub(crate) fn stopped(host: &impl ToString) -> Self {
+    pub(crate) fn stopped(host: &Authority) -> Self {
         Self {
-            host: host.to_string(),
+            host: place(host),
             phase: Phase::Resolve,
             after: Duration::ZERO,
             cause: DialCause::Io {

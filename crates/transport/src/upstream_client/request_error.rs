@@ -11,10 +11,16 @@ use crate::connector::{DialError, Phase};
 #[non_exhaustive]
 pub enum RequestError {
     /// The request does not say whom it is for, or not that it is for TLS.
-    #[error("{found:?} is not an https address; write https://HOST/PATH")]
+    #[error(
+        "the request is for scheme {} and host {}; write https://HOST/PATH",
+        scheme.as_deref().unwrap_or("none"),
+        host.as_deref().unwrap_or("none")
+    )]
     Address {
-        /// The URI.
-        found: String,
+        /// The scheme of its URI.
+        scheme: Option<String>,
+        /// Host and port of its URI.
+        host: Option<String>,
     },
     /// There is no connection.
     #[error(transparent)]
