@@ -17,6 +17,7 @@ use certwright_transport::connector::{Connector, Phase};
 use certwright_transport::servers_transport::RootCa;
 use certwright_transport::upstream::Sni;
 use certwright_transport::{Identity, Roots, ServersTransport, Upstream, UpstreamClient};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, Version};
 use pki::{Authority, Spec};
@@ -26,8 +27,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{advance, sleep};
 use tokio_rustls::LazyConfigAcceptor;
 use upstream::{
-    Client, Deaf, Pipes, World, after_request, answer, bundles, get, rotating, serve, serve_http,
-    serving, stall, text, timeouts, verified,
+    Client, Deaf, Pipes, World, after_request, answer, bundles, get, half_close, rotating, serve,
+    serve_http, serving, stall, text, timeouts, verified,
 };
 use wire::{Clock, provider, server};
 
@@ -381,6 +382,63 @@ async fn a_kept_connection_that_the_server_closed_costs_no_request() {
             (other, _) => panic!("{method}: {other:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_server_ended_while_idle_is_not_used() {
+    for is_half in [true, false] {
+        let world = World::new(false, |_| {});
+        let tls = Arc::clone(&world.tls);
+        let pipes = Pipes::new(move |pipe, number| {
+            let tls = Arc::clone(&tls);
+            async move {
+                if number > 1 {
+                    return serve(pipe, tls, answer(number)).await;
+                }
+                let mut stream = after_request(pipe, tls).await.unwrap();
+                let response = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1";
+                stream.write_all(response).await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+                if is_half {
+                    half_close(stream).await;
+                }
+            }
+        });
+        let client = world.client(pipes);
+        assert_eq!(ask(&client).await, "1");
+        sleep(Duration::from_secs(2)).await;
+        // What may not be repeated is not lost either.
+        let request = Request::post(URL).body(http_body_util::Full::from("x"));
+        let response = client.request(request.unwrap()).await.unwrap();
+        assert_eq!(text(response).await, "2", "half: {is_half}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_breaks_off_is_an_error_and_its_connection_is_gone() {
+    let world = World::new(false, |_| {});
+    let tls = Arc::clone(&world.tls);
+    let pipes = Pipes::new(move |pipe, number| {
+        let tls = Arc::clone(&tls);
+        async move {
+            if number > 1 {
+                return serve(pipe, tls, answer(number)).await;
+            }
+            let mut stream = after_request(pipe, tls).await.unwrap();
+            let response = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n1234";
+            stream.write_all(response).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let client = world.client(pipes.clone());
+    let response = client.request(get(URL)).await.unwrap();
+    assert!(response.into_body().collect().await.is_err());
+    assert_eq!(ask(&client).await, "2");
+    // Nor is one whose response nobody reads to its end.
+    let response = client.request(get(URL)).await.unwrap();
+    drop(response);
+    settle().await;
+    assert!(pipes.open() <= 1);
 }
 
 #[tokio::test(start_paused = true)]
