@@ -34,4 +34,4 @@ pub use retry::{Failure, Retry};
 pub use schedule::{Basis, RenewalLoop, Schedule};
 pub use seed::Seed;
 #[cfg(feature = "timeline")]
-pub use timeline::Timeline;
+pub use timeline::{LoadTimeline, Timeline};

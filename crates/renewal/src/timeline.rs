@@ -1,18 +1,22 @@
 //! One certificate's life as a picture.
 
+mod load;
+mod text;
+
 use core::fmt;
 
 use time::OffsetDateTime;
 
+pub use self::load::LoadTimeline;
 use crate::instant::{Utc, floor};
 use crate::lifetime::Lifetime;
 use crate::opening::Opening;
 use crate::schedule::{Basis, Schedule};
 
-/// A schedule drawn as SVG: the validity as a bar with its lead set apart, the due
+/// A schedule drawn as SVG or as text: the validity as a bar with its lead set apart, the due
 /// instant, openings and the CA's window behind it, retries on it.
 ///
-/// The text is complete and stands alone: no scripts, no fonts, nothing to load.
+/// The SVG is complete and stands alone: no scripts, no fonts, nothing to load.
 /// Every mark carries its instant as a `<title>`; light and dark follow the viewer.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -68,13 +72,32 @@ impl Timeline {
 
     /// A second's place on the bar; outside the validity, the bar's nearer end.
     fn x(&self, second: i64) -> i64 {
+        LEFT + self.share(second, BAR)
+    }
+
+    /// The part of `whole` that has passed at a second.
+    fn share(&self, second: i64, whole: i64) -> i64 {
         let life = self.life();
         let passed = second
             .clamp(life.start(), life.end())
             .abs_diff(life.start());
         let length = life.start().abs_diff(life.end());
-        let x = u128::from(passed) * u128::from(BAR.unsigned_abs()) / u128::from(length.max(1));
-        LEFT + i64::try_from(x).unwrap_or(BAR)
+        let share = u128::from(passed) * u128::from(whole.unsigned_abs());
+        i64::try_from(share / u128::from(length.max(1))).unwrap_or(whole)
+    }
+
+    /// The openings that meet the validity.
+    fn openings_met(&self) -> impl Iterator<Item = (i64, i64)> {
+        let life = self.life();
+        let openings = self.openings.iter();
+        let openings = openings.map(|o| (o.opening_second(), o.closing_second()));
+        openings.filter(move |(opens, closes)| life.start() <= *closes && *opens <= life.end())
+    }
+
+    fn summary(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let (life, due) = (self.life(), self.schedule.due_second());
+        let (start, end, due) = (Utc(life.start()), Utc(life.end()), Utc(due));
+        write!(f, "valid from {start} to {end}, renewal due at {due}")
     }
 
     fn span(&self, f: &mut fmt::Formatter<'_>, mark: &Mark, from: i64, to: i64) -> fmt::Result {
@@ -124,20 +147,15 @@ impl fmt::Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (life, due) = (self.life(), self.schedule.due_second());
         f.write_str(HEAD)?;
-        let (start, end, when) = (Utc(life.start()), Utc(life.end()), Utc(due));
-        writeln!(
-            f,
-            "<title>valid from {start} to {end}, renewal due at {when}</title>"
-        )?;
+        f.write_str("<title>")?;
+        self.summary(f)?;
+        f.write_str("</title>\n")?;
         f.write_str(STYLE)?;
         if let Basis::Ari(window) | Basis::AriFloor(window) = self.schedule.basis() {
             self.span(f, &ARI, window.start_second(), window.end_second())?;
         }
-        for opening in &self.openings {
-            let (opens, closes) = (opening.opening_second(), opening.closing_second());
-            if life.start() <= closes && opens <= life.end() {
-                self.span(f, &OPENING, opens, closes)?;
-            }
+        for (opens, closes) in self.openings_met() {
+            self.span(f, &OPENING, opens, closes)?;
         }
         self.span(f, &VALID, life.start(), due)?;
         self.span(f, &LEAD, due, life.end())?;

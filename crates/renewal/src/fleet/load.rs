@@ -1,10 +1,11 @@
 //! How many renewals fall into each hour or day.
 
+use core::fmt;
 use core::iter::FusedIterator;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::instant::{at, floor};
+use crate::instant::{Utc, at, floor};
 
 /// Renewals counted per hour, per day or per any other step of whole seconds; steps
 /// begin at 1970-01-01T00:00:00Z. A step without renewals takes no memory.
@@ -16,7 +17,8 @@ pub struct Load {
     counts: Vec<(i64, usize)>,
 }
 
-/// Consecutive steps with more renewals than asked about.
+/// Consecutive steps with more renewals than asked about; prints as
+/// `12 renewals from 2026-03-02T00:00:00Z to 2026-03-02T06:00:00Z, at most 5 in a step`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peak {
@@ -28,6 +30,17 @@ pub struct Peak {
     pub renewals: usize,
     /// The renewals of its busiest step.
     pub most: usize,
+}
+
+impl fmt::Display for Peak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, until) = (Utc(floor(self.from)), Utc(floor(self.until)));
+        let (renewals, most) = (self.renewals, self.most);
+        write!(
+            f,
+            "{renewals} renewals from {from} to {until}, at most {most} in a step"
+        )
+    }
 }
 
 impl Load {
@@ -92,6 +105,18 @@ impl Load {
         .collect()
     }
 
+    /// Every step with renewals by its number.
+    #[cfg(feature = "timeline")]
+    pub(crate) fn slots(&self) -> &[(i64, usize)] {
+        &self.counts
+    }
+
+    /// The first second of a step.
+    #[cfg(feature = "timeline")]
+    pub(crate) fn second(&self, slot: i64) -> i64 {
+        slot.saturating_mul(self.step)
+    }
+
     fn at_slot(&self, slot: i64) -> usize {
         let found = self.counts.binary_search_by_key(&slot, |(slot, _)| *slot);
         found.map_or(0, |place| self.counts[place].1)
@@ -137,6 +162,10 @@ mod tests {
             .collect();
         assert_eq!(peaks, [(0, 2 * HOUR, 5, 3), (9 * HOUR, 10 * HOUR, 2, 2)]);
         assert_eq!(load.peaks(3), []);
+        assert_eq!(
+            load.peaks(2)[0].to_string(),
+            "3 renewals from 1970-01-01T00:00:00Z to 1970-01-01T01:00:00Z, at most 3 in a step"
+        );
         let none = Load::new([], Duration::ZERO);
         assert_eq!(
             (none.busiest(), none.total(), none.step()),
