@@ -34,20 +34,21 @@
 //! - All are in time if any plan could have them in time. Otherwise no plan could lose
 //!   fewer; and if none is lost and none has to wait only to save another
 //!   ([`Cause::Yields`]), no plan could have fewer of them late.
-//! - [`Goal::LowestPeak`] finds the lowest peak that moving earlier can reach, and
-//!   moves no further than that takes: among all plans of that peak, the sum of the
-//!   spans the renewals are moved by is least.
+//! - Where all are in time, none is moved further than the goal takes: among all plans
+//!   that keep the quotas, and with [`Goal::LowestPeak`] among those of the lowest peak
+//!   there can be, the sum of the spans the renewals are moved by is least.
 //! - The result depends on the renewals, not on their order, and smoothing what was
 //!   smoothed changes nothing.
 //!
-//! It takes O(n log n) for n renewals.
+//! It takes O(n log n) for n renewals, and a pass over them for every doubling of the
+//! peak.
 //!
 //! # What it does not know
 //!
-//! A renewal counts against one quota: the one that is shortest. Give certificates of
-//! one account its quota; where a CA limits domains as well, smooth those with a quota
-//! per domain first and the result with the account's. The peak is one figure for a
-//! quota and all its time: a crowd that cannot move sets it for everybody.
+//! A renewal counts against one quota. Where two hold at once, as for an account and for
+//! a domain, smooth by the narrower, and [`overruns`](Fleet::overruns) of a fleet of the
+//! result under the other says whether that is kept as well. The peak is one figure for
+//! a quota and all its time: a crowd that cannot move sets it for everybody.
 
 mod load;
 mod pool;
