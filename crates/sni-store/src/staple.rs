@@ -303,6 +303,14 @@ mod tests {
                 "{length}"
             );
         }
+        // Whatever a byte is turned into, it is read or refused.
+        for at in 0..whole.len() {
+            for byte in [0, 1, 0x30, 0x7f, 0x80, 0x82, 0xff] {
+                let mut other = whole.clone();
+                other[at] = byte;
+                let _read_or_refused = find(&other, &[1]);
+            }
+        }
         for time in [
             &b"20260108000000"[..],
             b"20261308000000Z",

@@ -53,7 +53,7 @@ pub enum WatchEvent {
     Reloaded(Report),
 }
 
-/// Keeps a store like a directory until it is dropped.
+/// Keeps a store like a directory until it is dropped, which waits for a reload under way.
 ///
 /// The directory is read as [`CertDir`] does: certificates and keys, `.pem` files with both, certbot's
 /// and mounted Secrets' subdirectories, or one mounted Secret. Only what changed is read again. Links

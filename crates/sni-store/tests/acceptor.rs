@@ -16,12 +16,12 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::TlsConnector;
@@ -336,6 +336,45 @@ async fn configurations_are_chosen_by_hello_and_challenges_ask_for_no_client_cer
         let (server, client) = meet(&acceptor, acme, None).await;
         assert!(!server.unwrap());
         assert_eq!(client.unwrap().0, proof.cert[0].to_vec());
+    }
+}
+
+/// What a server on another runtime does between the hello and the handshake.
+#[tokio::test]
+async fn a_hello_can_be_answered_by_hand() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let certificate = entry("lazy", &["*.lazy.test"]).payload().clone();
+    let source = Source {
+        loads: loads.clone(),
+        certificate: certificate.clone(),
+    };
+    let store = CertStore::new(SelectionPolicy::Best);
+    let lazy = Lazy::new(store, source, &LazySettings::default());
+    let resolver = Resolver::lazy(lazy, Arc::new(DefaultTimeProvider));
+    for (name, acme, expected, loaded) in [
+        ("a.lazy.test", false, true, 1),
+        ("b.lazy.test", false, true, 1),
+        ("c.lazy.test", true, false, 1),
+        ("a.missing.test", false, false, 2),
+    ] {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        if acme {
+            config.alpn_protocols = vec![ACME_TLS_ALPN.to_vec()];
+        }
+        let mut client = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).unwrap();
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut &wire[..]).unwrap();
+        let accepted = acceptor.accept().unwrap().unwrap();
+        let found = resolver.ready(&accepted.client_hello()).await;
+        let found = found.map(|found| found.cert.clone());
+        assert_eq!(found, expected.then(|| certificate.cert.clone()), "{name}");
+        assert_eq!(loads.load(Ordering::Relaxed), loaded, "{name}");
     }
 }
 
