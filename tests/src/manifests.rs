@@ -73,7 +73,7 @@ pub fn issued(manager: &mut Manager, now: OffsetDateTime) -> Vec<String> {
     for (name, outcome) in manager.reconcile(now) {
         match outcome {
             Outcome::Issued { reason, .. } => issued.push(format!("{}: {reason}", name.name)),
-            Outcome::Kept(_) => {}
+            Outcome::Kept(_) | Outcome::Reapplied { .. } => {}
             other => panic!("{name}: {other:?}"),
         }
     }

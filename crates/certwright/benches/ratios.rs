@@ -46,7 +46,10 @@ fn main() {
         let outcomes = manager.reconcile(NOW);
         assert_eq!(outcomes.len(), MANY + 1);
         let kept = |outcome: &Outcome| matches!(outcome, Outcome::Kept(_));
-        assert!(outcomes.iter().all(|(_, outcome)| kept(outcome)), "nothing to do");
+        assert!(
+            outcomes.iter().all(|(_, outcome)| kept(outcome)),
+            "nothing to do"
+        );
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     // One thread on each side: two threads that share a core take more CPU time for the same work.
@@ -88,11 +91,23 @@ fn main() {
         "RATIO reconcile_10k_up_to_date_vs_reading_and_parsing {:.2} <=1.15",
         reconcile / parse
     );
-    println!("RATIO cold_start_10k_to_serving_vs_sni_store_load {:.2} <=1.3", cold / load);
+    println!(
+        "RATIO cold_start_10k_to_serving_vs_sni_store_load {:.2} <=1.3",
+        cold / load
+    );
     let many = f64::from(u32::try_from(MANY).expect("a few"));
-    println!("WATCH issue_p256_us {:.1} per certificate, key included", first * 1e6 / many);
-    println!("WATCH reconcile_again_us {:.1} for all, nothing due", again() * 1e6);
-    println!("WATCH read_and_parse_us {:.1} per certificate", parse * 1e6 / many);
+    println!(
+        "WATCH issue_p256_us {:.1} per certificate, key included",
+        first * 1e6 / many
+    );
+    println!(
+        "WATCH reconcile_again_us {:.1} for all, nothing due",
+        again() * 1e6
+    );
+    println!(
+        "WATCH read_and_parse_us {:.1} per certificate",
+        parse * 1e6 / many
+    );
 }
 
 fn inventory() -> Inventory {

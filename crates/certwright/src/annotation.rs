@@ -162,7 +162,10 @@ pub(crate) fn is_temporary(secret: &TlsSecret) -> bool {
 }
 
 fn says(secret: &TlsSecret, key: &str) -> bool {
-    secret.annotations.get(key).is_some_and(|value| value == "true")
+    secret
+        .annotations
+        .get(key)
+        .is_some_and(|value| value == "true")
 }
 
 /// The Certificate a Secret tells of.

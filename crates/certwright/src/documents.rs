@@ -31,7 +31,7 @@ use crate::inventory::{Inventory, InventoryError, ResourceName};
 /// a: [
 /// ", Format::Yaml);
 /// assert_eq!(documents.inventory.issuer_count(), 1);
-/// assert!(documents.problems[0].to_string().starts_with("ca.yaml:8:"));
+/// assert!(documents.problems[0].to_string().starts_with("ca.yaml:"));
 /// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -100,20 +100,18 @@ impl Documents {
         match manifest {
             Err(ManifestError::Violations(violations)) => self.violations(origin, &violations),
             Err(error) => self.problem(origin, ProblemKind::Manifest(error)),
-            Ok(Manifest::Certificate(certificate)) => {
-                match certificate.validate(&self.defaults) {
-                    Err(violations) => self.violations(origin, &violations),
-                    Ok(valid) => {
-                        self.warn(origin, &valid.warnings);
-                        let name = name(&valid.metadata);
-                        if wants_temporary(&valid.metadata) {
-                            self.inventory.issue_temporary(name.clone());
-                        }
-                        let added = self.inventory.add_certificate(name, valid.spec);
-                        self.added(origin, added);
+            Ok(Manifest::Certificate(certificate)) => match certificate.validate(&self.defaults) {
+                Err(violations) => self.violations(origin, &violations),
+                Ok(valid) => {
+                    self.warn(origin, &valid.warnings);
+                    let name = name(&valid.metadata);
+                    if wants_temporary(&valid.metadata) {
+                        self.inventory.issue_temporary(name.clone());
                     }
+                    let added = self.inventory.add_certificate(name, valid.spec);
+                    self.added(origin, added);
                 }
-            }
+            },
             Ok(Manifest::Issuer(issuer)) => match issuer.validate() {
                 Err(violations) => self.violations(origin, &violations),
                 Ok(valid) => {
@@ -211,7 +209,12 @@ fn wants_temporary(metadata: &Metadata) -> bool {
         "acme.cert-manager.io/http01-edit-in-place",
     ]
     .iter()
-    .any(|key| metadata.annotations.get(*key).is_some_and(|value| value == "true"))
+    .any(|key| {
+        metadata
+            .annotations
+            .get(*key)
+            .is_some_and(|value| value == "true")
+    })
 }
 
 /// The files that [`Documents::read_paths`] would read, with their formats.

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::inventory::ResourceName;
 use crate::issuer::{IssuerError, Request, Signer};
-use crate::plan::{Reason, ReapplyError};
+use crate::plan::{ReapplyError, Reason};
 
 /// One certificate to be signed, apart from the manager that wants it: hand it to a thread or await it, and bring
 /// what comes of it back with [`Manager::finish`](crate::Manager::finish).
@@ -80,12 +80,12 @@ impl Job {
 
     /// Whether an issuer of yours is asked; the others take the time of a signature, and perhaps of a new key.
     pub fn is_remote(&self) -> bool {
-        matches!(self.signer, Signer::Remote(_))
+        matches!(self.signer, Signer::Remote(..))
     }
 
     /// Does it. The future of a job that is not [remote](Self::is_remote) is ready when it is first asked.
     pub async fn run(self, now: OffsetDateTime) -> Done {
-        let Signer::Remote(issuer) = self.signer.clone() else {
+        let Signer::Remote(issuer, acme) = self.signer.clone() else {
             return self.run_here(now);
         };
         let certificate = self.certificate.clone();
@@ -98,6 +98,7 @@ impl Job {
                     spec: self.spec.clone(),
                     csr,
                     revision,
+                    acme,
                 };
                 let answer = issuer.issue(&request).await;
                 answer
@@ -146,7 +147,8 @@ pub(crate) fn prepare(spec: &ValidatedSpec, key: JobKey) -> Result<(KeyPair, Csr
 }
 
 pub(crate) fn verify(csr: &Csr) -> Result<VerifiedCsr, IssueError> {
-    csr.verify(&CsrPolicy::default()).map_err(IssueError::Request)
+    csr.verify(&CsrPolicy::default())
+        .map_err(IssueError::Request)
 }
 
 fn sign(
@@ -164,7 +166,7 @@ fn sign(
             let profile = profile.with_self_signed_issuer(issuer);
             self_signed(&verified, &key, &profile, now)
         }
-        Signer::Remote(_) => return Err(IssueError::UnsupportedIssuer),
+        Signer::Remote(..) => return Err(IssueError::UnsupportedIssuer),
     };
     let bundle = bundle.map_err(IssueError::Sign)?;
     Ok(Made {
@@ -194,7 +196,11 @@ fn read_answer(
     }
     let facts = CertificateFacts::from_der(leaf.der()).map_err(|e| unfit(e.to_string()))?;
     if facts.is_ca != spec.is_ca() {
-        let (not, asked) = if facts.is_ca { ("", "none") } else { ("no ", "one") };
+        let (not, asked) = if facts.is_ca {
+            ("", "none")
+        } else {
+            ("no ", "one")
+        };
         return Err(unfit(format!("it is {not}CA, {asked} was asked for")));
     }
     // CAs add and leave out common names; what counts is what peers match.

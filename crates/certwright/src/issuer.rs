@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use certwright_cert_model::ValidatedSpec;
-use certwright_cert_model::issuer::{CaIssuer, SelfSignedIssuer};
+use certwright_cert_model::issuer::{AcmeIssuer, CaIssuer, SelfSignedIssuer};
 use certwright_cert_model::issuer_ref::IssuerRef;
 use certwright_issuance::{CertificateAuthority, Csr};
 use certwright_renewal::Failure;
@@ -51,8 +51,7 @@ pub trait Issuer: Send + Sync + fmt::Debug {
 }
 
 /// The answer of an [`Issuer`], to be waited for.
-pub type Issuing<'a> =
-    Pin<Box<dyn Future<Output = Result<Vec<u8>, IssuerError>> + Send + 'a>>;
+pub type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, IssuerError>> + Send + 'a>>;
 
 /// What an issuer is asked to sign.
 #[derive(Clone, Debug)]
@@ -66,6 +65,8 @@ pub struct Request {
     pub csr: Csr,
     /// Which certificate of this Certificate it will be, from 1.
     pub revision: u64,
+    /// The server and account, if its issuer is one of cert-manager's with `spec.acme`.
+    pub acme: Option<AcmeIssuer>,
 }
 
 impl Request {
@@ -111,6 +112,10 @@ impl IssuerError {
     }
 }
 
+/// The group under which an [`Issuer`] is registered, with kind `Issuer`, that signs for Issuers and ClusterIssuers with
+/// `spec.acme`.
+pub const ACME_GROUP: &str = "acme.cert-manager.io";
+
 /// The issuers of other API groups, by group and kind.
 pub(crate) type Registry = BTreeMap<(String, String), Arc<dyn Issuer>>;
 
@@ -118,7 +123,7 @@ pub(crate) type Registry = BTreeMap<(String, String), Arc<dyn Issuer>>;
 #[derive(Clone, Debug)]
 pub(crate) enum Signer {
     Ca(Arc<CertificateAuthority>, CaIssuer),
-    Remote(Arc<dyn Issuer>),
+    Remote(Arc<dyn Issuer>, Option<AcmeIssuer>),
     SelfSigned(SelfSignedIssuer),
 }
 
@@ -127,14 +132,14 @@ impl Signer {
     pub(crate) fn authority(&self) -> Authority<'_> {
         match self {
             Self::Ca(ca, _) => Authority::Chain(ca.chain().certificates()),
-            Self::Remote(_) => Authority::Unknown,
+            Self::Remote(..) => Authority::Unknown,
             Self::SelfSigned(_) => Authority::OwnKey,
         }
     }
 
     pub(crate) fn key_reuse(&self) -> KeyReuse {
         match self {
-            Self::Remote(issuer) => issuer.key_reuse(),
+            Self::Remote(issuer, _) => issuer.key_reuse(),
             Self::Ca(..) | Self::SelfSigned(_) => KeyReuse::Allowed,
         }
     }

@@ -17,12 +17,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An [`Inventory`] holds what is asked for; [`plan()`] decides, without doing anything, what one certificate needs,
-//! and [`ownership`] whose a Secret is; a [`Manager`] does it, CAs first, at the instants it names itself. [`publish`]
-//! hands the result to an SNI store, a [`SecretDir`] keeps it on disk, and [`view`] shows all of it as `kubectl` does.
-//! None of them reads a clock.
+//! [`Documents`] reads manifests into an [`Inventory`], which holds what is asked for; [`plan()`] decides, without
+//! doing anything, what one certificate needs, and [`ownership`] whose a Secret is; a [`Manager`] does it, CAs first,
+//! at the instants it names itself, with issuers of yours ([`Issuer`]) beside its own. [`publish`] hands the result to
+//! an SNI store, a [`SecretDir`] keeps it on disk, and [`view`] shows all of it as `kubectl` does. None of them reads a
+//! clock; the module `run` (feature of that name) has the loop that does, on files or on storage that replicas share.
 //!
-//! The example `lifecycle` is a whole program: manifests in, handshakes out.
+//! The examples are whole programs: `lifecycle`, manifests in, handshakes out; `mesh`, workloads that talk while
+//! everything about their certificates changes.
 
 pub mod annotation;
 mod documents;
@@ -41,7 +43,7 @@ pub mod view;
 pub use documents::{Documents, Problem, ProblemKind, Route, RouteTls};
 pub use inventory::{Inventory, InventoryError, OrderError, ResourceName};
 pub use issue::{Done, IssueError, Job};
-pub use issuer::{Issuer, IssuerError, Issuing, Request};
+pub use issuer::{ACME_GROUP, Issuer, IssuerError, Issuing, Request};
 pub use manager::{
     Manager, Options, Outcome, RequestRecord, RequestResult, SecretChange, Status, TRUST_BUNDLE,
 };

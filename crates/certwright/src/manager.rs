@@ -4,6 +4,7 @@ mod anchors;
 mod history;
 mod outcome;
 mod settle;
+mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
 use crate::inventory::{Inventory, ResourceName};
 use crate::issue::{IssueError, Job, JobKey};
-use crate::issuer::{Issuer, Registry, Signer};
+use crate::issuer::{ACME_GROUP, Issuer, Registry, Signer};
 use crate::plan::{Authority, Block, KeySource, Observed, Plan, Reason, plan, reapply};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
@@ -72,9 +73,9 @@ pub struct Options {
     /// Whether a Secret goes with its Certificate (cert-manager's `--enable-certificate-owner-ref`); no by default,
     /// because somebody may still serve it.
     pub owner_references: bool,
-    /// How long a new trust anchor is in `trust-bundle.pem` before certificates below it replace valid ones: as long
-    /// as it takes everybody to read a new bundle. Nothing by default, which is right where the bundle is handed over
-    /// before the certificates, as by this process.
+    /// How long the anchor of a CA with a new key is in `trust-bundle.pem` before certificates below it replace valid
+    /// ones: as long as it takes everybody to read a new bundle, and handshakes that began before to end. A minute by
+    /// default.
     pub anchor_lead: Duration,
     /// How long an anchor that nothing leads to any more stays in `trust-bundle.pem`: as long as somebody may show an
     /// old certificate. An hour by default.
@@ -86,7 +87,7 @@ impl Default for Options {
         Self {
             backoff: FailureBackoff::default(),
             owner_references: false,
-            anchor_lead: Duration::ZERO,
+            anchor_lead: Duration::MINUTE,
             anchor_grace: Duration::HOUR,
         }
     }
@@ -139,7 +140,7 @@ impl Manager {
     }
 
     /// Registers an issuer for a group and a kind, for example `issuers.example.com` and `Vault`; Certificates name
-    /// them in `spec.issuerRef`.
+    /// them in `spec.issuerRef`. One for [`ACME_GROUP`] and `Issuer` signs for issuers with `spec.acme`.
     pub fn register(
         &mut self,
         group: impl Into<String>,
@@ -149,7 +150,7 @@ impl Manager {
         let (group, kind) = (group.into(), kind.into());
         for (name, spec) in self.inventory.certificates() {
             let reference = spec.issuer_ref();
-            if reference.group() == group && reference.kind() == kind {
+            if group == ACME_GROUP || reference.group() == group && reference.kind() == kind {
                 self.open.extend(self.ranks.get(name));
                 if let Some(state) = self.states.get_mut(name) {
                     state.failing = None;
@@ -289,16 +290,20 @@ impl Manager {
         let same = |name: &ResourceName, spec: &ValidatedSpec| {
             old.certificate(name) == Some(spec)
                 && issuer(&old, name, spec.issuer_ref()) == issuer(new, name, spec.issuer_ref())
-                && new.target(name).is_some_and(|target| {
-                    old.owner(&target, None) == new.owner(&target, None)
-                })
+                && new
+                    .target(name)
+                    .is_some_and(|target| old.owner(&target, None) == new.owner(&target, None))
         };
         let changed: Vec<_> = new
             .certificates()
             .filter(|(name, spec)| !same(name, spec))
             .map(|(name, _)| name.clone())
             .collect();
-        let still_open: Vec<_> = self.open.iter().map(|rank| self.order[*rank].clone()).collect();
+        let still_open: Vec<_> = self
+            .open
+            .iter()
+            .map(|rank| self.order[*rank].clone())
+            .collect();
         let gone: Vec<_> = old
             .certificates()
             .filter(|(name, _)| new.certificate(name).is_none())
@@ -529,7 +534,9 @@ impl Manager {
                     let written = keystores.write(&mut secret, now);
                     written.map(|()| secret).map_err(IssueError::Keystore)
                 });
-                return Some(Step::Did(self.rewritten(name, secret, &what, schedule, now)));
+                return Some(Step::Did(
+                    self.rewritten(name, secret, &what, schedule, now),
+                ));
             }
             Plan::Blocked(block) => return Some(Step::Did(self.block(name, block))),
             Plan::Wait { until, .. } => {
@@ -582,7 +589,7 @@ impl Manager {
         let revision = state.revision + 1;
         state.running = Some(history::Running {
             revision,
-            local: !matches!(signer, Signer::Remote(_)),
+            local: !matches!(signer, Signer::Remote(..)),
         });
         let mut job = Job {
             certificate: name.clone(),
@@ -637,7 +644,7 @@ impl Manager {
             let found = self.issuers.get(&key).cloned();
             let (group, kind) = key;
             return found
-                .map(Signer::Remote)
+                .map(|issuer| Signer::Remote(issuer, None))
                 .ok_or(IssueError::Unregistered { group, kind });
         }
         let found = self.inventory.issuer(namespace, reference);
@@ -649,13 +656,21 @@ impl Manager {
                 if let Some(known) = self.authorities.get(&name) {
                     return Ok(Signer::Ca(known.clone(), issuer));
                 }
-                let stored = self.secrets.get(&name).filter(|s| !annotation::is_temporary(s));
+                let stored = self
+                    .secrets
+                    .get(&name)
+                    .filter(|s| !annotation::is_temporary(s));
                 let Some(stored) = stored else {
                     return Err(IssueError::NoCaSecret { secret: name });
                 };
                 let ca = Arc::new(load_ca(&name, stored, now)?);
                 self.authorities.insert(name, ca.clone());
                 Ok(Signer::Ca(ca, issuer))
+            }
+            (IssuerSpec::Acme(issuer), _) => {
+                let key = (ACME_GROUP.to_owned(), "Issuer".to_owned());
+                let registered = self.issuers.get(&key).ok_or(IssueError::UnsupportedIssuer)?;
+                Ok(Signer::Remote(registered.clone(), Some(issuer.clone())))
             }
             _ => Err(IssueError::UnsupportedIssuer),
         }

@@ -57,7 +57,10 @@ fn id(secret: &TlsSecret) -> String {
 }
 
 fn is_acme(secret: &TlsSecret) -> bool {
-    secret.annotations.get(annotation::SOURCE).is_some_and(|source| source == annotation::ACME)
+    secret
+        .annotations
+        .get(annotation::SOURCE)
+        .is_some_and(|source| source == annotation::ACME)
 }
 
 /// Whoever reads Secrets when they are stored.
@@ -146,7 +149,10 @@ impl TransportPublisher {
 
     fn update(&self) {
         if let Err(error) = self.transport.update(&self.material) {
-            tracing::warn!(error = &error as &dyn core::error::Error, "the transport stays as it was");
+            tracing::warn!(
+                error = &error as &dyn core::error::Error,
+                "the transport stays as it was"
+            );
         }
     }
 }

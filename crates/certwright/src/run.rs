@@ -31,8 +31,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use self::dir::DirStore;
-use self::documents::Stamp;
 pub use self::documents::Source;
+use self::documents::Stamp;
 pub use self::memory::MemoryStore;
 pub use self::shared::SharedStore;
 pub use self::store::{Keeping, SecretStore, Seen, StoreError};
@@ -64,7 +64,10 @@ pub struct Runner {
     issuers: Vec<(String, String, Arc<dyn Issuer>)>,
     publishers: Vec<Box<dyn Publisher>>,
     listener: Box<dyn FnMut(&Event<'_>) + Send>,
-    commands: (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>),
+    commands: (
+        mpsc::UnboundedSender<Command>,
+        mpsc::UnboundedReceiver<Command>,
+    ),
 }
 
 /// Talks to a [`Runner`] that runs.
@@ -292,7 +295,10 @@ impl Running {
             return;
         };
         let now = tokio::time::Instant::now();
-        if self.read_documents.is_some_and(|last| now < last + source.poll()) {
+        if self
+            .read_documents
+            .is_some_and(|last| now < last + source.poll())
+        {
             return;
         }
         self.read_documents = Some(now);
@@ -379,7 +385,10 @@ impl Running {
         };
         let stored: Vec<_> = loaded.into_iter().flatten().collect();
         let inventory = self.manager.inventory().clone();
-        let given = self.given.iter().filter_map(|name| self.manager.secret(name));
+        let given = self
+            .given
+            .iter()
+            .filter_map(|name| self.manager.secret(name));
         let given: Vec<_> = given.map(TlsSecret::clone_with_keys).collect();
         let all = given.into_iter().chain(stored);
         self.manager = Manager::with_options(inventory, all, self.runner.options.clone());
@@ -396,7 +405,10 @@ impl Running {
 
     /// Stores what changed, then tells everybody.
     async fn save(&mut self) {
-        if self.pause.is_some_and(|until| tokio::time::Instant::now() < until) {
+        if self
+            .pause
+            .is_some_and(|until| tokio::time::Instant::now() < until)
+        {
             return;
         }
         self.pause = None;
@@ -530,8 +542,13 @@ impl Running {
         let now = tokio::time::Instant::now();
         let left = |at: tokio::time::Instant| at.saturating_duration_since(now);
         let source = self.runner.source.as_ref();
-        let documents = self.read_documents.zip(source).map(|(at, s)| left(at + s.poll()));
-        let lead = self.asked_to_lead.map_or(Duration::ZERO, |at| left(at + LEAD));
+        let documents = self
+            .read_documents
+            .zip(source)
+            .map(|(at, s)| left(at + s.poll()));
+        let lead = self
+            .asked_to_lead
+            .map_or(Duration::ZERO, |at| left(at + LEAD));
         let pause = self.pause.map(left);
         let wake = self.manager.next_wake().filter(|_| self.leading);
         let wake = wake.map(|wake| {
@@ -544,7 +561,11 @@ impl Running {
             None => wake,
         };
         let all = [documents, Some(lead), pause, wake];
-        all.into_iter().flatten().min().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
+        all.into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(LONGEST_SLEEP)
+            .min(LONGEST_SLEEP)
     }
 
     async fn stop(mut self) -> Manager {

@@ -54,7 +54,15 @@ fn whatever_is_killed_leaves_whole_secrets() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            std::thread::sleep(Duration::from_millis(30 + random.below(400)));
+            // Most of the time while it writes, now and then before.
+            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+            while !random.chance(50)
+                && secrets.versions().unwrap() == versions
+                && std::time::Instant::now() < deadline
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            std::thread::sleep(Duration::from_millis(random.below(100)));
             child.kill().unwrap();
             child.wait().unwrap();
             check(&secrets);
@@ -64,7 +72,10 @@ fn whatever_is_killed_leaves_whole_secrets() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    assert!(writes > kills as usize / 4, "killed before it wrote anything: {writes}");
+    assert!(
+        writes > kills as usize / 4,
+        "killed before it wrote anything: {writes}"
+    );
 
     // The next start finds what is there, and finishes.
     let mut found = Documents::default();
@@ -151,7 +162,9 @@ fn managing_process() {
         return;
     };
     let epoch = std::env::var(EPOCH).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     runtime.unwrap().block_on(manage(&home, epoch));
 }
 

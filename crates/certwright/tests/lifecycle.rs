@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn lifecycle(arguments: &[&str]) -> Output {
+    example("lifecycle", arguments)
+}
+
+fn example(name: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO"))
         .args([
             "run",
@@ -14,7 +18,7 @@ fn lifecycle(arguments: &[&str]) -> Output {
             "-p",
             "certwright",
             "--example",
-            "lifecycle",
+            name,
             "--",
         ])
         .args(arguments)
@@ -149,6 +153,46 @@ fn every_handshake_looks_at_the_certificate() {
         errors.contains("unexpected: web.example: invalid peer certificate"),
         "{errors}"
     );
+}
+
+#[test]
+fn what_cannot_be_issued_is_told_and_ends_nothing() {
+    let more = "---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: nameless, namespace: ns}
+spec: {secretName: nameless, issuerRef: {name: self}, dnsNames: [x.example], privateKey: {algorithm: ECDSA}}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: acme, namespace: ns}
+spec: {acme: {server: 'https://acme.example/directory', privateKeySecretRef: {name: account}}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: public, namespace: ns}
+spec: {secretName: public, issuerRef: {name: acme}, dnsNames: [public.example], privateKey: {algorithm: ECDSA}}
+";
+    let (code, out, errors) = with_manifest(&(PKI.replace("ROTATION", "Never") + more));
+    assert_eq!(code, Some(0), "{out}{errors}");
+    for line in [
+        "not issued: ns/nameless: not signed: ",
+        "not issued: ns/public: issuers of this type cannot sign here; use selfSigned or ca",
+        "ns/public    False",
+        "ns/web       True",
+        "web.example     ns/web       exact    verified",
+    ] {
+        assert!(out.contains(line), "{line:?} is missing in:\n{out}");
+    }
+}
+
+#[test]
+fn a_mesh_rotates_without_a_failed_handshake() {
+    let output = example("mesh", &["4", "2"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("4 workloads, 2 days in"), "{text}");
+    assert!(text.contains(", 0 failed"), "{text}");
 }
 
 #[test]

@@ -7,9 +7,7 @@ use core::task::{Context, Poll, Waker};
 
 use certwright_cert_model::key::{Curve, KeyAlgorithm};
 use certwright_cert_model::{CertificateSpec, Defaults};
-use certwright_issuance::{
-    CertificateAuthority, Csr, CsrPolicy, KeyPair, Profile, self_signed,
-};
+use certwright_issuance::{CertificateAuthority, Csr, CsrPolicy, KeyPair, Profile, self_signed};
 use time::{Duration, OffsetDateTime};
 
 /// A number from the environment.

@@ -134,6 +134,7 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     heading(2, "Certificates");
     issue(&mut manager, &clock, &secrets)?;
     report::certificates(&manager, clock.now());
+    report::issuers(&mut manager, clock.now());
 
     heading(3, "Served by name");
     let front = Front::start(&manager, &clock, &provider)?;
@@ -226,11 +227,6 @@ fn issue(manager: &mut Manager, clock: &Clock, secrets: &SecretDir) -> Result<()
                 for warning in warnings {
                     bar.suspend(|| println!("   warning: {name}: {warning}"));
                 }
-                for change in manager.take_changes() {
-                    if let SecretChange::Put(secret) = change {
-                        secrets.write(&secret)?;
-                    }
-                }
             }
             // One that cannot be issued holds up no other.
             Some(Outcome::Failed { error, .. }) => {
@@ -239,15 +235,18 @@ fn issue(manager: &mut Manager, clock: &Clock, secrets: &SecretDir) -> Result<()
             Some(Outcome::Blocked(blocked)) => {
                 bar.suspend(|| println!("   not issued: {name}: {blocked}"));
             }
-            // One that a manifest gives is not in the directory yet.
-            Some(Outcome::Kept(_)) => {
-                if let Some(secret) = manager.secret_of(name)
-                    && secrets.read(&secret.namespace, &secret.name)?.is_none()
-                {
-                    secrets.write(secret)?;
-                }
-            }
             _ => {}
+        }
+        for change in manager.take_changes() {
+            if let SecretChange::Put(secret) = change {
+                secrets.write(&secret)?;
+            }
+        }
+        // One that a manifest gives is not in the directory yet.
+        if let Some(secret) = manager.secret_of(name)
+            && secrets.read(&secret.namespace, &secret.name)?.is_none()
+        {
+            secrets.write(secret)?;
         }
         bar.inc(1);
     }
@@ -275,7 +274,8 @@ fn timeline(manager: &Manager, now: OffsetDateTime) -> Pictures {
     let longest = schedules.iter().max_by_key(|schedule| schedule.due());
     Pictures {
         start: now,
-        until: last.min(now + time::Duration::days(100)) + time::Duration::SECOND,
+        // What a CA with a new key signs follows a minute later, when its anchor is known.
+        until: last.min(now + time::Duration::days(100)) + time::Duration::minutes(2),
         svg: longest.map_or(String::new(), |schedule| {
             Timeline::new(*schedule).now(now).svg()
         }),

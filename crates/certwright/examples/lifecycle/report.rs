@@ -1,6 +1,7 @@
 //! Tables and durations as `kubectl` prints them.
 
 use certwright::Manager;
+use certwright::view::{self, IssuerTree};
 use time::{Duration, OffsetDateTime};
 
 /// Prints what `kubectl get certificate` would: NAME READY SECRET ISSUER AGE RENEWS.
@@ -27,6 +28,18 @@ pub(crate) fn certificates(manager: &Manager, now: OffsetDateTime) {
         ]);
     }
     table(&rows);
+}
+
+/// Prints what `kubectl get issuers` would, and who signs whom.
+pub(crate) fn issuers(manager: &mut Manager, now: OffsetDateTime) {
+    let issuers = manager.issuer_views(now);
+    let tree = IssuerTree::new(&issuers, &manager.certificate_views(now));
+    for text in [view::issuers(&issuers, now).to_string(), tree.to_string()] {
+        println!();
+        for line in text.lines() {
+            println!("   {line}");
+        }
+    }
 }
 
 /// Prints rows in columns as wide as their longest cell.

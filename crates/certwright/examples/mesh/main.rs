@@ -25,8 +25,9 @@ use time::{Duration, OffsetDateTime};
 use crate::clock::Clock;
 use crate::workload::{DOMAIN, Workload, handshake};
 
-/// So many handshakes come to an end between two changes.
-const BETWEEN: u64 = 4;
+/// So many handshakes of each thread come to an end between two changes.
+const BETWEEN: u64 = 2;
+const THREADS: usize = 2;
 
 fn main() -> ExitCode {
     match live() {
@@ -59,26 +60,28 @@ fn live() -> Result<u64, Box<dyn Error>> {
     }
     manager.take_changes();
 
-    let (over, made, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (over, failed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let made = [const { AtomicU64::new(0) }; THREADS];
     let began = Instant::now();
     let mut lived = Lived::default();
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
-        for thread in 0..2 {
-            let (over, made, failed, mesh) = (&over, &made, &failed, &mesh);
+        for (thread, made) in made.iter().enumerate() {
+            let (over, failed, mesh) = (&over, &failed, &mesh);
             scope.spawn(move || {
                 // Everybody talks to everybody, in an order of its own on each thread.
-                let mut turn: usize = thread;
+                let mut turn = thread;
                 while !over.load(Ordering::Relaxed) {
                     turn += 1;
                     let client = turn % mesh.len();
                     let server = (client + 1 + turn / mesh.len() % (mesh.len() - 1)) % mesh.len();
                     match handshake(&mesh[client], &mesh[server]) {
-                        Ok(()) => made.fetch_add(1, Ordering::Relaxed),
+                        Ok(()) => {}
                         Err(error) => {
                             eprintln!("{client} to {server}: {error}");
-                            failed.fetch_add(1, Ordering::Relaxed)
+                            failed.fetch_add(1, Ordering::Relaxed);
                         }
-                    };
+                    }
+                    made.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
@@ -86,7 +89,8 @@ fn live() -> Result<u64, Box<dyn Error>> {
         over.store(true, Ordering::Relaxed);
         lived
     })?;
-    let (made, failed) = (made.into_inner(), failed.into_inner());
+    let made: u64 = made.iter().map(|made| made.load(Ordering::Relaxed)).sum();
+    let failed = failed.into_inner();
     println!(
         "{workloads} workloads, {days} days in {:.1?}: {} certificates, {} CAs, {} bundles; {made} handshakes, {failed} failed",
         began.elapsed(),
@@ -110,7 +114,7 @@ fn rotate(
     mesh: &[Workload],
     clock: &Clock,
     days: i64,
-    made: &AtomicU64,
+    made: &[AtomicU64],
     lived: &mut Lived,
 ) -> Result<(), Box<dyn Error>> {
     let end = clock.now() + Duration::days(days);
@@ -135,9 +139,15 @@ fn rotate(
                 workload.update(&secret)?;
             }
         }
-        let wanted = made.load(Ordering::Relaxed) + BETWEEN;
-        while made.load(Ordering::Relaxed) < wanted {
-            std::thread::yield_now();
+        // Whoever began before has ended before the next change.
+        let all: Vec<_> = made
+            .iter()
+            .map(|made| made.load(Ordering::Relaxed))
+            .collect();
+        for (made, before) in made.iter().zip(all) {
+            while made.load(Ordering::Relaxed) < before + BETWEEN {
+                std::thread::yield_now();
+            }
         }
     }
     Ok(())

@@ -97,7 +97,11 @@ pub(crate) fn handshake(from: &Workload, to: &Workload) -> Result<(), Box<dyn Er
     let generation = from.client.current();
     let name = from.client.upstream().server_name("peer.mesh.invalid")?;
     let mut client = ClientConnection::new(generation.config.clone(), name)?;
-    let config = to.server.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let config = to
+        .server
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let mut server = ServerConnection::new(config)?;
     while client.is_handshaking() || server.is_handshaking() {
         let mut wire = Vec::new();

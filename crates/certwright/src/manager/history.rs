@@ -120,12 +120,7 @@ impl State {
         self.issued.iter().copied().collect()
     }
 
-    pub(super) fn failed(
-        &mut self,
-        name: &ResourceName,
-        failing: Failing,
-        error: &IssueError,
-    ) {
+    pub(super) fn failed(&mut self, name: &ResourceName, failing: Failing, error: &IssueError) {
         self.running = None;
         let message = with_causes(error);
         // What never came to a request is no CertificateRequest.
@@ -195,7 +190,7 @@ fn record(
 }
 
 /// An error with its causes on one line.
-fn with_causes(error: &dyn core::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn core::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -119,7 +119,10 @@ impl Status {
         let ready = leaf.is_some_and(valid) && !lacks;
         let (reason, message) = match told {
             Some(told) if !ready => told,
-            _ if ready => ("Ready", "Certificate is up to date and has not expired".to_owned()),
+            _ if ready => (
+                "Ready",
+                "Certificate is up to date and has not expired".to_owned(),
+            ),
             _ if secret.is_none() => ("DoesNotExist", "there is no Secret yet".to_owned()),
             _ if leaf.is_some() => ("Expired", "Certificate has expired".to_owned()),
             _ => ("MissingData", "the Secret holds no certificate".to_owned()),
@@ -131,7 +134,9 @@ impl Status {
             not_before: leaf.map(Certificate::not_before),
             not_after: leaf.map(Certificate::not_after),
             next,
-            revision: state.map(|state| state.revision).filter(|revision| *revision > 0),
+            revision: state
+                .map(|state| state.revision)
+                .filter(|revision| *revision > 0),
             failures: failing.map_or(0, |failing| failing.attempts),
             last_failure: failing.map(|failing| failing.last),
         }

@@ -12,7 +12,7 @@ use super::{Manager, Outcome, SecretChange};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{Done, IssueError, Job, JobKey, Made, prepare, verify};
-use crate::plan::{Drift, Observed, Plan, Reason, plan};
+use crate::plan::{AuthorityChange, Drift, Observed, Plan, Reason, plan};
 
 impl Manager {
     /// Takes what came of a job; what was done, for this Certificate and for those that share its trust anchors. A
@@ -119,7 +119,9 @@ impl Manager {
             .into_secret(secret, &made.key, spec.key().encoding, spec.outputs())
             .map_err(IssueError::Bundle)?;
         let keystores = self.keystores(name, spec)?;
-        keystores.write(&mut secret, now).map_err(IssueError::Keystore)?;
+        keystores
+            .write(&mut secret, now)
+            .map_err(IssueError::Keystore)?;
         Ok((secret, made.csr.to_pem(), warnings))
     }
 
@@ -134,7 +136,10 @@ impl Manager {
         let Some(top) = self.tops.get(name).cloned() else {
             return Vec::new();
         };
-        let anchor = self.secrets.get(target).and_then(|secret| secret.get(CA_CRT));
+        let anchor = self
+            .secrets
+            .get(target)
+            .and_then(|secret| secret.get(CA_CRT));
         let changed = match anchor.map(<[u8]>::to_vec) {
             Some(anchor) => self.anchors.join(&top, target, &anchor, now),
             None => self.anchors.leave(target, now),
@@ -271,7 +276,11 @@ impl Manager {
     pub(super) fn drop_anchors(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
         let changed = self.anchors.drop_unused(now, self.options.anchor_grace);
         let rewritten = changed.iter().map(|top| self.rewrite(top, None));
-        rewritten.collect::<Vec<_>>().into_iter().flatten().collect()
+        rewritten
+            .collect::<Vec<_>>()
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Until when a certificate that is still good has to wait because its CA's anchor is not everywhere yet.
@@ -281,7 +290,9 @@ impl Manager {
         reason: &Reason,
         now: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
-        if !matches!(reason, Reason::IssuerChanged { .. }) {
+        // The same key under the same name is the same anchor.
+        let rekeyed = AuthorityChange::Rekeyed;
+        if !matches!(reason, Reason::IssuerChanged { change, .. } if *change == rekeyed) {
             return None;
         }
         let since = self.anchors.overlap_since(self.tops.get(name)?)?;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use certwright_cert_model::TlsSecret;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
-use super::store::{Keeping, Seen, SecretStore, StoreError};
+use super::store::{Keeping, SecretStore, Seen, StoreError};
 use crate::inventory::ResourceName;
 use crate::secret_dir::SecretDir;
 
@@ -16,6 +17,16 @@ pub struct DirStore {
     poll: Duration,
     /// The versions that were told of last.
     versions: Arc<Mutex<BTreeMap<ResourceName, String>>>,
+    watch: Arc<Mutex<Watch>>,
+}
+
+/// What outlives a future that is dropped.
+#[derive(Debug, Default)]
+struct Watch {
+    /// When it is to be looked next.
+    next: Option<Instant>,
+    /// What was found and not told yet.
+    seen: Vec<Seen>,
 }
 
 impl DirStore {
@@ -25,11 +36,12 @@ impl DirStore {
             dir,
             poll,
             versions: Arc::default(),
+            watch: Arc::default(),
         }
     }
 
-    /// Whatever changed since it was asked last.
-    fn look(&self) -> Result<Vec<Seen>, StoreError> {
+    /// Finds whatever changed since it was looked last.
+    fn look(&self) -> Result<(), StoreError> {
         let list = |error| StoreError::failed("list", error);
         let now = self.dir.versions().map_err(list)?;
         let before = self.versions().clone();
@@ -46,7 +58,12 @@ impl DirStore {
         let gone = before.keys().filter(|name| !now.contains_key(name));
         seen.extend(gone.map(|name| Seen::Removed(name.clone())));
         *self.versions() = now;
-        Ok(seen)
+        self.watch().seen.extend(seen);
+        Ok(())
+    }
+
+    fn watch(&self) -> std::sync::MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn versions(&self) -> std::sync::MutexGuard<'_, BTreeMap<ResourceName, String>> {
@@ -113,11 +130,15 @@ impl SecretStore for DirStore {
     fn changed(&self) -> Keeping<'_, Vec<Seen>> {
         Box::pin(async {
             loop {
-                tokio::time::sleep(self.poll).await;
-                let seen = self.blocking("list", Self::look).await?;
+                let seen = core::mem::take(&mut self.watch().seen);
                 if !seen.is_empty() {
                     return Ok(seen);
                 }
+                let first = Instant::now() + self.poll;
+                let next = *self.watch().next.get_or_insert(first);
+                tokio::time::sleep_until(next).await;
+                self.watch().next = None;
+                self.blocking("list", Self::look).await?;
             }
         })
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use certwright_cert_model::TlsSecret;
 
-use super::store::{Keeping, Seen, SecretStore, StoreError};
+use super::store::{Keeping, SecretStore, Seen, StoreError};
 use crate::inventory::ResourceName;
 
 /// Secrets in memory, gone with the last clone: for tests, and for processes that serve what they issue.

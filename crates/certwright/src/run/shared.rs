@@ -9,7 +9,7 @@ use certwright_storage::{
     Change, Entry, Event, Key, Lease, Revision, Storage, StorageError, Txn, Value, Watch,
 };
 
-use super::store::{Keeping, Seen, SecretStore, StoreError};
+use super::store::{Keeping, SecretStore, Seen, StoreError};
 use crate::inventory::ResourceName;
 
 /// Secrets in a [`Storage`] that replicas share: one of them issues, under a lease, and all see what it stores.
@@ -69,7 +69,9 @@ impl SharedStore {
     }
 
     fn revisions(&self) -> std::sync::MutexGuard<'_, Revisions> {
-        self.revisions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.revisions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, entry: &Entry) -> Result<TlsSecret, StoreError> {
@@ -90,14 +92,22 @@ impl SharedStore {
 
     /// Everything there is, and a watch from there.
     async fn list(&self) -> Result<Vec<Result<TlsSecret, StoreError>>, StoreError> {
-        let listed = self.storage.list(&self.secrets()).await.map_err(plain("list"))?;
+        let listed = self
+            .storage
+            .list(&self.secrets())
+            .await
+            .map_err(plain("list"))?;
         {
             let mut revisions = self.revisions();
             revisions.known.clear();
             revisions.listed = listed.revision;
         }
         *self.watch.lock().await = None;
-        Ok(listed.entries.iter().map(|entry| self.read(entry)).collect())
+        Ok(listed
+            .entries
+            .iter()
+            .map(|entry| self.read(entry))
+            .collect())
     }
 
     /// Writes under the lease, if nobody else wrote since.

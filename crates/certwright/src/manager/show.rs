@@ -1,0 +1,118 @@
+//! What a manager knows, as [`view`](crate::view) shows it.
+
+use certwright_cert_model::issuer_ref::IssuerKind;
+use certwright_cert_model::status::{Condition, ConditionStatus};
+use certwright_issuance::Certificate;
+use time::OffsetDateTime;
+
+use super::Manager;
+use super::history::NO_PASSWORD;
+use crate::inventory::ResourceName;
+use crate::issue::IssueError;
+use crate::plan::{Authority, Observed, readiness};
+use crate::view::{CertificateView, IssuerType, IssuerView};
+
+impl Manager {
+    /// Every Certificate with its state at the instant `now`, CAs first.
+    pub fn certificate_views(&self, now: OffsetDateTime) -> Vec<CertificateView> {
+        let names = self.order.iter();
+        names
+            .filter_map(|name| self.certificate_view(name, now))
+            .collect()
+    }
+
+    /// A Certificate with its state at the instant `now`; `None` if there is none of this name.
+    pub fn certificate_view(
+        &self,
+        name: &ResourceName,
+        now: OffsetDateTime,
+    ) -> Option<CertificateView> {
+        let spec = self.inventory.certificate(name)?;
+        let known = self.status(name, now)?;
+        let state = self.states.get(name);
+        let mut view = CertificateView::of(&name.namespace, &name.name, spec);
+        let status = &mut view.status;
+        (status.not_before, status.not_after) = (known.not_before, known.not_after);
+        status.renewal_time = self.schedule(name, now).map(|schedule| schedule.due());
+        status.revision = known.revision.and_then(|number| i64::try_from(number).ok());
+        status.last_failure_time = known.last_failure;
+        status.failed_issuance_attempts = (known.failures > 0).then_some(known.failures);
+        status.conditions.push(self.ready(name, now)?);
+        if let Some(state) = state.filter(|state| state.running.is_some() || known.failures > 0) {
+            let (status, reason) = match state.running {
+                Some(_) => (ConditionStatus::True, "Issuing"),
+                None => (ConditionStatus::False, "Failed"),
+            };
+            let message = state.told.as_ref().map(|(_, message)| message.as_str());
+            let issuing = Condition::new("Issuing", status, known.last_failure.unwrap_or(now));
+            let issuing =
+                issuing.because(reason, message.unwrap_or("a certificate is being issued"));
+            view.status.conditions.push(issuing);
+        }
+        if known.failures > 0 {
+            view.next_attempt = known.next;
+        }
+        Some(view)
+    }
+
+    /// Every issuer with its state at the instant `now`.
+    pub fn issuer_views(&mut self, now: OffsetDateTime) -> Vec<IssuerView> {
+        let inventory = self.inventory.clone();
+        let mut views = Vec::new();
+        for (namespace, reference, spec) in inventory.issuers() {
+            let scope = namespace.unwrap_or_default();
+            let found = inventory.issuer(scope, &reference);
+            let secrets = found.map_or(scope, |found| found.namespace);
+            let issues = IssuerType::of(spec, secrets);
+            let (status, reason, message) = match self.signer(scope, &reference, now) {
+                Ok(_) => match issues {
+                    IssuerType::Ca { .. } => {
+                        let verified = "the CA's certificate and key are usable".to_owned();
+                        (ConditionStatus::True, "KeyPairVerified", verified)
+                    }
+                    _ => (ConditionStatus::True, "IsReady", "it can sign".to_owned()),
+                },
+                Err(error) => {
+                    let reason = match error {
+                        IssueError::NoCaSecret { .. } => "ErrGetKeyPair",
+                        IssueError::Ca { .. } => "ErrInvalidKeyPair",
+                        _ => "Unsupported",
+                    };
+                    (
+                        ConditionStatus::False,
+                        reason,
+                        super::history::with_causes(&error),
+                    )
+                }
+            };
+            let kind: IssuerKind = reference.kind.clone();
+            let mut view = IssuerView::new(kind, scope, &reference.name, issues);
+            let ready = Condition::new("Ready", status, now).because(reason, message);
+            view.status.conditions.push(ready);
+            views.push(view);
+        }
+        views
+    }
+
+    fn ready(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Condition> {
+        let spec = self.inventory.certificate(name)?;
+        let unready = |word: &str, message: &str| {
+            Condition::new("Ready", ConditionStatus::False, now).because(word, message)
+        };
+        let told = self.states.get(name).and_then(|state| state.told.as_ref());
+        if let Some((word, message)) = told
+            && (*word == NO_PASSWORD || self.secret_of(name).is_none())
+        {
+            return Some(unready(word, message));
+        }
+        let ca = self.inventory.ca_of(name).map(|(_, secret)| secret);
+        let ca = ca.and_then(|secret| self.authorities.get(&secret));
+        let chain: Option<&[Certificate]> = ca.map(|ca| ca.chain().certificates());
+        let mut seen = Observed::new(
+            self.secret_of(name),
+            chain.map_or(Authority::Unknown, Authority::Chain),
+        );
+        seen.certificate = &name.name;
+        Some(readiness(spec, &seen, now))
+    }
+}

@@ -1,0 +1,666 @@
+//! What a manager does about one certificate among others: scopes, issuers of the user's, history, conflicts, ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use certwright::plan::{Block, KeyReuse};
+use certwright::{
+    Documents, IssueError, Issuer, IssuerError, Issuing, Manager, Options, Outcome, Reason,
+    Request, RequestResult, ResourceName, SecretChange, publish,
+};
+use certwright_cert_model::TlsSecret;
+use certwright_cert_model::document::Format;
+use certwright_cert_model::secret::{KEYSTORE_P12, TLS_CRT, TLS_KEY};
+use certwright_issuance::{Certificate, CertificateAuthority, CsrPolicy, Profile};
+use certwright_renewal::Failure;
+use certwright_sni_store::{CertStore, PairLoader, SelectionPolicy};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use self::support::{now_or_never, root_ca};
+
+const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+fn named(name: &str) -> ResourceName {
+    ResourceName::new("ns", name)
+}
+
+fn documents(text: &str) -> Documents {
+    let mut documents = Documents::default();
+    documents.read("test", text, Format::Yaml);
+    assert!(documents.problems.is_empty(), "{:?}", documents.problems);
+    documents
+}
+
+fn issuer(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {{name: {name}, namespace: ns}}\nspec: {spec}\n"
+    )
+}
+
+/// A Certificate for `NAME.example` in Secret `NAME`, with more in its spec.
+fn certificate(name: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {{name: {name}, namespace: ns}}\nspec: {{secretName: {name}, dnsNames: [{name}.example], privateKey: {{algorithm: ECDSA}}, {more}}}\n"
+    )
+}
+
+fn root() -> String {
+    issuer("self", "{selfSigned: {}}")
+        + "---\napiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: root, namespace: ns}\nspec: {secretName: root, isCA: true, commonName: Root, duration: 87600h, privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}\n"
+        + &issuer("root", "{ca: {secretName: root}}")
+}
+
+fn outcome<'o>(outcomes: &'o [(ResourceName, Outcome)], name: &str) -> &'o Outcome {
+    let found = outcomes.iter().rev().find(|(of, _)| of.name == name);
+    &found
+        .unwrap_or_else(|| panic!("nothing about {name} in {outcomes:?}"))
+        .1
+}
+
+fn serial(manager: &Manager, name: &str) -> Vec<u8> {
+    let secret = manager.secret(&named(name)).unwrap();
+    Certificate::read_pem(secret.get(TLS_CRT).unwrap()).unwrap()[0]
+        .serial()
+        .to_vec()
+}
+
+#[test]
+fn one_that_cannot_be_issued_holds_up_no_other() {
+    let text = root()
+        + &issuer(
+            "acme",
+            "{acme: {server: 'https://acme.example', privateKeySecretRef: {name: k}}}",
+        )
+        + &certificate("from-acme", "issuerRef: {name: acme}")
+        + &certificate("nameless", "issuerRef: {name: self}")
+        + &certificate("nobody", "issuerRef: {name: nobody}")
+        + &certificate("theirs", "issuerRef: {name: x, kind: Y, group: z.example}")
+        + &certificate("elsewhere", "issuerRef: {name: root, kind: ClusterIssuer}")
+        + &certificate("fine", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    let outcomes = manager.reconcile(NOW);
+    for (name, message) in [
+        (
+            "from-acme",
+            "issuers of this type cannot sign here; use selfSigned or ca",
+        ),
+        ("nameless", "not signed"),
+        ("nobody", "its issuer does not exist"),
+        (
+            "theirs",
+            "no issuer is registered for kind Y of group z.example",
+        ),
+        ("elsewhere", "its issuer does not exist"),
+    ] {
+        let Outcome::Failed { error, .. } = outcome(&outcomes, name) else {
+            panic!("{name}: {outcomes:?}");
+        };
+        assert_eq!(error.to_string(), message, "{name}");
+        let status = manager.status(&named(name), NOW).unwrap();
+        assert!(
+            !status.ready && status.message.starts_with(message),
+            "{status:?}"
+        );
+    }
+    assert!(matches!(outcome(&outcomes, "fine"), Outcome::Issued { .. }));
+    assert!(manager.status(&named("fine"), NOW).unwrap().ready);
+}
+
+#[test]
+fn a_cluster_issuers_ca_is_in_its_own_namespace() {
+    let text = root()
+        + "---\napiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: all}\nspec: {ca: {secretName: root}}\n"
+        + &certificate("web", "issuerRef: {name: all, kind: ClusterIssuer}");
+    for (namespace, issued) in [("ns", true), ("cert-manager", false)] {
+        let mut documents =
+            Documents::new(namespace, certwright_cert_model::Defaults::documented());
+        documents.read("test", &text, Format::Yaml);
+        let mut manager = Manager::new(documents.inventory, []);
+        manager.reconcile(NOW);
+        assert_eq!(
+            manager.secret(&named("web")).is_some(),
+            issued,
+            "{namespace}"
+        );
+        if !issued {
+            // It comes from elsewhere later, and is used at once.
+            let mut ca = manager.secret(&named("root")).unwrap().clone_with_keys();
+            ca.namespace = namespace.to_owned();
+            manager.observe(ca);
+            let outcomes = manager.reconcile(NOW);
+            assert!(matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }));
+        }
+    }
+}
+
+#[test]
+fn a_keystores_password_is_read_by_name_and_key() {
+    let keystore = "issuerRef: {name: root}, keystores: {pkcs12: {create: true, profile: Modern2023, passwordSecretRef: {name: pass, key: word}}}";
+    let mut manager = Manager::new(
+        documents(&(root() + &certificate("web", keystore))).inventory,
+        [],
+    );
+    manager.reconcile(NOW);
+    let status = manager.status(&named("web"), NOW).unwrap();
+    assert_eq!(
+        (status.ready, status.reason),
+        (false, "KeystorePasswordMissing")
+    );
+    assert!(status.message.contains("pass"), "{status:?}");
+    assert!(manager.secret(&named("web")).is_none());
+
+    let mut password = TlsSecret::new("ns", "pass");
+    password.insert("word", "swordfish");
+    manager.observe(password);
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    let first = manager
+        .secret(&named("web"))
+        .unwrap()
+        .get(KEYSTORE_P12)
+        .unwrap()
+        .to_vec();
+    let before = serial(&manager, "web");
+
+    // Another password makes another keystore, and no other certificate.
+    let mut password = TlsSecret::new("ns", "pass");
+    password.insert("word", "sesame");
+    manager.observe(password);
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Reapplied { .. }),
+        "{outcomes:?}"
+    );
+    assert_ne!(
+        manager
+            .secret(&named("web"))
+            .unwrap()
+            .get(KEYSTORE_P12)
+            .unwrap(),
+        first
+    );
+    assert_eq!(serial(&manager, "web"), before);
+
+    manager.forget(&named("pass"));
+    manager.reconcile(NOW);
+    let status = manager.status(&named("web"), NOW).unwrap();
+    assert_eq!(
+        (status.ready, status.reason),
+        (false, "KeystorePasswordMissing")
+    );
+}
+
+/// An issuer of the user's that does what it is told.
+#[derive(Debug)]
+struct Theirs {
+    ca: CertificateAuthority,
+    reuse: KeyReuse,
+    answer: Mutex<Answer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Chain,
+    Fail(Failure),
+    /// A certificate for another name.
+    Other,
+    /// The right certificate of an hour ago, which is over.
+    Expired,
+}
+
+impl Theirs {
+    fn new(reuse: KeyReuse) -> Arc<Self> {
+        Arc::new(Self {
+            ca: root_ca("Theirs", NOW - Duration::days(10), Duration::days(365)),
+            reuse,
+            answer: Mutex::new(Answer::Chain),
+        })
+    }
+
+    fn says(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+}
+
+impl Issuer for Theirs {
+    fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+        Box::pin(async move {
+            let answer = *self.answer.lock().unwrap();
+            let csr = request.csr.verify(&CsrPolicy::default());
+            let mut csr = csr.map_err(IssuerError::permanent)?;
+            let profile = Profile::for_spec(&request.spec);
+            let mut now = NOW;
+            match answer {
+                Answer::Chain => {}
+                Answer::Fail(failure) => return Err(IssuerError::new(failure, "no")),
+                Answer::Expired => now -= Duration::days(9) + profile.duration,
+                Answer::Other => {
+                    let key = certwright_issuance::KeyPair::generate(request.spec.key().algorithm);
+                    let key = key.map_err(IssuerError::permanent)?;
+                    let other =
+                        certwright_issuance::csr::Request::new("x", &["x.example"]).unwrap();
+                    csr = other
+                        .sign(&key)
+                        .unwrap()
+                        .verify(&CsrPolicy::default())
+                        .unwrap();
+                }
+            }
+            if let Answer::Expired = answer {
+                let mut early = profile;
+                early.duration = Duration::HOUR;
+                let bundle = self.ca.sign(&csr, &early, NOW - Duration::days(1));
+                return Ok(bundle
+                    .map_err(IssuerError::permanent)?
+                    .chain_pem()
+                    .into_bytes());
+            }
+            let bundle = self.ca.sign(&csr, &profile, now);
+            Ok(bundle
+                .map_err(IssuerError::permanent)?
+                .chain_pem()
+                .into_bytes())
+        })
+    }
+
+    fn key_reuse(&self) -> KeyReuse {
+        self.reuse
+    }
+}
+
+fn with_theirs(more: &str, theirs: &Arc<Theirs>) -> Manager {
+    let reference = format!("issuerRef: {{name: x, kind: Theirs, group: z.example}}{more}");
+    let text =
+        root() + &certificate("web", &reference) + &certificate("fine", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.register("z.example", "Theirs", theirs.clone());
+    manager
+}
+
+/// Has every job done, one after the other.
+fn work(manager: &mut Manager, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
+    let jobs = manager.take_jobs();
+    let done = jobs.into_iter().map(|job| now_or_never(job.run(now)));
+    let done: Vec<_> = done.collect();
+    done.into_iter()
+        .flat_map(|done| manager.finish(done, now))
+        .collect()
+}
+
+#[test]
+fn what_an_issuer_sends_is_held_against_what_was_asked_for() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs("", &theirs);
+    let outcomes = manager.reconcile(NOW);
+    assert!(matches!(
+        outcome(&outcomes, "web"),
+        Outcome::Ordered {
+            reason: Reason::DoesNotExist
+        }
+    ));
+    assert!(
+        matches!(outcome(&outcomes, "fine"), Outcome::Issued { .. }),
+        "nobody waits"
+    );
+    let web = named("web");
+    let mut now = NOW;
+    for (answer, message, pause) in [
+        (
+            Answer::Other,
+            "its key is not the request's",
+            Duration::HOUR,
+        ),
+        (Answer::Expired, "it expired", Duration::hours(2)),
+        (Answer::Fail(Failure::Permanent), "no", Duration::hours(32)),
+    ] {
+        theirs.says(answer);
+        let outcomes = work(&mut manager, now);
+        let Outcome::Failed { retry, .. } = outcome(&outcomes, "web") else {
+            panic!("{outcomes:?}");
+        };
+        assert_eq!(*retry, now + pause);
+        let status = manager.status(&web, now).unwrap();
+        assert!(status.message.contains(message), "{status:?}");
+        assert!(manager.secret(&web).is_none(), "nothing of it is stored");
+        now = *retry;
+        assert!(matches!(
+            outcome(&manager.reconcile(now), "web"),
+            Outcome::Ordered { .. }
+        ));
+    }
+    assert_eq!(manager.status(&web, now).unwrap().failures, 3);
+    theirs.says(Answer::Chain);
+    let outcomes = work(&mut manager, now);
+    assert!(matches!(
+        outcome(&outcomes, "web"),
+        Outcome::Issued { revision: 1, .. }
+    ));
+    assert_eq!(manager.status(&web, now).unwrap().failures, 0);
+    let requests: Vec<_> = manager.requests(&web).collect();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!(
+        (requests[0].name.as_str(), &requests[0].result),
+        ("web-1", &RequestResult::Issued)
+    );
+}
+
+#[test]
+fn an_issuer_of_the_users_orders_from_acme_servers() {
+    /// Remembers which server it was to ask.
+    #[derive(Debug)]
+    struct Acme(Arc<Theirs>, Mutex<Option<String>>);
+    impl Issuer for Acme {
+        fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+            let server = request.acme.as_ref().map(|acme| acme.server.clone());
+            *self.1.lock().unwrap() = server;
+            self.0.issue(request)
+        }
+
+        fn source(&self) -> certwright_sni_store::Source {
+            certwright_sni_store::Source::Acme
+        }
+    }
+    let server = "https://acme.example/directory";
+    let acme = format!("{{acme: {{server: '{server}', privateKeySecretRef: {{name: k}}}}}}");
+    let text = issuer("acme", &acme) + &certificate("web", "issuerRef: {name: acme}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    let outcomes = manager.reconcile(NOW);
+    assert!(matches!(outcome(&outcomes, "web"), Outcome::Failed { .. }));
+    let issuer = Arc::new(Acme(Theirs::new(KeyReuse::Allowed), Mutex::default()));
+    manager.register(certwright::ACME_GROUP, "Issuer", issuer.clone());
+    manager.reconcile(NOW);
+    let outcomes = work(&mut manager, NOW);
+    assert!(matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }), "{outcomes:?}");
+    assert_eq!(issuer.1.lock().unwrap().as_deref(), Some(server));
+
+    // In the order of fallbacks an ACME certificate, also one that is over, comes before a given one.
+    let loader = PairLoader::new(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let store = CertStore::new(SelectionPolicy::Traefik);
+    publish(&store, &loader, manager.secrets());
+    let entry = store.entry("ns/web").unwrap();
+    assert_eq!(entry.source(), certwright_sni_store::Source::Acme);
+    let report = publish(&store, &loader, manager.secrets());
+    assert_eq!((report.unchanged, report.changed()), (1, false));
+}
+
+#[test]
+fn an_issuer_may_forbid_to_use_a_key_twice() {
+    let theirs = Theirs::new(KeyReuse::Forbidden);
+    for (rotation, allowed) in [("Never", false), ("Always", true)] {
+        let key = format!(", privateKey: {{algorithm: ECDSA, rotationPolicy: {rotation}}}");
+        let reference = format!("issuerRef: {{name: x, kind: Theirs, group: z.example}}{key}");
+        let text = certificate("web", &reference).replace(" privateKey: {algorithm: ECDSA},", "");
+        let mut manager = Manager::new(documents(&text).inventory, []);
+        manager.register("z.example", "Theirs", theirs.clone());
+        let outcomes = manager.reconcile(NOW);
+        match outcome(&outcomes, "web") {
+            Outcome::Blocked(Block::KeyReuse) => assert!(!allowed),
+            Outcome::Ordered { .. } => assert!(allowed),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_temporary_certificate_stands_in_until_the_real_one_is_there() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let reference = "issuerRef: {name: x, kind: Theirs, group: z.example}";
+    let text = certificate("web", reference).replace(
+        "namespace: ns}",
+        "namespace: ns, annotations: {cert-manager.io/issue-temporary-certificate: 'true'}}",
+    );
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.register("z.example", "Theirs", theirs.clone());
+    manager.reconcile(NOW);
+    let web = named("web");
+    let temporary = manager.secret(&web).unwrap();
+    let subject = |secret: &TlsSecret| {
+        Certificate::read_pem(secret.get(TLS_CRT).unwrap()).unwrap()[0]
+            .issuer_der()
+            .to_vec()
+    };
+    assert!(String::from_utf8_lossy(&subject(temporary)).contains("cert-manager.local"));
+    assert!(temporary.get("ca.crt").is_none());
+    assert!(!manager.status(&web, NOW).unwrap().ready);
+    let stored = temporary.clone_with_keys();
+    assert_eq!(manager.take_changes().len(), 1);
+
+    // A restart does not take it for the real one.
+    let mut again = Manager::new(documents(&text).inventory, [stored]);
+    again.register("z.example", "Theirs", theirs.clone());
+    let outcomes = again.reconcile(NOW);
+    assert!(matches!(
+        outcome(&outcomes, "web"),
+        Outcome::Ordered {
+            reason: Reason::Temporary
+        }
+    ));
+
+    work(&mut manager, NOW);
+    assert!(manager.status(&web, NOW).unwrap().ready);
+    let real = manager.secret(&web).unwrap();
+    assert!(String::from_utf8_lossy(&subject(real)).contains("Theirs"));
+}
+
+#[test]
+fn of_two_certificates_for_one_secret_one_waits() {
+    let second =
+        certificate("b", "issuerRef: {name: root}").replace("secretName: b", "secretName: a");
+    let first = certificate("a", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&(root() + &second + &first)).inventory, []);
+    let outcomes = manager.reconcile(NOW);
+    assert!(matches!(outcome(&outcomes, "a"), Outcome::Issued { .. }));
+    let Outcome::Blocked(block) = outcome(&outcomes, "b") else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(
+        *block,
+        Block::SecretOwned {
+            owner: "a".to_owned()
+        }
+    );
+    assert!(manager.reconcile(NOW).is_empty(), "no storm");
+    // Who had it keeps it; who is left gets it.
+    let outcomes = manager.replace_inventory(documents(&(root() + &second)).inventory);
+    assert!(outcomes.is_empty());
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(outcome(&outcomes, "b"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_secret_stays_when_its_certificate_goes_unless_it_is_owned() {
+    let both = root() + &certificate("web", "issuerRef: {name: root}");
+    for owned in [false, true] {
+        let mut options = Options::default();
+        options.owner_references = owned;
+        let mut manager = Manager::with_options(documents(&both).inventory, [], options);
+        manager.reconcile(NOW);
+        manager.take_changes();
+        let outcomes = manager.replace_inventory(documents(&root()).inventory);
+        assert_eq!(outcomes.len(), 1);
+        let web = named("web");
+        assert_eq!(manager.secret(&web).is_none(), owned);
+        assert_eq!(manager.orphans().count(), usize::from(!owned));
+        match (&outcomes[0].1, manager.take_changes().as_slice()) {
+            (Outcome::Removed { secret }, [SecretChange::Remove(name)]) => {
+                assert!(owned && *secret == web && *name == web);
+            }
+            (Outcome::Orphaned { secret }, []) => assert!(!owned && *secret == web),
+            other => panic!("{other:?}"),
+        }
+        assert!(manager.reconcile(NOW).is_empty());
+        assert!(
+            manager.next_wake().is_some_and(|wake| wake > NOW),
+            "the root's renewal"
+        );
+    }
+}
+
+#[test]
+fn what_is_asked_for_by_hand_is_done_once() {
+    let mut manager = Manager::new(documents(&root()).inventory, []);
+    manager.reconcile(NOW);
+    let root = named("root");
+    let key = |manager: &Manager| {
+        manager
+            .secret(&root)
+            .unwrap()
+            .get(TLS_KEY)
+            .unwrap()
+            .to_vec()
+    };
+    let (before, same) = (serial(&manager, "root"), key(&manager));
+    let later = NOW + Duration::DAY;
+    assert!(manager.renew(&root, later));
+    assert!(!manager.renew(&named("nobody"), later));
+    let outcomes = manager.reconcile(later);
+    let issued = outcome(&outcomes, "root");
+    assert!(
+        matches!(issued, Outcome::Issued { reason: Reason::Requested(at), revision: 2, .. } if *at == later)
+    );
+    assert_ne!(serial(&manager, "root"), before);
+    assert_eq!(key(&manager), same, "the policy is to keep it");
+    assert!(
+        manager
+            .reconcile(later + Duration::HOUR)
+            .iter()
+            .all(|(_, o)| !matches!(o, Outcome::Issued { .. }))
+    );
+}
+
+#[test]
+fn the_old_anchor_stays_until_nobody_shows_it() {
+    let text = root().replace(
+        "algorithm: ECDSA}",
+        "algorithm: ECDSA, rotationPolicy: Always}",
+    ) + &certificate("web", "issuerRef: {name: root}");
+    let mut options = Options::default();
+    (options.anchor_lead, options.anchor_grace) = (Duration::minutes(5), Duration::HOUR);
+    let mut manager = Manager::with_options(documents(&text).inventory, [], options);
+    manager.reconcile(NOW);
+    let anchors = |manager: &Manager, name: &str| {
+        let bundle = manager
+            .secret(&named(name))
+            .unwrap()
+            .get(certwright::TRUST_BUNDLE);
+        Certificate::read_pem(bundle.unwrap()).unwrap().len()
+    };
+    assert_eq!(anchors(&manager, "web"), 1);
+    let before = serial(&manager, "web");
+    let later = NOW + Duration::DAY;
+    manager.renew(&named("root"), later);
+    let outcomes = manager.reconcile(later);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Waiting { until } if *until == later + Duration::minutes(5))
+    );
+    assert_eq!(
+        (anchors(&manager, "web"), anchors(&manager, "root")),
+        (2, 2)
+    );
+    assert_eq!(
+        serial(&manager, "web"),
+        before,
+        "the new anchor spreads first"
+    );
+
+    // A restart in between forgets nothing.
+    let stored: Vec<_> = manager.secrets().map(TlsSecret::clone_with_keys).collect();
+    let mut options = Options::default();
+    (options.anchor_lead, options.anchor_grace) = (Duration::minutes(5), Duration::HOUR);
+    let mut manager = Manager::with_options(documents(&text).inventory, stored, options);
+    let spread = later + Duration::minutes(5);
+    manager.reconcile(spread);
+    assert_ne!(serial(&manager, "web"), before);
+    assert_eq!(
+        anchors(&manager, "web"),
+        2,
+        "somebody may still show the old one"
+    );
+    let dropped = manager.next_wake().unwrap();
+    assert_eq!(dropped, spread + Duration::HOUR);
+    let outcomes = manager.reconcile(dropped);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Reapplied { .. }),
+        "{outcomes:?}"
+    );
+    assert_eq!(
+        (anchors(&manager, "web"), anchors(&manager, "root")),
+        (1, 1)
+    );
+}
+
+#[test]
+fn one_secret_below_a_ca_makes_nobody_trusted() {
+    let text = root()
+        + &certificate("web", "issuerRef: {name: root}")
+        + &certificate("api", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.reconcile(NOW);
+    let stranger = root_ca("Stranger", NOW, Duration::days(365))
+        .chain()
+        .certificate()
+        .to_pem();
+    let mut stored: Vec<_> = manager.secrets().map(TlsSecret::clone_with_keys).collect();
+    for secret in stored.iter_mut().filter(|secret| secret.name == "web") {
+        secret.insert("ca.crt", stranger.clone());
+        secret.insert("trust-bundle.pem", stranger.clone());
+    }
+    let mut manager = Manager::new(documents(&text).inventory, stored);
+    manager.reconcile(NOW);
+    for name in ["root", "web", "api"] {
+        let bundle = manager
+            .secret(&named(name))
+            .unwrap()
+            .get("trust-bundle.pem")
+            .unwrap();
+        assert_eq!(Certificate::read_pem(bundle).unwrap().len(), 1, "{name}");
+        assert!(
+            !bundle
+                .windows(stranger.len())
+                .any(|part| part == stranger.as_bytes()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn revisions_are_kept_as_far_as_the_limit_and_over_restarts() {
+    let text = root() + &certificate("web", "issuerRef: {name: root}, revisionHistoryLimit: 2");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    let web = named("web");
+    for day in 0..4 {
+        let now = NOW + Duration::days(day);
+        manager.renew(&web, now);
+        manager.reconcile(now);
+    }
+    let revisions: Vec<_> = manager
+        .requests(&web)
+        .map(|request| request.revision)
+        .collect();
+    assert_eq!(revisions, [3, 4]);
+    assert!(manager.requests(&web).all(|request| request.csr.is_some()));
+    let stored: Vec<_> = manager.secrets().map(TlsSecret::clone_with_keys).collect();
+    let mut manager = Manager::new(documents(&text).inventory, stored);
+    manager.reconcile(NOW + Duration::days(4));
+    assert_eq!(manager.status(&web, NOW).unwrap().revision, Some(4));
+}
+
+#[test]
+fn a_pending_one_is_told_from_a_failed_one() {
+    for (error, pending) in [
+        (IssueError::NoIssuer, true),
+        (IssueError::NoCaSecret { secret: named("x") }, true),
+        (IssueError::UnsupportedIssuer, false),
+    ] {
+        assert_eq!(error.is_pending(), pending, "{error}");
+    }
+}
