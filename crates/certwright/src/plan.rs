@@ -122,8 +122,9 @@ pub enum KeySource {
 /// [`Reason`] to issue, in the order of its variants ([`Plan::Issue`], or [`Plan::Wait`] while it failed before);
 /// something around the certificate is not as it should be ([`Plan::Reapply`]); nothing ([`Plan::Idle`]).
 ///
-/// The reasons up to [`Reason::SpecMismatch`] and their order are cert-manager's policy chain, as is the last one;
-/// what stands between is ours. The same arguments lead to the same plan, always.
+/// The reasons up to [`Reason::SpecMismatch`] and their order are cert-manager's policy chain, but for
+/// [`Reason::Temporary`] and [`Reason::SpecChanged`]; what follows is ours, until [`Reason::Renewing`]. The same
+/// arguments lead to the same plan, always.
 ///
 /// Usages are compared with what was requested, never with what was issued: an issuer that changes them causes no
 /// new request, an edit of the specification does.
