@@ -79,9 +79,9 @@ where
             }
         };
         let is_bare = body.is_end_stream();
-        let (body, mut end) = Sent::new((!is_bare).then_some(body));
-        let mut request = Request::from_parts(head, body);
         let limit = self.connector.settings().timeouts.response_header;
+        let (body, mut end) = Sent::new((!is_bare).then_some(body), limit);
+        let mut request = Request::from_parts(head, body);
         let mut repeats = 0;
         loop {
             let mut link = self.link(host, &uri).await?;
@@ -90,7 +90,7 @@ where
             let copy =
                 (may_repeat && is_bare && request.method().is_safe()).then(|| bare(&request));
             link.address(&mut request, &uri);
-            let outcome = end.or_late(limit, link.send(request)).await;
+            let outcome = end.or_late(link.send(request)).await;
             let mut error = match outcome {
                 Ok(Ok(mut response)) => {
                     link.describe(&mut response);
@@ -110,7 +110,7 @@ where
             match (error.take_message(), copy) {
                 (Some(unsent), _) if may_repeat => request = unsent,
                 (None, Some(copy)) if link::went_away(error.error()) => {
-                    let (body, again) = Sent::new(None);
+                    let (body, again) = Sent::new(None, limit);
                     end = again;
                     request = copy.map(|()| body);
                 }

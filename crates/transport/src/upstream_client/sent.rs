@@ -1,6 +1,6 @@
 //! The end of a request, from which the wait for its response counts.
 
-use core::future::{pending, poll_fn};
+use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -15,35 +15,31 @@ pub(super) struct Sent<B> {
     end: Option<oneshot::Sender<()>>,
 }
 
-/// Where it is told.
-pub(super) struct End(oneshot::Receiver<()>);
+/// Where it is told, and how long the response may take from then on; `None` if it may take forever.
+pub(super) struct End(Option<(oneshot::Receiver<()>, Duration)>);
 
 impl<B> Sent<B> {
-    pub(super) fn new(body: Option<B>) -> (Self, End) {
+    pub(super) fn new(body: Option<B>, limit: Option<Duration>) -> (Self, End) {
+        let Some(limit) = limit else {
+            return (Self { body, end: None }, End(None));
+        };
         let (end, ended) = oneshot::channel();
         let end = Some(end);
-        (Self { body, end }, End(ended))
+        (Self { body, end }, End(Some((ended, limit))))
     }
 }
 
 impl End {
     /// `Err` with the limit if `response` is not there that long after the end of the request.
-    pub(super) async fn or_late<F: Future>(
-        &mut self,
-        limit: Option<Duration>,
-        response: F,
-    ) -> Result<F::Output, Duration> {
-        let ended = &mut self.0;
+    pub(super) async fn or_late<F: Future>(&mut self, response: F) -> Result<F::Output, Duration> {
+        let Some((ended, limit)) = &mut self.0 else {
+            return Ok(response.await);
+        };
         let late = async {
-            match limit {
-                None => pending().await,
-                Some(limit) => {
-                    // Never sent: it ends by being dropped.
-                    ended.await.ok();
-                    sleep(limit).await;
-                    limit
-                }
-            }
+            // Nothing is ever told: the end is that the other side is dropped.
+            ended.await.ok();
+            sleep(*limit).await;
+            *limit
         };
         let (mut response, mut late) = (pin!(response), pin!(late));
         poll_fn(|cx| match response.as_mut().poll(cx) {
