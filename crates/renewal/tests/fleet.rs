@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use certwright_renewal::fleet::{Cause, Fleet, Goal, Quota, Renewal, Smoothed};
+use certwright_renewal::fleet::{Cause, Fleet, Goal, Load, Quota, Renewal, Smoothed};
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 
@@ -138,6 +138,22 @@ proptest! {
         let lost = shortages.values().filter(|s| s.late.is_none()).count();
         prop_assert_eq!(smoothed.forecast(span).total() + lost, fleet.forecast(span).total());
         prop_assert_eq!(fleet.overruns().is_empty() || smoothed.moved() + lost > 0, true);
+    }
+
+    #[test]
+    fn one_less_than_the_lowest_peak_is_too_little(jobs in jobs(200, 100)) {
+        let span = Duration::seconds(SPAN);
+        let peak = |load: Load| load.busiest().map_or(0, |(_, count)| count);
+        for key in 0..2 {
+            let own: Jobs = jobs.iter().filter(|(own, _)| *own == key).map(|(_, job)| (0, *job)).collect();
+            let alone = fleet(&own, &[Quota::new(1000, span)]);
+            let lowest = peak(alone.smooth(Goal::LowestPeak).forecast(span));
+            prop_assert!(lowest <= peak(alone.forecast(span)));
+            if let Some(less) = u32::try_from(lowest).unwrap().checked_sub(1) {
+                let tried = fleet(&own, &[Quota::new(less, span)]);
+                prop_assert!(!tried.smooth(Goal::WithinQuotas).shortages().is_empty());
+            }
+        }
     }
 
     #[test]
