@@ -54,6 +54,8 @@ mod load;
 mod pool;
 mod quota;
 mod renewal;
+mod rescue;
+mod rooms;
 mod shortage;
 mod smooth;
 mod sweep;

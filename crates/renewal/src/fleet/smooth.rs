@@ -1,14 +1,14 @@
 //! Giving every renewal of one quota its instant.
 
 use core::ops::ControlFlow;
-use std::collections::HashMap;
 
 use super::Goal;
 use super::quota::Quota;
 use super::renewal::Renewal;
+use super::rescue::{Rescue, rescue};
+use super::rooms::Rooms;
 use super::shortage::Cause;
-use super::sweep::{Line, Report, Room, Tight};
-use crate::instant::at;
+use super::sweep::{Full, Line, Report, Tight};
 
 /// What becomes of one renewal.
 #[derive(Clone, Copy, Debug)]
@@ -46,122 +46,6 @@ pub(super) fn smooth(renewals: &[Renewal], quota: &Quota, goal: Goal) -> Vec<Out
     instants(renewals, quota, &slots, &causes)
 }
 
-struct Rescue {
-    /// The last slot of each that can be saved.
-    deadlines: Vec<Option<i64>>,
-    causes: Vec<Option<Cause>>,
-}
-
-/// Who is lost, who is late, and by how much, where not all can be in time.
-///
-/// First the fewest are given up. Of the others as many as possible are in time. If
-/// that leaves one without a place, those with more time left wait for it.
-fn rescue(renewals: &[Renewal], quota: &Quota, windows: &[(i64, i64)]) -> Rescue {
-    let mut causes = vec![None; renewals.len()];
-    let latest = |i: usize| quota.slot(renewals[i].latest);
-    let crowded = |tight: Tight| Cause::Crowded {
-        from: at(quota.start(tight.from)),
-        until: at(quota.start(tight.until)),
-        renewals: tight.jobs,
-        allowed: tight.places,
-    };
-    let mirror = |tight: Tight| Tight {
-        from: 1 - tight.until,
-        until: 1 - tight.from,
-        ..tight
-    };
-
-    // Earliest deadline first by the latest safe slots: the sweep with time mirrored.
-    let mirrored: Vec<_> = (0..renewals.len())
-        .map(|i| (-latest(i), -windows[i].0))
-        .collect();
-    let soonest = Full::sweep(&mirrored, &Rooms::of(quota).mirrored());
-    for (i, tight) in &soonest.dropped {
-        causes[*i] = Some(crowded(mirror(*tight)));
-    }
-    let saved: Vec<usize> = (0..renewals.len())
-        .filter(|i| soonest.slots[*i].is_some())
-        .collect();
-
-    let in_time: Vec<_> = saved.iter().map(|i| windows[*i]).collect();
-    let in_time = Full::sweep(&in_time, &Rooms::of(quota));
-    let mut deadlines: Vec<Option<i64>> = vec![None; renewals.len()];
-    for i in &saved {
-        deadlines[*i] = Some(windows[*i].1);
-    }
-    let waiting: Vec<usize> = in_time
-        .dropped
-        .iter()
-        .map(|(place, _)| saved[*place])
-        .collect();
-    for (place, tight) in &in_time.dropped {
-        causes[saved[*place]] = Some(crowded(*tight));
-    }
-
-    // What is left of the quota, to those that wait.
-    let mut left = Rooms::of(quota).mirrored();
-    for slot in in_time.slots.iter().flatten() {
-        *left.used.entry(*slot).or_default() += 1;
-    }
-    let late: Vec<_> = waiting
-        .iter()
-        .map(|i| (-latest(*i), -windows[*i].1 - 1))
-        .collect();
-    let late = Full::sweep(&late, &left);
-    if late.dropped.is_empty() {
-        for (i, slot) in waiting.iter().zip(&late.slots) {
-            deadlines[*i] = slot.map(|slot| -slot);
-        }
-        return Rescue { deadlines, causes };
-    }
-    for i in saved {
-        let soonest = soonest.slots[i].map(|slot| -slot);
-        deadlines[i] = soonest.max(Some(windows[i].1));
-    }
-    Rescue { deadlines, causes }
-}
-
-/// The places of every slot.
-struct Rooms<'a> {
-    quota: &'a Quota,
-    used: HashMap<i64, u32>,
-    mirrored: bool,
-}
-
-impl<'a> Rooms<'a> {
-    fn of(quota: &'a Quota) -> Self {
-        Self {
-            quota,
-            used: HashMap::new(),
-            mirrored: false,
-        }
-    }
-
-    /// For a sweep over slots with their signs changed.
-    fn mirrored(self) -> Self {
-        Self {
-            mirrored: true,
-            ..self
-        }
-    }
-
-    fn at(&self, slot: i64) -> Room {
-        let own = if self.mirrored { -slot } else { slot };
-        let used = self.used.get(&own).copied().unwrap_or(0);
-        let places = self.quota.room(own);
-        let next = match (places, self.mirrored) {
-            // Over a closed time in one step, however short the slots are.
-            (0, true) => -(self.quota.closed(own).1 + 1),
-            (0, false) => self.quota.closed(own).0 - 1,
-            _ => slot - 1,
-        };
-        Room {
-            places: places.saturating_sub(used),
-            next,
-        }
-    }
-}
-
 impl Line {
     fn fits(&mut self, rooms: &Rooms<'_>) -> bool {
         self.fits_below(rooms, u32::MAX)
@@ -169,7 +53,7 @@ impl Line {
 
     fn fits_below(&mut self, rooms: &Rooms<'_>, most: u32) -> bool {
         let mut report = Fits(true);
-        self.sweep(|slot| below(rooms.at(slot), most), &mut report);
+        self.sweep(|slot| rooms.at(slot, most), &mut report);
         report.0
     }
 
@@ -180,7 +64,7 @@ impl Line {
             Goal::WithinQuotas => u32::MAX,
         };
         let mut full = Full::new(self.len());
-        self.sweep(|slot| below(rooms.at(slot), most), &mut full);
+        self.sweep(|slot| rooms.at(slot, most), &mut full);
         full.slots
     }
 
@@ -209,13 +93,6 @@ impl Line {
     }
 }
 
-fn below(room: Room, most: u32) -> Room {
-    Room {
-        places: room.places.min(most),
-        ..room
-    }
-}
-
 /// Whether all are served.
 struct Fits(bool);
 
@@ -223,38 +100,6 @@ impl Report for Fits {
     fn dropped(&mut self, _job: usize, _tight: impl FnOnce() -> Tight) -> ControlFlow<()> {
         self.0 = false;
         ControlFlow::Break(())
-    }
-}
-
-/// Everything a sweep can tell.
-struct Full {
-    slots: Vec<Option<i64>>,
-    dropped: Vec<(usize, Tight)>,
-}
-
-impl Full {
-    fn new(jobs: usize) -> Self {
-        Self {
-            slots: vec![None; jobs],
-            dropped: Vec::new(),
-        }
-    }
-
-    fn sweep(windows: &[(i64, i64)], rooms: &Rooms<'_>) -> Self {
-        let mut full = Self::new(windows.len());
-        Line::new(windows).sweep(|slot| rooms.at(slot), &mut full);
-        full
-    }
-}
-
-impl Report for Full {
-    fn served(&mut self, job: usize, slot: i64) {
-        self.slots[job] = Some(slot);
-    }
-
-    fn dropped(&mut self, job: usize, tight: impl FnOnce() -> Tight) -> ControlFlow<()> {
-        self.dropped.push((job, tight()));
-        ControlFlow::Continue(())
     }
 }
 

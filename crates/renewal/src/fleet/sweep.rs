@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::pool::Pool;
+use super::rooms::Rooms;
 
 /// Jobs that each need one place in a slot of their window, latest deadline first.
 ///
@@ -119,6 +120,38 @@ impl Line {
             }
             slot = on;
         }
+    }
+}
+
+/// Everything a sweep can tell.
+pub(super) struct Full {
+    pub(super) slots: Vec<Option<i64>>,
+    pub(super) dropped: Vec<(usize, Tight)>,
+}
+
+impl Full {
+    pub(super) fn new(jobs: usize) -> Self {
+        Self {
+            slots: vec![None; jobs],
+            dropped: Vec::new(),
+        }
+    }
+
+    pub(super) fn sweep(windows: &[(i64, i64)], rooms: &Rooms<'_>) -> Self {
+        let mut full = Self::new(windows.len());
+        Line::new(windows).sweep(|slot| rooms.at(slot, u32::MAX), &mut full);
+        full
+    }
+}
+
+impl Report for Full {
+    fn served(&mut self, job: usize, slot: i64) {
+        self.slots[job] = Some(slot);
+    }
+
+    fn dropped(&mut self, job: usize, tight: impl FnOnce() -> Tight) -> ControlFlow<()> {
+        self.dropped.push((job, tight()));
+        ControlFlow::Continue(())
     }
 }
 
