@@ -114,10 +114,18 @@ pub(crate) fn into_rustls(error: PeerError) -> Error {
 
 impl PeerError {
     /// The reason why a connection was refused, also when rustls' own verifier refused it; `None` if the
-    /// error is about something else than the peer's certificates.
+    /// error is about something else than the peer's certificates and the revocation lists for them.
     pub fn from_rustls(error: &Error) -> Option<Self> {
-        let Error::InvalidCertificate(error) = error else {
-            return matches!(error, Error::NoCertificatesPresented).then_some(Self::NoCertificate);
+        let error = match error {
+            Error::InvalidCertificate(error) => error,
+            // rustls' own verifier tells an unusable list apart from an unusable certificate.
+            Error::InvalidCertRevocationList(error) => {
+                return Some(Self::CrlUnusable {
+                    reason: format!("{error:?}"),
+                });
+            }
+            Error::NoCertificatesPresented => return Some(Self::NoCertificate),
+            _ => return None,
         };
         Some(match error {
             CertificateError::Other(OtherError(error)) => {
