@@ -72,7 +72,8 @@ impl fmt::Debug for KeystorePassword {
 pub enum Pkcs12Profile {
     /// 3DES and HMAC-SHA1.
     LegacyDes,
-    /// RC2-40, 3DES and HMAC-SHA1: the default, which every reader understands.
+    /// RC2-40, 3DES and HMAC-SHA1: the default because it is cert-manager's; the oldest readers understand
+    /// it, OpenSSL 3 with `-legacy` only.
     #[default]
     LegacyRc2,
     /// AES-256-CBC and HMAC-SHA256.
