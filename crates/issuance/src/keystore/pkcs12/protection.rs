@@ -7,7 +7,7 @@ use aws_lc_rs::{digest, hmac, iv::FixedLength, pbkdf2};
 use certwright_cert_model::output::Pkcs12Profile;
 use des::TdesEde3;
 use des::cipher::consts::U8;
-use des::cipher::{Array, BlockCipherEncrypt, KeyInit};
+use des::cipher::{BlockCipherEncrypt, KeyInit};
 use rc2::Rc2;
 use zeroize::Zeroizing;
 
@@ -115,7 +115,7 @@ impl Cipher {
             }
             Self::TripleDes => {
                 let (key, iv) = pbe::<24>(password, seed);
-                let cipher = TdesEde3::new(&Array::from(*key));
+                let cipher = TdesEde3::new((&*key).into());
                 chain_blocks(&cipher, iv, &mut text);
             }
         }
