@@ -84,6 +84,7 @@ pub struct Entry<T> {
     id: EntryId,
     names: Box<[Box<str>]>,
     ips: Box<[IpAddr]>,
+    /// Empty when it is the first name, which spares most entries a copy.
     common_name: Option<Box<str>>,
     /// `None` when it is the single name itself, which spares most entries a copy.
     identifier: Option<Box<str>>,
@@ -139,7 +140,12 @@ impl<T> Entry<T> {
     /// stopped to look at it (RFC 9525 section 2).
     #[must_use]
     pub fn with_common_name(mut self, name: impl Into<String>) -> Self {
-        self.common_name = Some(name.into().into_boxed_str()).filter(|name| !name.is_empty());
+        let name = name.into();
+        self.common_name = match self.names.first() {
+            _ if name.is_empty() => None,
+            Some(first) if **first == *name => Some(Box::default()),
+            _ => Some(name.into_boxed_str()),
+        };
         self.identify();
         self
     }
@@ -210,7 +216,10 @@ impl<T> Entry<T> {
 
     /// The common name, as given.
     pub fn common_name(&self) -> Option<&str> {
-        self.common_name.as_deref()
+        match self.common_name.as_deref() {
+            Some("") => self.names.first().map(|name| &**name),
+            name => name,
+        }
     }
 
     /// What is served.
@@ -296,7 +305,7 @@ impl<T> Entry<T> {
     }
 
     fn identify(&mut self) {
-        let common_name = self.common_name.as_deref();
+        let common_name = self.common_name();
         let differs = |name: &str| Some(name) != common_name;
         let mut elements: Vec<String> = common_name
             .map(lower)

@@ -92,6 +92,43 @@ impl<T> Index<T> {
     }
 }
 
+/// An [`Index`] of a few names in as little memory as they take: sorted, not hashed.
+#[cfg(feature = "lazy")]
+pub(crate) struct Rows<T> {
+    exact: Box<[(Name, Candidates<T>)]>,
+    wildcard: Box<[(Name, Candidates<T>)]>,
+}
+
+#[cfg(feature = "lazy")]
+impl<T> Rows<T> {
+    pub(crate) fn new(policy: SelectionPolicy, entries: &[Arc<Entry<T>>]) -> Self {
+        let sorted = |table: Table<T>| {
+            let mut rows: Box<[_]> = table.into_iter().collect();
+            rows.sort_unstable_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+            rows
+        };
+        let index = patches(policy, |_| None, &HashMap::new(), entries, |_, _| {});
+        Self {
+            exact: sorted(index.exact),
+            wildcard: sorted(index.wildcard),
+        }
+    }
+
+    pub(crate) fn exact(&self, name: &[u8]) -> Option<&Candidates<T>> {
+        find(&self.exact, name)
+    }
+
+    pub(crate) fn wildcard(&self, suffix: &[u8]) -> Option<&Candidates<T>> {
+        find(&self.wildcard, suffix)
+    }
+}
+
+#[cfg(feature = "lazy")]
+fn find<'r, T>(rows: &'r [(Name, Candidates<T>)], name: &[u8]) -> Option<&'r Candidates<T>> {
+    let found = rows.binary_search_by(|(row, _)| row.as_bytes().cmp(name));
+    found.ok().map(|at| &rows[at].1)
+}
+
 fn patch_table<T>(table: &mut Table<T>, patch: &Table<T>) {
     table.reserve(patch.len().saturating_sub(table.len()));
     for (name, candidates) in patch {

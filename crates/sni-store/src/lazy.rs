@@ -73,7 +73,8 @@ pub struct LazySettings {
     /// At most so many bytes are kept, as [`LazySource::size`] has it and with what the entries take; 64
     /// MiB unless said otherwise.
     pub max_bytes: usize,
-    /// Of so many ids it is remembered that nothing was there; 16,384 unless said otherwise.
+    /// Of so many ids it is remembered that nothing was there, at about a hundred bytes each; 16,384 unless
+    /// said otherwise.
     pub max_misses: usize,
     /// At most so many loads run at once, on a thread each; 16 unless said otherwise.
     pub max_in_flight: usize,
@@ -350,14 +351,18 @@ impl<T: Send + Sync + 'static> Shared<T> {
         };
         let mut buffer = Buffer::new();
         let wanted = Wanted::new(current.policy, query, &mut buffer);
-        let name = wanted.and_then(|wanted| plain_text(wanted.exact));
-        let Some(id) = name.and_then(|name| self.identify(name)) else {
+        let identified = wanted.and_then(|wanted| {
+            let name = plain_text(wanted.exact)?;
+            Some((wanted, self.identify(name)?))
+        });
+        let Some((wanted, id)) = identified else {
             self.count(Event::Refused);
             return own();
         };
         let generation = self.generation(current.configuration);
         match self.caches.get(&id, generation, query) {
-            Cached::Fresh(loaded) => match self.serve(&loaded, query) {
+            Cached::Fresh(loaded) => match self.better(loaded.select_wanted(&wanted, query), query)
+            {
                 Some(payload) => {
                     self.count(Event::Hit);
                     Found::Now(Some(payload))
@@ -383,7 +388,11 @@ impl<T: Send + Sync + 'static> Shared<T> {
 
     /// What of the loaded is to be served, if it is any better than what the store has.
     fn serve(&self, loaded: &Loaded<T>, query: &Query<'_>) -> Option<Arc<T>> {
-        let selection = loaded.select(query)?;
+        self.better(loaded.select(query), query)
+    }
+
+    fn better(&self, selection: Option<Selection<'_, T>>, query: &Query<'_>) -> Option<Arc<T>> {
+        let selection = selection?;
         if !is_good(&selection) {
             let current = self.store.current();
             let own = current.select(query);

@@ -210,11 +210,10 @@ impl PairLoader {
         let facts = CertificateFacts::from_der(leaf)
             .map_err(|source| PairError::Certificate { index: 0, source })?;
         let provider = self.provider.key_provider;
-        let deferred = self.cold.as_ref().and_then(|cold| {
-            let (key, schemes) = LazyKey::defer(provider, &key, &facts.public_key)?;
-            cold.push(&key);
-            Some((key, schemes))
-        });
+        let deferred = self
+            .cold
+            .as_ref()
+            .and_then(|cold| LazyKey::defer(provider, &key, &facts.public_key, cold));
         let (mut certified, schemes) = match deferred {
             Some((key, schemes)) => (CertifiedKey::new(chain, key), schemes),
             None => {

@@ -81,9 +81,37 @@ impl SelectionPolicy {
         }
     }
 
+    /// What is served out of the candidates found under a name and under its wildcard.
+    #[inline]
+    pub(crate) fn select<'s, T>(
+        self,
+        exact: Option<&'s Candidates<T>>,
+        wildcard: Option<&'s Candidates<T>>,
+        wanted: &Wanted<'_>,
+        query: &Query<'_>,
+    ) -> Option<Selection<'s, T>> {
+        if exact.is_none()
+            && let Some((payload, entry)) = wildcard.and_then(|found| found.at_once(query))
+        {
+            return Some(Selection::served(payload, entry, Match::Wildcard));
+        }
+        if exact.is_none() && wildcard.is_none() {
+            return None;
+        }
+        let matching = Matching::new(exact, wildcard);
+        let chosen = self.choose(&matching, wanted, query)?;
+        Some(Selection {
+            payload: chosen.entry.payload(),
+            entry: Some(chosen.entry),
+            matched: chosen.matched(),
+            usable: chosen.usable,
+            valid: chosen.valid,
+        })
+    }
+
     /// The entry to serve out of those that match.
     #[inline]
-    pub(crate) fn choose<'s, T>(
+    fn choose<'s, T>(
         self,
         matching: &Matching<'s, T>,
         wanted: &Wanted<'_>,

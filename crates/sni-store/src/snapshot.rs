@@ -3,13 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "lazy")]
-use hashbrown::HashMap;
-
-#[cfg(feature = "lazy")]
-use crate::entry::Entry;
-#[cfg(feature = "lazy")]
-use crate::index::patches;
 use crate::index::{Candidates, Index, Key, Table};
 use crate::select::{Match, Matching, Query, Selection, SelectionPolicy};
 use crate::server_name::{Buffer, Wanted, is_clean, suffix};
@@ -86,23 +79,7 @@ impl<T> Snapshot<T> {
                 (self.exact(wanted.exact), wildcard, wanted)
             }
         };
-        if exact.is_none()
-            && let Some((payload, entry)) = wildcard.and_then(|found| found.at_once(query))
-        {
-            return Some(Selection::served(payload, entry, Match::Wildcard));
-        }
-        if exact.is_none() && wildcard.is_none() {
-            return None;
-        }
-        let matching = Matching::new(exact, wildcard);
-        let chosen = self.policy.choose(&matching, &wanted, query)?;
-        Some(Selection {
-            payload: chosen.entry.payload(),
-            entry: Some(chosen.entry),
-            matched: chosen.matched(),
-            usable: chosen.usable,
-            valid: chosen.valid,
-        })
+        self.policy.select(exact, wildcard, &wanted, query)
     }
 
     fn fall_back(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
@@ -114,20 +91,6 @@ impl<T> Snapshot<T> {
             usable: true,
             valid: true,
         })
-    }
-
-    /// A snapshot of these entries alone, for what is not in a store.
-    #[cfg(feature = "lazy")]
-    pub(crate) fn of(policy: SelectionPolicy, entries: &[Arc<Entry<T>>]) -> Self {
-        let index = patches(policy, |_| None, &HashMap::new(), entries, |_, _| {});
-        Self {
-            generation: 0,
-            configuration: 0,
-            policy,
-            base: Arc::new(index),
-            overlay: Index::new(),
-            default: None,
-        }
     }
 
     /// The entries found under a name.

@@ -1,13 +1,14 @@
 //! The store: readers follow one pointer, writers publish the next snapshot behind it.
 
-use std::collections::HashSet;
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::change::{Change, ChangeSet, Origin, Rejection, ReplacedError, Report, Warning};
 use crate::counters::{Counters, Counts, Event};
@@ -47,7 +48,7 @@ impl<T> CertStore<T> {
                     default: served,
                 }),
                 writer: Mutex::new(Writer {
-                    entries: HashMap::new(),
+                    entries: HashSet::new(),
                     default,
                     merging: None,
                     retired: Vec::new(),
@@ -110,12 +111,18 @@ impl<T> CertStore<T> {
 
     /// The entry with this id. Waits for a writer; not for handshakes.
     pub fn entry(&self, id: &str) -> Option<Arc<Entry<T>>> {
-        self.shared.writer().entries.get(id).cloned()
+        self.shared
+            .writer()
+            .entries
+            .get(id)
+            .map(|ById(entry)| entry.clone())
     }
 
     /// Every entry, by ascending id. Waits for a writer; not for handshakes.
     pub fn entries(&self) -> Vec<Arc<Entry<T>>> {
-        let mut entries: Vec<_> = self.shared.writer().entries.values().cloned().collect();
+        let writer = self.shared.writer();
+        let mut entries: Vec<_> = writer.entries.iter().map(|ById(e)| e.clone()).collect();
+        drop(writer);
         entries.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         entries
     }
@@ -183,13 +190,36 @@ struct Shared<T> {
 
 /// What only writers need.
 struct Writer<T> {
-    entries: HashMap<EntryId, Arc<Entry<T>>>,
+    entries: HashSet<ById<T>>,
     default: DefaultEntry<T>,
     /// The keys changed since a merge began, while one runs.
-    merging: Option<HashSet<Key>>,
+    merging: Option<std::collections::HashSet<Key>>,
     /// Snapshots a reader may still hold, kept so that no reader has to free one.
     retired: Vec<Arc<Snapshot<T>>>,
 }
+
+/// An entry found by its id, which it holds already.
+struct ById<T>(Arc<Entry<T>>);
+
+impl<T> Borrow<str> for ById<T> {
+    fn borrow(&self) -> &str {
+        self.0.id().as_str()
+    }
+}
+
+impl<T> Hash for ById<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().as_str().hash(state);
+    }
+}
+
+impl<T> PartialEq for ById<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl<T> Eq for ById<T> {}
 
 /// What a new snapshot has beside its index.
 struct Head<T> {
@@ -272,10 +302,10 @@ impl<T: Send + Sync + 'static> Shared<T> {
         });
         report.warnings.sort_by(|a, b| a.id.cmp(&b.id));
         for id in &report.removed {
-            writer.entries.remove(id);
+            writer.entries.remove(id.as_str());
         }
         for entry in &come {
-            writer.entries.insert(entry.id().clone(), entry.clone());
+            writer.entries.replace(ById(entry.clone()));
         }
         let configuration = match unnamed {
             Unnamed::Leave => report.generation,
@@ -348,7 +378,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
             .spawn(merge)
             .is_ok()
         {
-            writer.merging = Some(HashSet::new());
+            writer.merging = Some(std::collections::HashSet::new());
         }
     }
 
@@ -381,7 +411,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
 type SortedOut<T> = (HashMap<EntryId, Arc<Entry<T>>>, Vec<Arc<Entry<T>>>);
 
 fn sort_out<T>(
-    entries: &HashMap<EntryId, Arc<Entry<T>>>,
+    entries: &HashSet<ById<T>>,
     changes: HashMap<EntryId, Change<T>>,
     unnamed: Unnamed,
     report: &mut Report,
@@ -391,13 +421,13 @@ fn sort_out<T>(
     if let Unnamed::Leave = unnamed {
         let leaving = entries
             .iter()
-            .filter(|(id, _)| !changes.contains_key(*id))
-            .map(|(id, entry)| (id.clone(), entry.clone()));
+            .filter(|ById(entry)| !changes.contains_key(entry.id()))
+            .map(|ById(entry)| (entry.id().clone(), entry.clone()));
         gone.extend(leaving);
         report.removed.extend(gone.keys().cloned());
     }
     for (id, change) in changes {
-        let old = entries.get(&id);
+        let old = entries.get(id.as_str()).map(|ById(entry)| entry);
         match (change, old) {
             (Change::Put(new), Some(old)) if same(&new, old) => report.unchanged += 1,
             (Change::Put(new), Some(old)) => {

@@ -270,6 +270,10 @@ fn counting() -> (PairLoader, &'static AtomicUsize) {
 fn lazy_keys_wait_for_their_first_signature() {
     let (loader, loaded) = counting();
     let loader = loader.with_lazy_keys();
+    // With the first P-256 key it is found out in which form they can wait.
+    let first = Chain::new("a.test", &rcgen::PKCS_ECDSA_P256_SHA256);
+    loader.load("first", first.pair()).unwrap();
+    assert_eq!(loaded.load(Ordering::Relaxed), 1);
     let table = [
         (&rcgen::PKCS_ECDSA_P256_SHA256, 0),
         (&PKCS_ECDSA_P384_SHA384, 0),

@@ -12,8 +12,9 @@ use quick_cache::sync::Cache;
 
 use super::LazySettings;
 use crate::entry::{Entry, EntryId};
-use crate::select::{Query, Selection, SelectionPolicy};
-use crate::snapshot::Snapshot;
+use crate::index::Rows;
+use crate::select::{Match, Query, Selection, SelectionPolicy};
+use crate::server_name::{Buffer, Wanted};
 
 pub(super) struct Caches<T> {
     found: Cache<EntryId, Arc<Loaded<T>>, ByWeight>,
@@ -30,7 +31,8 @@ pub(super) struct Loaded<T> {
     weight: u64,
     /// Unix seconds in which each of the entries is valid.
     valid: RangeInclusive<i64>,
-    snapshot: Snapshot<T>,
+    policy: SelectionPolicy,
+    rows: Rows<T>,
 }
 
 /// When something was found or missed, and in which generation.
@@ -131,12 +133,31 @@ impl<T> Loaded<T> {
             stamp,
             weight: bytes.saturating_add(SLOT) as u64,
             valid: from.unwrap_or(i64::MIN)..=until.unwrap_or(i64::MAX),
-            snapshot: Snapshot::of(policy, &entries),
+            policy,
+            rows: Rows::new(policy, &entries),
         }
     }
 
     pub(super) fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
-        self.snapshot.select(query)
+        let mut buffer = Buffer::new();
+        let wanted = Wanted::new(self.policy, query, &mut buffer)?;
+        self.select_wanted(&wanted, query)
+    }
+
+    pub(super) fn select_wanted(
+        &self,
+        wanted: &Wanted<'_>,
+        query: &Query<'_>,
+    ) -> Option<Selection<'_, T>> {
+        let exact = self.rows.exact(wanted.exact);
+        if let SelectionPolicy::Best = self.policy
+            && let Some((payload, entry)) = exact.and_then(|found| found.at_once(query))
+        {
+            return Some(Selection::served(payload, entry, Match::Exact));
+        }
+        let suffix = wanted.suffix;
+        let wildcard = suffix.and_then(|suffix| self.rows.wildcard(suffix));
+        self.policy.select(exact, wildcard, wanted, query)
     }
 }
 
@@ -172,6 +193,6 @@ fn weigh<T>(entry: &Entry<T>, size: impl Fn(&T) -> usize) -> usize {
 
 /// What a name takes beside its text: where it is kept and where it is looked up.
 const NAME: usize = 160;
-/// What each id takes: its snapshot with two tables, its place in the cache and in the memory of what
+/// What each id takes: its place in the cache and in the memory of what
 /// was driven out.
-const SLOT: usize = 768;
+const SLOT: usize = 1024;
