@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use certwright_sni_store::{CertStore, PairLoader, PemPair, SelectionPolicy};
-use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, Issuer,
+    KeyPair,
+};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -130,6 +133,9 @@ impl Pairs {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new([name.clone()]).unwrap();
             params.custom_extensions = vec![extension.clone()];
+            // As authorities write it: a host name or nothing.
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, &*name);
             let leaf = params.signed_by(&key, &issuer).unwrap();
             (name, leaf.pem() + &intermediate, key.serialize_pem())
         });

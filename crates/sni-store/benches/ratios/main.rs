@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a bench reports nothing else")]
 
 mod clock;
+mod directory;
+mod lazy;
 mod load;
 mod look_up;
 mod memory;
@@ -17,10 +19,12 @@ fn main() {
     if let Some(kind) = arguments.iter().find_map(|a| a.strip_prefix("--memory=")) {
         return memory::child(kind);
     }
-    let parts: [(&str, fn()); 4] = [
+    let parts: [(&str, fn()); 6] = [
         ("look_up", look_up::measure),
         ("update", update::measure),
         ("memory", memory::measure),
+        ("lazy", lazy::measure),
+        ("directory", directory::measure),
         ("load", load::measure),
     ];
     // Everything, or the parts that are named.

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::lazy;
 use crate::load::{Pairs, provider};
 
 const CERTIFICATES: usize = 20_000;
@@ -57,10 +58,31 @@ pub(crate) fn measure() {
         }
         _ => println!("WATCH bytes_per_p256_vs_owned_chains - needs /proc"),
     }
+    match (grown("lazy"), grown("owned")) {
+        (Some(lazy), Some(owned)) => {
+            println!(
+                "RATIO lazy_keys_bytes_vs_owned_chains {:.2} <=0.55",
+                lazy / owned
+            );
+            println!("WATCH lazy_keys_bytes_per_p256 {lazy:.0} all included");
+        }
+        _ => println!("WATCH lazy_keys_bytes_vs_owned_chains - needs /proc"),
+    }
+    match grown("flood") {
+        // Summed up, not per certificate.
+        Some(beyond) => println!(
+            "RATIO flood_memory_growth_bytes {:.0} <=0",
+            (beyond * CERTIFICATES as f64).max(0.0)
+        ),
+        None => println!("WATCH flood_memory_growth_bytes - needs /proc"),
+    }
 }
 
 /// Prints how many bytes a certificate takes, in a process that holds nothing else.
 pub(crate) fn child(kind: &str) {
+    if kind == "flood" {
+        return lazy::flood(data_bytes, CERTIFICATES);
+    }
     let pairs = Pairs::new(CERTIFICATES);
     let Some(before) = data_bytes() else { return };
     let kept: Box<dyn std::any::Any> = match kind {
@@ -78,7 +100,10 @@ pub(crate) fn child(kind: &str) {
             Box::new(map)
         }
         _ => {
-            let loader = PairLoader::new(provider());
+            let mut loader = PairLoader::new(provider());
+            if kind == "lazy" {
+                loader = loader.with_lazy_keys();
+            }
             let store = CertStore::new(SelectionPolicy::Best);
             for (name, pair) in pairs.named() {
                 store.apply(loader.load(name, pair).unwrap());
