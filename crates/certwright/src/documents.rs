@@ -185,7 +185,7 @@ impl Documents {
     }
 
     fn violations(&mut self, origin: &str, violations: &Violations) {
-        for violation in violations.iter() {
+        for violation in violations {
             self.problem(origin, ProblemKind::Violation(violation.clone()));
         }
     }

@@ -669,7 +669,10 @@ impl Manager {
             }
             (IssuerSpec::Acme(issuer), _) => {
                 let key = (ACME_GROUP.to_owned(), "Issuer".to_owned());
-                let registered = self.issuers.get(&key).ok_or(IssueError::UnsupportedIssuer)?;
+                let registered = self
+                    .issuers
+                    .get(&key)
+                    .ok_or(IssueError::UnsupportedIssuer)?;
                 Ok(Signer::Remote(registered.clone(), Some(issuer.clone())))
             }
             _ => Err(IssueError::UnsupportedIssuer),

@@ -120,11 +120,13 @@ fn tell(report: &Report) {
     }
 }
 
+type Prepare = Box<dyn FnMut(&mut Material, &TlsSecret) + Send>;
+
 /// Keeps an upstream transport up to date with the Secrets it refers to.
 pub struct TransportPublisher {
     transport: Arc<Rotating>,
     material: Material,
-    prepare: Box<dyn FnMut(&mut Material, &TlsSecret) + Send>,
+    prepare: Prepare,
 }
 
 impl TransportPublisher {

@@ -390,7 +390,10 @@ impl Running {
             .iter()
             .filter_map(|name| self.manager.secret(name));
         let given: Vec<_> = given.map(TlsSecret::clone_with_keys).collect();
-        let all = given.into_iter().chain(stored);
+        let all: Vec<_> = given.into_iter().chain(stored).collect();
+        for publisher in &mut self.runner.publishers {
+            publisher.replace(&all.iter().collect::<Vec<_>>());
+        }
         self.manager = Manager::with_options(inventory, all, self.runner.options.clone());
         for (group, kind, issuer) in &self.runner.issuers {
             self.manager.register(group, kind, issuer.clone());

@@ -376,7 +376,10 @@ fn an_issuer_of_the_users_orders_from_acme_servers() {
     manager.register(certwright::ACME_GROUP, "Issuer", issuer.clone());
     manager.reconcile(NOW);
     let outcomes = work(&mut manager, NOW);
-    assert!(matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }), "{outcomes:?}");
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
     assert_eq!(issuer.1.lock().unwrap().as_deref(), Some(server));
 
     // In the order of fallbacks an ACME certificate, also one that is over, comes before a given one.

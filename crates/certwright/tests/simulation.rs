@@ -239,7 +239,7 @@ impl World {
         let changes = self.manager.take_changes();
         let crash = self.random.chance(40);
         let survive = match crash {
-            true => self.random.below(changes.len() as u64 + 1) as usize,
+            true => self.random.index(changes.len() + 1),
             false => changes.len(),
         };
         for change in changes.into_iter().take(survive) {
@@ -362,16 +362,16 @@ impl World {
         };
         let before = self.facts.insert(name.clone(), facts);
         self.disk.insert(name.clone(), secret);
-        self.check_trust(&name, before.map(|before| before.anchor));
+        self.check_trust(&name, before.as_ref().map(|before| &before.anchor));
     }
 
     /// Everybody below our root verifies everybody else, at every moment.
-    fn check_trust(&self, written: &ResourceName, before: Option<Vec<u8>>) {
+    fn check_trust(&self, written: &ResourceName, before: Option<&Vec<u8>>) {
         if self.is_theirs(written) {
             return;
         }
         let ours = || self.facts.iter().filter(|(n, _)| !self.is_theirs(n));
-        let new = before.as_ref() != Some(&self.facts[written].anchor);
+        let new = before != Some(&self.facts[written].anchor);
         let anchors: BTreeSet<_> = ours().map(|(_, facts)| &facts.anchor).collect();
         // What others have is what it was, and was looked at then.
         let others = ours()
@@ -418,7 +418,7 @@ impl World {
     fn something_happens(&mut self) {
         let leaf = self.random.below(self.leaves);
         let name = ResourceName::new("ns", format!("leaf{leaf}"));
-        let ca = ["root", "middle", "issuing"][self.random.below(3) as usize];
+        let ca = ["root", "middle", "issuing"][self.random.index(3)];
         let ca = ResourceName::new("ns", ca);
         match self.random.below(10) {
             // Somebody else's issuer is closed for up to three days.

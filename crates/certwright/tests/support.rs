@@ -62,6 +62,11 @@ impl Random {
         from + i64::try_from(self.below(u64::try_from(to - from).unwrap())).unwrap()
     }
 
+    /// A place in a list of this length.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(length).unwrap())).unwrap()
+    }
+
     /// One time in so many.
     pub(crate) fn chance(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0

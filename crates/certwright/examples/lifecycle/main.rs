@@ -203,8 +203,8 @@ fn live(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// How many handshakes must come to an end between two renewals.
-const HANDSHAKES: usize = 6;
+/// How many handshakes of each thread must come to an end between two renewals.
+const HANDSHAKES: usize = 3;
 
 #[derive(Default)]
 struct Lived {

@@ -126,12 +126,12 @@ impl Front {
         let load = Load::default();
         let stop = AtomicBool::new(false);
         let done = std::thread::scope(|scope| {
-            for offset in 0..2 {
+            for thread in 0..THREADS {
                 let (load, stop) = (&load, &stop);
                 scope.spawn(move || {
-                    let names = self.names.iter().cycle().skip(offset);
+                    let names = self.names.iter().cycle().skip(thread);
                     for name in names.take_while(|_| !stop.load(Ordering::Relaxed)) {
-                        load.report(self.handshake(name, config.clone()));
+                        load.report(thread, self.handshake(name, config.clone()));
                     }
                 });
             }
@@ -187,11 +187,16 @@ pub(crate) struct Load {
 struct Counts {
     succeeded: usize,
     failed: Vec<String>,
+    /// How many came to an end, by thread.
+    ended: [usize; THREADS],
 }
 
+const THREADS: usize = 2;
+
 impl Load {
-    fn report(&self, result: Result<(), String>) {
+    fn report(&self, thread: usize, result: Result<(), String>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.ended[thread] += 1;
         match result {
             Ok(()) => counts.succeeded += 1,
             Err(error) => counts.failed.push(error),
@@ -199,14 +204,12 @@ impl Load {
         self.changed.notify_all();
     }
 
-    /// Waits until so many more handshakes have come to an end.
+    /// Waits until on each thread so many more handshakes have come to an end: those that began before are over.
     pub(crate) fn wait_for_more(&self, handshakes: usize) {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = |counts: &Counts| counts.succeeded + counts.failed.len();
-        let target = seen(&counts) + handshakes;
-        let waited = self
-            .changed
-            .wait_while(counts, |counts| seen(counts) < target);
+        let target = counts.ended.map(|ended| ended + handshakes);
+        let waits = |counts: &mut Counts| counts.ended.iter().zip(target).any(|(at, to)| *at < to);
+        let waited = self.changed.wait_while(counts, waits);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
