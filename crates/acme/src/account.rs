@@ -141,6 +141,12 @@ impl ExternalBinding {
         Ok(Self { kid, mac })
     }
 
+    /// A binding with the MAC key itself.
+    pub fn from_bytes(kid: &str, mac: Zeroizing<Vec<u8>>) -> Self {
+        let kid = kid.to_owned();
+        Self { kid, mac }
+    }
+
     pub(crate) fn mac(&self) -> &[u8] {
         &self.mac
     }

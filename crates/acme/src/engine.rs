@@ -25,11 +25,11 @@ use tokio::sync::{Mutex as Turn, Semaphore};
 use crate::account::AccountError;
 use crate::certificate::IssuedCertificate;
 use crate::challenge::http01::Http01;
-use crate::challenge::tls_alpn01::AlpnSink;
+use crate::challenge::tls_alpn01::{self, AlpnSink, ChallengeCertificate};
 use crate::event::Events;
 use crate::issuer::Issuer;
 use crate::journal::{Failure, WrongStage};
-use crate::layout::CertId;
+use crate::layout::{CertId, Shown};
 use crate::protocol::ProtocolError;
 use crate::runtime::Runtime;
 use crate::wanted::Wanted;
@@ -211,6 +211,14 @@ impl Engine {
         &self.shared.issuers
     }
 
+    pub(crate) fn show(&self, shown: &Shown, authorization: &str) {
+        self.shared.show(shown, authorization);
+    }
+
+    pub(crate) fn hide(&self, shown: &Shown) {
+        self.shared.hide(shown);
+    }
+
     pub(crate) fn storage(&self) -> &dyn Storage {
         &*self.shared.storage
     }
@@ -266,6 +274,28 @@ impl Engine {
 }
 
 impl Shared {
+    /// Answers on this replica, whoever ordered.
+    fn show(&self, shown: &Shown, authorization: &str) {
+        match shown {
+            Shown::Token(token) => self.http01.show(token, authorization),
+            Shown::Name(name) => {
+                let made = tls_alpn01::identifier_of(name)
+                    .and_then(|identifier| ChallengeCertificate::new(&identifier, authorization));
+                if let (Some(sink), Some(made)) = (&self.options.alpn, made) {
+                    sink.answer(name, made);
+                }
+            }
+        }
+    }
+
+    fn hide(&self, shown: &Shown) {
+        match (shown, &self.options.alpn) {
+            (Shown::Token(token), _) => self.http01.hide(token),
+            (Shown::Name(name), Some(sink)) => sink.forget(name),
+            (Shown::Name(_), None) => {}
+        }
+    }
+
     fn issuer_names(&self) -> Vec<&str> {
         let issuers = self.issuers.iter();
         issuers.map(|issuer| issuer.name.as_str()).collect()

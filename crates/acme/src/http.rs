@@ -26,6 +26,9 @@ pub struct HttpOptions {
     /// The roots one of which the CA's own certificate must lead to; nobody else is
     /// trusted (`caCertificates`).
     pub roots: Vec<CertificateDer<'static>>,
+    /// The name to ask the server for and to verify, instead of the URL's
+    /// (`caServerName`).
+    pub server_name: Option<String>,
     /// Until the head of an answer is there, connecting included
     /// (`clientResponseHeaderTimeout`).
     pub header_timeout: Duration,
@@ -42,10 +45,31 @@ impl HttpOptions {
     pub fn new(roots: Vec<CertificateDer<'static>>) -> Self {
         Self {
             roots,
+            server_name: None,
             header_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(120),
             max_body: 1 << 20,
             user_agent: String::new(),
+        }
+    }
+}
+
+#[cfg(feature = "platform-roots")]
+impl HttpOptions {
+    /// The same with the machine's own roots, or those that `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name; those that cannot be used are left out.
+    ///
+    /// # Errors
+    /// [`HttpError::NoRoots`] if there is none that can be used.
+    pub fn system() -> Result<Self, HttpError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        let usable = |root: &CertificateDer<'static>| store.add(root.clone()).is_ok();
+        let mut roots = found.certs;
+        roots.retain(usable);
+        match roots.is_empty() {
+            true => Err(HttpError::NoRoots),
+            false => Ok(Self::new(roots)),
         }
     }
 }
@@ -158,7 +182,8 @@ impl Client {
                 None => continue,
             }
         }
-        let mut connection = Connection::open(url, &self.inner.tls).await?;
+        let server_name = self.inner.options.server_name.as_deref();
+        let mut connection = Connection::open(url, &self.inner.tls, server_name).await?;
         let sent = connection.send(url, request, &self.inner.user_agent);
         match sent.await? {
             Some(response) => Ok((connection, response)),
@@ -213,6 +238,9 @@ pub enum HttpError {
         /// What happened.
         reason: String,
     },
+    /// The machine has no roots.
+    #[error("this machine has no root certificates; install some, or name a file in SSL_CERT_FILE")]
+    NoRoots,
     /// A root certificate cannot be read.
     #[error("root certificate {index} cannot be used: {reason}")]
     Root {

@@ -71,6 +71,27 @@ impl fmt::Display for CertId {
     }
 }
 
+/// What an answer to a challenge is shown under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A token of HTTP-01.
+    Token(String),
+    /// A server name of TLS-ALPN-01.
+    Name(String),
+}
+
+impl Shown {
+    /// What the key of an answer stands for.
+    pub(crate) fn of(key: &Key) -> Option<Self> {
+        let rest = key.as_str().strip_prefix(CHALLENGES)?;
+        match rest.split_once('/')? {
+            ("http", token) => Some(Self::Token(token.to_owned())),
+            ("alpn", name) => Some(Self::Name(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
 /// What all certificates' keys start with.
 pub const CERTIFICATES: &str = "/acme/v1/certificates/";
 /// What the keys of all answers to challenges start with.
@@ -129,6 +150,10 @@ mod tests {
         assert_eq!(one.as_str().len(), 32);
         assert_eq!(CertId::of_current(&one.current()), Some(one.clone()));
         assert_eq!(CertId::of_current(&one.previous()), None);
+        let shown = |key: &Key| Shown::of(key);
+        assert_eq!(shown(&http_token("t")), Some(Shown::Token("t".to_owned())));
+        assert_eq!(shown(&alpn_name("n")), Some(Shown::Name("n".to_owned())));
+        assert_eq!(shown(&one.current()), None);
         let account = |kid| account("https://ca.test/dir", kid, "");
         assert_ne!(account(None), account(Some("kid-1")));
     }

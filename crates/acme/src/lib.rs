@@ -1,4 +1,4 @@
-//! Certificates from ACME CAs (RFC 8555), crash-safe.
+#![doc = include_str!("../README.md")]
 
 pub mod account;
 mod certificate;
@@ -14,6 +14,7 @@ pub mod import;
 mod instant;
 mod issuer;
 pub mod journal;
+mod keeper;
 pub mod layout;
 pub mod limits;
 pub mod problem;
@@ -25,6 +26,7 @@ mod runtime;
 #[cfg(test)]
 mod sample;
 mod secret;
+mod setup;
 #[cfg(test)]
 mod testing;
 mod wanted;
@@ -33,8 +35,10 @@ pub use certificate::IssuedCertificate;
 pub use engine::{Demand, Engine, EngineError, Options, Outcome};
 pub use identifier::Identifier;
 pub use issuer::Issuer;
+pub use keeper::{CertificateSink, Keeper};
 pub use layout::CertId;
 pub use protocol::AcmeServer;
 pub use renew::Renewal;
 pub use runtime::{Runtime, Task, TokioRuntime};
+pub use setup::SetupError;
 pub use wanted::Wanted;

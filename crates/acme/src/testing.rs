@@ -261,6 +261,15 @@ impl FakeCa {
         ca
     }
 
+    /// A CA whose certificates are valid today.
+    pub(crate) fn at_present(storage: &MemoryStorage) -> Self {
+        let since = OffsetDateTime::now_utc() - START;
+        let world = World::new();
+        let ca = Self::new(&world, storage);
+        world.advance(since.try_into().unwrap());
+        ca
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -328,7 +337,7 @@ fn authority() -> CertificateAuthority {
     let request = Request::new("Fake CA", &[]).unwrap();
     let csr = request.sign(&key).unwrap().verify(&CsrPolicy::default());
     let usages = ["cert sign".parse().unwrap()].into_iter().collect();
-    let profile = Profile::ca(usages, time::Duration::days(9000), None);
+    let profile = Profile::ca(usages, time::Duration::days(50_000), None);
     let bundle = self_signed(&csr.unwrap(), &key, &profile, START).unwrap();
     let chain = Certificate::read_pem(bundle.chain_pem().as_bytes()).unwrap();
     CertificateAuthority::new(chain, key, START).unwrap()

@@ -1,5 +1,8 @@
 //! DNS-01 (RFC 8555 section 8.4): TXT records, through whoever runs the zone.
 
+#[cfg(feature = "dns")]
+mod propagation;
+
 use core::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,9 @@ use thiserror::Error;
 
 use crate::identifier::Identifier;
 use crate::runtime::Task;
+
+#[cfg(feature = "dns")]
+pub use propagation::{Aliases, Authoritative, Propagation, Require};
 
 /// One value of a TXT record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,6 +72,8 @@ pub struct Dns01 {
     /// Follows aliases and sees when the records are there; without one, only
     /// [`Dns01::delay`] is waited for.
     pub view: Option<Arc<dyn DnsView>>,
+    /// Whether the view is asked for the records before the CA is told.
+    pub checks: Checks,
     /// How long to wait after writing, once for all records of an order, before
     /// looking (`delayBeforeChecks`).
     pub delay: Duration,
@@ -75,12 +83,23 @@ pub struct Dns01 {
     pub poll: Duration,
 }
 
+/// Whether records are looked for before the CA is told to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Checks {
+    /// No (`disableChecks`): the challenge may fail.
+    Skip,
+    /// Until they are there.
+    #[default]
+    Wait,
+}
+
 impl Dns01 {
     /// DNS-01 through this provider, without looking whether the records arrive.
     pub fn new(provider: Arc<dyn DnsProvider>) -> Self {
         Self {
             provider,
             view: None,
+            checks: Checks::default(),
             delay: Duration::ZERO,
             propagation_timeout: Duration::from_secs(120),
             poll: Duration::from_secs(2),

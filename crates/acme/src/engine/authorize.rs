@@ -8,13 +8,13 @@ use super::EngineError;
 use super::drive::Drive;
 use super::failure::{Setback, Trouble};
 use crate::account::Account;
-use crate::challenge::dns01::{Dns01, DnsError, TxtRecord};
-use crate::challenge::tls_alpn01::{self, ChallengeCertificate};
+use crate::challenge::dns01::{Checks, Dns01, DnsError, TxtRecord};
+use crate::challenge::tls_alpn01;
 use crate::challenge::{ChallengeKind, Receipt};
 use crate::event::Event;
 use crate::issuer::Issuer;
 use crate::journal::Order;
-use crate::layout;
+use crate::layout::{self, Shown};
 use crate::problem::Class;
 use crate::protocol::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
@@ -169,14 +169,15 @@ impl Drive<'_> {
                     token,
                     authorization,
                 } => {
-                    self.shared.http01.show(token, authorization);
+                    let token = Shown::Token(token.clone());
+                    self.shared.show(&token, authorization);
                     delay = delay.max(issuer.solvers.http01.unwrap_or_default().0);
                 }
                 Receipt::TlsAlpn01 {
                     name,
                     authorization,
                 } => {
-                    self.answer_tls(name, authorization);
+                    self.shared.show(&Shown::Name(name.clone()), authorization);
                     delay = delay.max(issuer.solvers.tls_alpn01.unwrap_or_default().0);
                 }
                 Receipt::Dns01 { record } => records.push(record),
@@ -191,14 +192,6 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn answer_tls(&self, name: &str, authorization: &str) {
-        let made = tls_alpn01::identifier_of(name)
-            .and_then(|identifier| ChallengeCertificate::new(&identifier, authorization));
-        if let (Some(sink), Some(made)) = (&self.shared.options.alpn, made) {
-            sink.answer(name, made);
-        }
-    }
-
     /// All records first, then one wait for all.
     async fn publish(&mut self, dns: &Dns01, records: &[&TxtRecord]) -> Result<(), Trouble> {
         // One after the other: providers replace the record with its values, and two
@@ -207,7 +200,7 @@ impl Drive<'_> {
             self.hold.during(dns.provider.append(record)).await??;
         }
         self.hold.sleep(dns.delay).await?;
-        let Some(view) = &dns.view else {
+        let (Some(view), Checks::Wait) = (&dns.view, dns.checks) else {
             return Ok(());
         };
         let end = self.shared.runtime.instant() + dns.propagation_timeout;
@@ -238,13 +231,11 @@ impl Drive<'_> {
         for receipt in core::mem::take(&mut self.journal.receipts) {
             match &receipt {
                 Receipt::Http01 { token, .. } => {
-                    self.shared.http01.hide(token);
+                    self.shared.hide(&Shown::Token(token.clone()));
                     txn = txn.delete(layout::http_token(token));
                 }
                 Receipt::TlsAlpn01 { name, .. } => {
-                    if let Some(sink) = &self.shared.options.alpn {
-                        sink.forget(name);
-                    }
+                    self.shared.hide(&Shown::Name(name.clone()));
                     txn = txn.delete(layout::alpn_name(name));
                 }
                 Receipt::Dns01 { record } => {

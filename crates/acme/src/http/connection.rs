@@ -25,7 +25,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(url: &Url, tls: &Arc<ClientConfig>) -> Result<Self, HttpError> {
+    pub(super) async fn open(
+        url: &Url,
+        tls: &Arc<ClientConfig>,
+        server_name: Option<&str>,
+    ) -> Result<Self, HttpError> {
         let failed = |reason: String| HttpError::Connection {
             host: url.authority.clone(),
             reason,
@@ -36,7 +40,7 @@ impl Connection {
             .set_nodelay(true)
             .map_err(|error| failed(error.to_string()))?;
         let sender = if url.tls {
-            let name = ServerName::try_from(url.host.clone());
+            let name = ServerName::try_from(server_name.unwrap_or(&url.host).to_owned());
             let name = name.map_err(|error| failed(error.to_string()))?;
             let stream = TlsConnector::from(Arc::clone(tls))
                 .connect(name, stream)

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use certwright_acme::account::ExternalBinding;
 use certwright_acme::chain::{Chain, ChainPreference};
-use certwright_acme::challenge::dns01::Dns01;
+use certwright_acme::challenge::dns01::{
+    Aliases, Authoritative, Dns01, DnsProvider, DnsView, Propagation, TxtRecord,
+};
 use certwright_acme::challenge::{ChallengeKind, Solvers};
 use certwright_acme::problem::Class;
 use certwright_acme::{
@@ -89,6 +91,37 @@ async fn dns01_for_a_wildcard_and_its_apex() {
     .await;
     let orders = storage.list("/acme/v1/orders/").await.unwrap();
     assert_eq!(orders.entries, [], "nothing is left to clean");
+}
+
+#[tokio::test]
+async fn dns01_in_another_zone() {
+    let Some(pebble) = Pebble::start(Settings::default()) else {
+        return;
+    };
+    let provider = ChallTestSrv(pebble.dns_management);
+    let alias = serde_json::json!({
+        "host": "_acme-challenge.a.example.test.", "target": "a.challenges.test."
+    });
+    provider.post("set-cname", alias).await.unwrap();
+    let server: std::net::SocketAddr = ([127, 0, 0, 1], pebble.dns_port).into();
+    let mut view = Propagation::new(vec![server]);
+    // It knows no zones.
+    view.authoritative = Authoritative::Skip;
+    let name = "_acme-challenge.a.example.test";
+    assert_eq!(view.canonical(name).await.unwrap(), "a.challenges.test");
+    let there = TxtRecord {
+        name: "a.challenges.test".to_owned(),
+        value: "x".to_owned(),
+    };
+    assert_eq!(view.lacks(&there).await.unwrap(), Some(server.to_string()));
+    provider.append(&there).await.unwrap();
+    assert_eq!(view.lacks(&there).await.unwrap(), None);
+    provider.remove(&there).await.unwrap();
+    let dns = Dns01::new(Arc::new(provider)).with_view(Arc::new(view.clone()));
+    let (engine, _) = engine(pebble.issuer(Solvers::dns01(dns)), Options::default());
+    obtain(&engine, &wanted(&["a.example.test"])).await;
+    view.aliases = Aliases::Ignore;
+    assert_eq!(view.canonical(name).await.unwrap(), name);
 }
 
 #[tokio::test]

@@ -1,0 +1,380 @@
+//! From a resolver's options to an engine.
+
+use std::sync::Arc;
+
+use certwright_cert_model::pem;
+use rustls_pki_types::CertificateDer;
+use thiserror::Error;
+
+use crate::account::{AccountSpec, ExternalBinding};
+use crate::challenge::dns01::{Dns01, DnsProvider};
+use crate::challenge::{Pause, Solvers};
+use crate::config::{IssuerOptions, Resolver, Trust};
+use crate::domains::OrderNames;
+use crate::engine::Options;
+use crate::http::{HttpError, HttpOptions};
+use crate::issuer::Issuer;
+use crate::protocol::AcmeServer;
+use crate::wanted::Wanted;
+
+impl Resolver {
+    /// The issuers these options describe, the most wanted first. `dns` writes the
+    /// records for a `dnsChallenge`: its `provider` names it, but code brings it.
+    ///
+    /// Reads the files the options name, and looks up the name servers: call it where
+    /// blocking is allowed.
+    ///
+    /// # Errors
+    /// [`SetupError`] with the option that cannot be used.
+    pub fn issuers(&self, dns: Option<Arc<dyn DnsProvider>>) -> Result<Vec<Issuer>, SetupError> {
+        let solvers = self.solvers(dns)?;
+        let names = self.issuers.iter().map(|one| one.ca_server.as_str());
+        let names: Vec<&str> = names.collect();
+        let issuers = self.issuers.iter().enumerate();
+        issuers
+            .map(|(index, options)| {
+                let same = names
+                    .iter()
+                    .take(index)
+                    .filter(|name| *name == &names[index]);
+                let name = match same.count() {
+                    0 => options.ca_server.clone(),
+                    // The same CA again, with another binding or profile.
+                    number => format!("{} {}", options.ca_server, number + 1),
+                };
+                self.issuer(&name, options, solvers.clone())
+            })
+            .collect()
+    }
+
+    /// The certificate for these names, the first as its main one.
+    ///
+    /// # Errors
+    /// [`SetupError::Name`] if one is no name; [`OrderNames`] has checked them.
+    pub fn wanted(&self, names: &OrderNames) -> Result<Wanted, SetupError> {
+        let identifiers = names.names().iter().map(|name| {
+            name.parse()
+                .map_err(|_| SetupError::Name { name: name.clone() })
+        });
+        let mut wanted = Wanted::new(identifiers.collect::<Result<_, _>>()?);
+        wanted.key = self.key_type;
+        wanted.common_name = self.common_name;
+        wanted.emails.clone_from(&self.email_addresses);
+        Ok(wanted)
+    }
+
+    /// How an engine goes about it: as by default, with the CA given
+    /// `certificateTimeout` to make a certificate if that is longer.
+    pub fn engine_options(&self) -> Options {
+        let mut options = Options::default();
+        options.patience = options.patience.max(self.certificate_timeout);
+        options
+    }
+
+    fn issuer(
+        &self,
+        name: &str,
+        options: &IssuerOptions,
+        solvers: Solvers,
+    ) -> Result<Issuer, SetupError> {
+        let mut http = HttpOptions::new(roots(&options.trust)?);
+        http.timeout = self.client_timeout;
+        http.header_timeout = self.client_response_header_timeout;
+        http.server_name.clone_from(&options.trust.server_name);
+        let server = AcmeServer::new(&options.ca_server, http);
+        let server = server.map_err(|source| SetupError::Server {
+            url: options.ca_server.clone(),
+            source,
+        })?;
+        let mut account = AccountSpec::new(&options.ca_server);
+        let contact = self.email.iter().map(|email| format!("mailto:{email}"));
+        account.registration.contacts = contact.collect();
+        let eab = options.eab.as_ref();
+        account.registration.binding =
+            eab.map(|eab| ExternalBinding::from_bytes(&eab.kid, eab.hmac.clone()));
+        let mut issuer = Issuer::new(name, account, Arc::new(server), solvers);
+        issuer.chain = options.preferred_chain.clone();
+        issuer.profile.clone_from(&options.profile);
+        Ok(issuer)
+    }
+
+    fn solvers(&self, dns: Option<Arc<dyn DnsProvider>>) -> Result<Solvers, SetupError> {
+        let dns01 = match (&self.dns_challenge, dns) {
+            (None, _) => None,
+            (Some(challenge), None) => {
+                return Err(SetupError::NoProvider {
+                    provider: challenge.provider.clone(),
+                });
+            }
+            (Some(challenge), Some(provider)) => {
+                let mut solver = Dns01::new(provider);
+                solver.delay = challenge.propagation.delay_before_checks;
+                Some(view(challenge, solver)?)
+            }
+        };
+        Ok(Solvers {
+            dns01,
+            http01: self.http_challenge.as_ref().map(|http| Pause(http.delay)),
+            tls_alpn01: self.tls_challenge.map(|tls| Pause(tls.delay)),
+        })
+    }
+}
+
+#[cfg(feature = "dns")]
+fn view(challenge: &crate::config::DnsChallenge, mut solver: Dns01) -> Result<Dns01, SetupError> {
+    use crate::challenge::dns01::{Aliases, Authoritative, Propagation, Require};
+    use crate::config::CnameRecords;
+
+    let options = challenge.propagation;
+    let mut view = Propagation::new(recursive(&challenge.resolvers)?);
+    view.aliases = match challenge.cname_records {
+        CnameRecords::Follow => Aliases::Follow,
+        CnameRecords::Ignore => Aliases::Ignore,
+    };
+    if options.require_all_rns {
+        view.require = Require::All;
+    }
+    if options.disable_ans_checks {
+        view.authoritative = Authoritative::Skip;
+    }
+    solver.checks = match options.disable_checks {
+        true => crate::challenge::dns01::Checks::Skip,
+        false => crate::challenge::dns01::Checks::Wait,
+    };
+    Ok(solver.with_view(Arc::new(view)))
+}
+
+/// Without hickory nobody looks, and aliases are not followed.
+#[cfg(not(feature = "dns"))]
+fn view(challenge: &crate::config::DnsChallenge, solver: Dns01) -> Result<Dns01, SetupError> {
+    match challenge.propagation.disable_checks && challenge.resolvers.is_empty() {
+        true => Ok(solver),
+        false => Err(SetupError::NoDns),
+    }
+}
+
+/// The addresses of these servers; the system's if there are none.
+#[cfg(feature = "dns")]
+fn recursive(
+    servers: &[crate::config::Nameserver],
+) -> Result<Vec<std::net::SocketAddr>, SetupError> {
+    use std::net::{SocketAddr, ToSocketAddrs};
+
+    if servers.is_empty() {
+        let (config, _) = hickory_resolver::system_conf::read_system_conf().map_err(|error| {
+            SetupError::Resolver {
+                server: "the system's".to_owned(),
+                reason: error.to_string(),
+            }
+        })?;
+        let servers = config.name_servers().iter();
+        return Ok(servers
+            .map(|server| SocketAddr::new(server.ip, 53))
+            .collect());
+    }
+    let mut addresses = Vec::new();
+    for server in servers {
+        let found = (server.host(), server.port()).to_socket_addrs();
+        let found = found.map_err(|error| SetupError::Resolver {
+            server: server.to_string(),
+            reason: error.to_string(),
+        })?;
+        addresses.extend(found);
+    }
+    Ok(addresses)
+}
+
+fn roots(trust: &Trust) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let mut roots = Vec::new();
+    for source in &trust.ca_certificates {
+        let unreadable = |reason: String| SetupError::Roots {
+            // The text itself would be a page long.
+            place: source.lines().next().unwrap_or_default().to_owned(),
+            reason,
+        };
+        let text = match source.contains("-----BEGIN") {
+            true => source.clone().into_bytes(),
+            false => std::fs::read(source).map_err(|error| unreadable(error.to_string()))?,
+        };
+        let blocks = pem::read_at_most(&text, MAX_ROOTS);
+        let blocks = blocks.map_err(|error| unreadable(error.to_string()))?;
+        let certificates = blocks.iter().filter(|block| block.label() == "CERTIFICATE");
+        let before = roots.len();
+        roots.extend(certificates.map(|block| CertificateDer::from(block.der().to_vec())));
+        if roots.len() == before {
+            return Err(unreadable("it has no certificate".to_owned()));
+        }
+    }
+    if trust.ca_certificates.is_empty() || trust.system_roots {
+        roots.extend(system_roots()?);
+    }
+    Ok(roots)
+}
+
+#[cfg(feature = "platform-roots")]
+fn system_roots() -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let system = HttpOptions::system();
+    let system = system.map_err(|error| SetupError::Roots {
+        place: "the system's roots".to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(system.roots)
+}
+
+#[cfg(not(feature = "platform-roots"))]
+fn system_roots() -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    Err(SetupError::Roots {
+        place: "the system's roots".to_owned(),
+        reason: "this build cannot read them; name caCertificates, or build with the feature platform-roots".to_owned(),
+    })
+}
+
+/// A bundle of all public roots is a quarter of a mebibyte.
+const MAX_ROOTS: usize = 4 << 20;
+
+/// Why options do not make an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A name that is none.
+    #[error("{name:?} is no name for a certificate")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Looking at DNS was asked for, and this build cannot.
+    #[error(
+        "this build cannot look at DNS; build with the feature dns, or set propagation.disableChecks without resolvers"
+    )]
+    NoDns,
+    /// A DNS challenge without anybody who writes records.
+    #[error("dnsChallenge has no provider{}; give one in code", .provider.as_ref().map(|name| format!(" for {name:?}")).unwrap_or_default())]
+    NoProvider {
+        /// The one the options name.
+        provider: Option<String>,
+    },
+    /// A name server that cannot be found.
+    #[error("name server {server} cannot be asked: {reason}")]
+    Resolver {
+        /// Which.
+        server: String,
+        /// Why.
+        reason: String,
+    },
+    /// Roots that cannot be read.
+    #[error("caCertificates: {place}: {reason}")]
+    Roots {
+        /// The file, or the text's first line.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The CA's server cannot be asked.
+    #[error("caServer: {url} cannot be used")]
+    Server {
+        /// The directory's URL.
+        url: String,
+        /// Why.
+        source: HttpError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use certwright_cert_model::document::Strictness;
+
+    use super::*;
+    use crate::challenge::ChallengeKind;
+    use crate::config::{StaticConfig, flags};
+    use crate::domains::Wildcards;
+
+    fn resolver(more: &[&str]) -> Resolver {
+        let common = [
+            "--entryPoints.web.address=:80",
+            "--certificatesresolvers.le.acme.email=you@example.com",
+        ];
+        let node = flags(common.iter().chain(more)).unwrap();
+        let config = StaticConfig::decode(&node, Strictness::Strict)
+            .into_result()
+            .unwrap();
+        config.resolver("le").unwrap().clone()
+    }
+
+    fn root() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap()
+            .pem()
+    }
+
+    #[test]
+    fn options_take_effect() {
+        let root = root();
+        let mut resolver = resolver(&[
+            "--certificatesresolvers.le.acme.caserver=https://ca.test/dir",
+            "--certificatesresolvers.le.acme.eab.kid=kid-1",
+            "--certificatesresolvers.le.acme.eab.hmacencoded=AAEC",
+            "--certificatesresolvers.le.acme.httpchallenge.entrypoint=web",
+            "--certificatesresolvers.le.acme.tlschallenge=true",
+            "--certificatesresolvers.le.acme.profile=shortlived",
+            "--certificatesresolvers.le.acme.preferredchain=Root X",
+            "--certificatesresolvers.le.acme.keytype=EC384",
+        ]);
+        resolver.issuers[0].trust.ca_certificates = vec![root];
+        let issuers = resolver.issuers(None).unwrap();
+        let [issuer] = issuers.as_slice() else {
+            panic!("{issuers:?}");
+        };
+        assert_eq!(issuer.name, "https://ca.test/dir");
+        assert_eq!(issuer.account.directory, "https://ca.test/dir");
+        assert_eq!(
+            issuer.account.registration.contacts,
+            ["mailto:you@example.com"]
+        );
+        let binding = issuer.account.registration.binding.as_ref().unwrap();
+        assert_eq!(
+            (binding.kid.as_str(), binding.mac()),
+            ("kid-1", &[0, 1, 2][..])
+        );
+        assert_eq!(issuer.profile.as_deref(), Some("shortlived"));
+        assert_eq!(issuer.chain.names, ["Root X"]);
+        let kinds: Vec<_> = issuer.solvers.kinds().collect();
+        assert_eq!(kinds, [ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
+        let names = ["a.test".to_owned(), "b.test".to_owned()];
+        let names = OrderNames::new(&names, Wildcards::Refused).unwrap();
+        let wanted = resolver.wanted(&names).unwrap();
+        assert_eq!(wanted.key.to_string(), "ECDSA P-384");
+        assert_eq!(wanted.identifiers[0].to_string(), "a.test");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said() {
+        let http = "--certificatesresolvers.le.acme.httpchallenge.entrypoint=web";
+        let with_roots = |roots: &str| {
+            let mut resolver = resolver(&[http]);
+            resolver.issuers[0].trust.ca_certificates = vec![roots.to_owned()];
+            resolver.issuers(None).unwrap_err().to_string()
+        };
+        let missing = with_roots("/nowhere/ca.pem");
+        assert!(
+            missing.starts_with("caCertificates: /nowhere/ca.pem: "),
+            "{missing}"
+        );
+        let empty = with_roots("-----BEGIN X-----\n-----END X-----\n");
+        assert_eq!(
+            empty,
+            "caCertificates: -----BEGIN X-----: it has no certificate"
+        );
+        let dns = resolver(&["--certificatesresolvers.le.acme.dnschallenge.provider=acme-dns"]);
+        assert_eq!(
+            dns.issuers(None).unwrap_err().to_string(),
+            r#"dnsChallenge has no provider for "acme-dns"; give one in code"#
+        );
+        let mut plain = resolver(&[http]);
+        plain.issuers[0].ca_server = "http://ca.test/dir".to_owned();
+        plain.issuers[0].trust.ca_certificates = vec![root()];
+        let error = plain.issuers(None).unwrap_err();
+        assert!(matches!(error, SetupError::Server { .. }), "{error:?}");
+    }
+}
