@@ -111,6 +111,8 @@ impl Engine {
             Some(renewal) if renewal.schedule.is_due(now) => Demand::Renew {
                 after: renewal.certificate.generation(),
             },
+            // An order under way, or answers that a crash has left shown.
+            Some(_) if self.storage().get(&id.journal()).await?.is_some() => Demand::Missing,
             Some(renewal) => {
                 let next = renewal.next();
                 return Ok((Outcome::Current(renewal.certificate), Some(next)));

@@ -90,6 +90,8 @@ impl<'e> Drive<'e> {
                 self.journal.history.parked = None;
                 self.journal.history.next_at = None;
             }
+            // A pause before the next certificate is nothing to whom this one will do.
+            _ if self.is_met().is_some() => {}
             _ => {
                 if let Some(outcome) = self.rest() {
                     return Ok(outcome);
@@ -144,17 +146,23 @@ impl<'e> Drive<'e> {
         Some(Outcome::Waiting { until, failure })
     }
 
+    /// The certificate that is what was asked for, unless the next is under way.
+    fn is_met(&self) -> Option<&Arc<IssuedCertificate>> {
+        let certificate = &self.current.as_ref()?.certificate;
+        let met = certificate.generation > self.demand.after()
+            && matches!(self.journal.stage, Stage::Waiting);
+        met.then_some(certificate)
+    }
+
     /// Waiting: plans an order if one is due.
     async fn begin(&mut self) -> Step {
         // What a crash has left.
         self.clean().await?;
-        let generation = match &self.current {
-            Some(current) if current.certificate.generation > self.demand.after() => {
-                return Ok(Some(Outcome::Current(Arc::clone(&current.certificate))));
-            }
-            Some(current) => current.certificate.generation + 1,
-            None => 1,
-        };
+        if let Some(certificate) = self.is_met() {
+            return Ok(Some(Outcome::Current(Arc::clone(certificate))));
+        }
+        let current = self.current.as_ref();
+        let generation = current.map_or(1, |current| current.certificate.generation + 1);
         let issuers = self.shared.issuer_names();
         let index = self.journal.history.issuer_index(&issuers);
         let shared = self.shared;

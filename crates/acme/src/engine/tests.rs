@@ -187,6 +187,46 @@ fn a_crash_at_any_moment_loses_nothing_and_orders_nothing_twice() {
 }
 
 #[test]
+fn what_a_crash_left_shown_is_taken_away_at_the_next_look() {
+    use certwright_renewal::RenewalPolicy;
+
+    let mut crashes = 0;
+    for polls in 0..400 {
+        let mut setting = Setting::new(&["a.test"]);
+        let dns = Dns01::new(Arc::new(FakeDns(setting.ca.clone())));
+        setting.solvers = Solvers::dns01(dns);
+        let engine = setting.engine();
+        if run_for(polls, engine.obtain(&setting.wanted, Demand::Missing)).is_some() {
+            break;
+        }
+        let committed = run(setting.storage.get(&setting.id().current())).unwrap();
+        if committed.is_none() || setting.ca.state().txt.is_empty() {
+            continue;
+        }
+        crashes += 1;
+        setting.world.advance(Duration::from_secs(15));
+        let tended = setting.engine();
+        let (outcome, _) = run(tended.tend(&setting.wanted, &RenewalPolicy::default())).unwrap();
+        assert!(matches!(outcome, Outcome::Current(_)), "{outcome:?}");
+        assert_eq!(setting.ca.state().txt, []);
+        assert!(setting.journal().is_none());
+    }
+    assert!(crashes > 0);
+}
+
+#[test]
+fn a_failed_renewal_does_not_hide_the_certificate() {
+    let setting = Setting::new(&["a.test"]);
+    setting.obtain_at_last();
+    setting.ca.state().blind = vec![ChallengeKind::Http01];
+    let outcome = setting.obtain(Demand::Renew { after: 1 });
+    assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}");
+    let outcome = setting.obtain(Demand::Missing);
+    assert!(matches!(outcome, Outcome::Current(_)), "{outcome:?}");
+    assert_eq!(setting.ca.calls("new_order"), 2);
+}
+
+#[test]
 fn a_lost_answer_costs_at_most_an_order() {
     for request in [
         "register",
