@@ -156,13 +156,15 @@ pub(crate) fn suffix(name: &[u8]) -> Option<&[u8]> {
 /// has at least one byte, none of them a separator, a control or an asterisk.
 #[cfg(feature = "lazy")]
 pub(crate) fn plain_text(name: &[u8]) -> Option<&str> {
-    let is_address = || literal(name).is_some();
-    let labels = name.split(|b| *b == b'.');
-    let plain = labels.clone().all(|label| !label.is_empty())
-        && name.iter().all(|b| is_plain(*b) || *b >= 0x80);
-    std::str::from_utf8(name)
-        .ok()
-        .filter(|_| plain || is_address())
+    let (mut plain, mut before) = (true, b'.');
+    for byte in name {
+        plain &= is_plain(*byte) | (*byte >= 0x80);
+        plain &= !((*byte == b'.') & (before == b'.'));
+        before = *byte;
+    }
+    plain &= before != b'.';
+    let text = std::str::from_utf8(name).ok();
+    text.filter(|_| plain || literal(name).is_some())
 }
 
 /// Go's `strings.ToLower`, for both sides of Traefik's comparison: a character becomes one character,
@@ -261,6 +263,34 @@ mod tests {
                 ),
                 None
             );
+        }
+    }
+
+    #[cfg(feature = "lazy")]
+    #[test]
+    fn sources_are_asked_for_plain_names() {
+        let table: &[(&[u8], bool)] = &[
+            (b"a.test", true),
+            (b"_x.a-b.test", true),
+            (b"localhost", true),
+            (b"192.0.2.7", true),
+            (b"2001:db8::1", true),
+            ("bücher.test".as_bytes(), true),
+            (b"", false),
+            (b".", false),
+            (b"..", false),
+            (b".a.test", false),
+            (b"a..test", false),
+            (b"a.test.", false),
+            (b"../a.test", false),
+            (b"a/b.test", false),
+            (b"a\\b.test", false),
+            (b"*.a.test", false),
+            (b"a\0.test", false),
+            (b"\xff.test", false),
+        ];
+        for (name, expected) in table {
+            assert_eq!(plain_text(name).is_some(), *expected, "{name:?}");
         }
     }
 

@@ -131,7 +131,8 @@ impl<T> Loaded<T> {
         let entries: Vec<Arc<Entry<T>>> = entries.into_iter().map(Arc::new).collect();
         Self {
             stamp,
-            weight: bytes.saturating_add(SLOT) as u64,
+            // A quarter more, for what allocators round up and leave between.
+            weight: (bytes.saturating_add(SLOT) as u64).saturating_mul(5) / 4,
             valid: from.unwrap_or(i64::MIN)..=until.unwrap_or(i64::MAX),
             policy,
             rows: Rows::new(policy, &entries),
