@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use certwright_transport::connector::tcp;
 use certwright_transport::{Connector, Rotating, UpstreamClient};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -100,7 +101,10 @@ impl World {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let by_hand = TlsConnector::from(Arc::new(config));
         let name = ServerName::from(address.ip());
-        let connector = Connector::new(rotating);
+        // The other side asks for no probes of idle connections either.
+        let mut timeouts = rotating.upstream().settings().timeouts;
+        timeouts.tcp_keep_alive = None;
+        let connector = Connector::over(rotating, tcp(&timeouts));
         let uri: Uri = format!("https://{address}/").parse().unwrap();
         median(
             1,
