@@ -2,6 +2,7 @@
 
 mod anchors;
 mod history;
+mod look;
 mod outcome;
 mod settle;
 mod show;
@@ -10,26 +11,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use certwright_cert_model::TlsSecret;
-use certwright_cert_model::issuer::IssuerSpec;
-use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
+use certwright_cert_model::issuer_ref::IssuerRef;
 use certwright_cert_model::output::KeystorePassword;
-use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
+use certwright_cert_model::secret::TLS_CRT;
 use certwright_cert_model::validated::ValidatedSpec;
-use certwright_issuance::keystore::SecretKeystores;
 use certwright_issuance::{Certificate, CertificateAuthority};
-use certwright_renewal::{Agenda, FailureBackoff, Retry, Schedule, Seed};
+use certwright_renewal::{Agenda, FailureBackoff, Schedule};
 use time::{Duration, OffsetDateTime};
 
 use self::anchors::Anchors;
 pub use self::anchors::TRUST_BUNDLE;
-use self::history::{Failing, State};
+use self::history::State;
 pub use self::history::{RequestRecord, RequestResult};
+use self::look::Step;
 pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
 use crate::inventory::{Inventory, ResourceName};
-use crate::issue::{IssueError, Job, JobKey};
-use crate::issuer::{ACME_GROUP, Issuer, Registry, Signer};
-use crate::plan::{Authority, Block, KeySource, Observed, Plan, Reason, plan, reapply};
+use crate::issue::{IssueError, Job};
+use crate::issuer::{ACME_GROUP, Issuer, Registry};
+use crate::plan::{Authority, Observed, Plan, plan};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
@@ -95,12 +95,6 @@ impl Default for Options {
 
 /// How far clocks may be apart: less is waited for.
 const SKEW: Duration = Duration::HOUR;
-
-/// What came of looking at one certificate.
-enum Step {
-    Did(Outcome),
-    Job(Box<Job>),
-}
 
 impl Manager {
     /// A manager for these resources; `stored` are the Secrets that exist already, of two with one name the later.
@@ -487,266 +481,6 @@ impl Manager {
         }
         outcomes
     }
-
-    /// Looks at one Certificate; `None` if it is being issued, or waits for a CA that is.
-    fn look(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Step> {
-        let spec = self.inventory.shared(name)?;
-        let target = self.inventory.target(name)?;
-        let longest = self.options.backoff.max;
-        let state = self.states.entry(name.clone()).or_default();
-        if state.running.is_some() {
-            return None;
-        }
-        let requested = state.requested;
-        if let Some(until) = state.paused(now, longest) {
-            self.agenda.insert(name.clone(), until);
-            return Some(Step::Did(Outcome::Waiting { until }));
-        }
-        let owner = self.inventory.owner(&target, self.secrets.get(&target));
-        let owner = owner.map(|owner| owner.name.clone());
-        let signer = match self.signer(&name.namespace, spec.issuer_ref(), now) {
-            Ok(signer) => signer,
-            Err(error) => return Some(Step::Did(self.fail(name, error, now))),
-        };
-        let keystores = match self.keystores(name, &spec) {
-            Ok(keystores) => keystores,
-            Err(error) => return Some(Step::Did(self.fail(name, error, now))),
-        };
-        let stored = self.secrets.get(&target);
-        // What cannot be read is not the keystores' to tell.
-        let outdated = stored.and_then(|stored| keystores.outdated(stored).ok());
-        let outdated = outdated.unwrap_or_default();
-        let issued = self.states[name].issued();
-        let mut seen = Observed::new(stored, signer.authority());
-        seen.keystores = &outdated;
-        seen.issued = &issued;
-        seen.certificate = &name.name;
-        seen.owner = owner.as_deref();
-        seen.key_reuse = signer.key_reuse();
-        seen.requested = requested;
-        let (reason, key) = match plan(&spec, &seen, now) {
-            Plan::Issue { reason, key } => (reason, key),
-            Plan::Idle(schedule) => return Some(Step::Did(self.keep(name, schedule))),
-            Plan::Reapply { what, schedule } => {
-                let stored = seen.secret.map(TlsSecret::clone_with_keys);
-                let secret = reapply(stored.unwrap_or_default(), &spec, &seen, &what);
-                let secret = secret.map_err(IssueError::Reapply).and_then(|mut secret| {
-                    let written = keystores.write(&mut secret, now);
-                    written.map(|()| secret).map_err(IssueError::Keystore)
-                });
-                return Some(Step::Did(
-                    self.rewritten(name, secret, &what, schedule, now),
-                ));
-            }
-            Plan::Blocked(block) => return Some(Step::Did(self.block(name, block))),
-            Plan::Wait { until, .. } => {
-                self.agenda.insert(name.clone(), until);
-                return Some(Step::Did(Outcome::Waiting { until }));
-            }
-        };
-        if let Some(until) = self.wait_for_anchors(name, &reason, now) {
-            self.agenda.insert(name.clone(), until);
-            return Some(Step::Did(Outcome::Waiting { until }));
-        }
-        if self.waits_for_ca(name) {
-            return None;
-        }
-        Some(self.start(name, spec, signer, reason, key, now))
-    }
-
-    /// An outcome, and what it means for the trust anchors of others.
-    fn told(
-        &mut self,
-        name: ResourceName,
-        outcome: Outcome,
-        now: OffsetDateTime,
-    ) -> Vec<(ResourceName, Outcome)> {
-        let mut outcomes = match outcome {
-            Outcome::Kept(_) | Outcome::Reapplied { .. } => self.trust(&name, now),
-            _ => Vec::new(),
-        };
-        let own = outcomes.iter().any(|(of, _)| *of == name);
-        if !own || !matches!(outcome, Outcome::Kept(_)) {
-            outcomes.push((name, outcome));
-        }
-        outcomes
-    }
-
-    fn start(
-        &mut self,
-        name: &ResourceName,
-        spec: Arc<ValidatedSpec>,
-        signer: Signer,
-        reason: Reason,
-        key: KeySource,
-        now: OffsetDateTime,
-    ) -> Step {
-        let key = match (key, self.secret_of(name).and_then(|s| s.get(TLS_KEY))) {
-            (KeySource::Reuse, Some(stored)) => JobKey::Stored(stored.to_vec().into()),
-            _ => JobKey::Generate,
-        };
-        let state = self.states.entry(name.clone()).or_default();
-        let revision = state.revision + 1;
-        state.running = Some(history::Running {
-            revision,
-            local: !matches!(signer, Signer::Remote(..)),
-        });
-        let mut job = Job {
-            certificate: name.clone(),
-            spec,
-            signer,
-            key,
-            reason,
-            revision,
-        };
-        if job.is_remote()
-            && let Err(error) = self.place_temporary(&mut job, now)
-        {
-            return Step::Did(self.fail(name, error, now));
-        }
-        Step::Job(Box::new(job))
-    }
-
-    /// Whether the Certificate is below a CA that is being issued by a job of this process.
-    fn waits_for_ca(&self, name: &ResourceName) -> bool {
-        let Some((_, secret)) = self.inventory.ca_of(name) else {
-            return false;
-        };
-        let owner = self.inventory.owner(&secret, self.secrets.get(&secret));
-        let state = owner.and_then(|owner| self.states.get(owner));
-        state
-            .and_then(|state| state.running)
-            .is_some_and(|running| running.local)
-    }
-
-    /// The keystores of a Certificate, with their passwords.
-    fn keystores(
-        &self,
-        name: &ResourceName,
-        spec: &ValidatedSpec,
-    ) -> Result<SecretKeystores, IssueError> {
-        let lookup = |secret: &str, key: &str| {
-            let secret = ResourceName::new(&name.namespace, secret);
-            self.secrets.get(&secret)?.get(key)
-        };
-        SecretKeystores::resolve(spec.keystores(), lookup).map_err(IssueError::Password)
-    }
-
-    /// Who signs for Certificates of `namespace` that name this issuer.
-    fn signer(
-        &mut self,
-        namespace: &str,
-        reference: &IssuerRef,
-        now: OffsetDateTime,
-    ) -> Result<Signer, IssueError> {
-        if let IssuerKind::External { group, kind } = &reference.kind {
-            let key = (group.clone(), kind.clone());
-            let found = self.issuers.get(&key).cloned();
-            let (group, kind) = key;
-            return found
-                .map(|issuer| Signer::Remote(issuer, None))
-                .ok_or(IssueError::Unregistered { group, kind });
-        }
-        let found = self.inventory.issuer(namespace, reference);
-        let found = found.ok_or(IssueError::NoIssuer)?;
-        match (found.spec, found.ca_secret()) {
-            (IssuerSpec::SelfSigned(issuer), _) => Ok(Signer::SelfSigned(issuer.clone())),
-            (IssuerSpec::Ca(issuer), Some(name)) => {
-                let issuer = issuer.clone();
-                if let Some(known) = self.authorities.get(&name) {
-                    return Ok(Signer::Ca(known.clone(), issuer));
-                }
-                let stored = self
-                    .secrets
-                    .get(&name)
-                    .filter(|s| !annotation::is_temporary(s));
-                let Some(stored) = stored else {
-                    return Err(IssueError::NoCaSecret { secret: name });
-                };
-                let ca = Arc::new(load_ca(&name, stored, now)?);
-                self.authorities.insert(name, ca.clone());
-                Ok(Signer::Ca(ca, issuer))
-            }
-            (IssuerSpec::Acme(issuer), _) => {
-                let key = (ACME_GROUP.to_owned(), "Issuer".to_owned());
-                let registered = self
-                    .issuers
-                    .get(&key)
-                    .ok_or(IssueError::UnsupportedIssuer)?;
-                Ok(Signer::Remote(registered.clone(), Some(issuer.clone())))
-            }
-            _ => Err(IssueError::UnsupportedIssuer),
-        }
-    }
-
-    fn fail(&mut self, name: &ResourceName, error: IssueError, now: OffsetDateTime) -> Outcome {
-        let backoff = self.options.backoff;
-        let state = self.states.entry(name.clone()).or_default();
-        let attempts = state.attempts() + 1;
-        let until = match error.failure() {
-            None => backoff.until(now, Some(attempts)),
-            Some(failure) => {
-                let count = u32::try_from(attempts).unwrap_or(u32::MAX);
-                let seed = Seed::new(name.to_string().as_bytes());
-                match failure.retry(count, now, seed) {
-                    Retry::At(retry) => retry,
-                    Retry::Parked => now.saturating_add(backoff.max),
-                }
-            }
-        };
-        let failing = Failing {
-            attempts,
-            last: now,
-            until,
-        };
-        state.failed(name, failing, &error);
-        tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "not issued");
-        self.agenda.insert(name.clone(), until);
-        if let Err(error) = self.stand_in(name, now) {
-            tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "no temporary certificate");
-        }
-        Outcome::Failed {
-            error,
-            retry: until,
-        }
-    }
-
-    fn block(&mut self, name: &ResourceName, block: Block) -> Outcome {
-        self.agenda.remove(name);
-        let state = self.states.entry(name.clone()).or_default();
-        state.failing = None;
-        state.requested = None;
-        state.told = Some((block.word(), block.to_string()));
-        Outcome::Blocked(block)
-    }
-
-    /// A Certificate that needs nothing before its renewal.
-    fn keep(&mut self, name: &ResourceName, schedule: Option<Schedule>) -> Outcome {
-        let state = self.states.entry(name.clone()).or_default();
-        state.failing = None;
-        state.told = None;
-        match schedule {
-            Some(schedule) => self.agenda.insert(name.clone(), schedule.due()),
-            None => self.agenda.remove(name),
-        };
-        Outcome::Kept(schedule)
-    }
-}
-
-fn load_ca(
-    name: &ResourceName,
-    stored: &TlsSecret,
-    now: OffsetDateTime,
-) -> Result<CertificateAuthority, IssueError> {
-    let mut chain = stored.get(TLS_CRT).unwrap_or_default().to_vec();
-    // The root stands in ca.crt only, and its name constraints count.
-    chain.extend_from_slice(b"\n");
-    chain.extend_from_slice(stored.get(CA_CRT).unwrap_or_default());
-    let key = stored.get(TLS_KEY).unwrap_or_default();
-    CertificateAuthority::from_pem(&chain, key, now).map_err(|source| IssueError::Ca {
-        secret: name.clone(),
-        source,
-    })
 }
 
 /// The Secrets and keys with the passwords of a Certificate's keystores.
