@@ -80,9 +80,9 @@ impl DirWatch {
     ) -> Result<(Self, Report), WatchError> {
         let (messages, inbox) = channel();
         let mut eyes = Eyes::open(directory.path(), messages.clone())?;
-        // Watched first and read afterwards: nothing is missed between the two.
-        let report = store.apply(directory.changes(&store)?);
+        // Watched first and read afterwards, the subdirectories too: nothing is missed between the two.
         let mut trouble = eyes.follow_all();
+        let report = store.apply(directory.changes(&store)?);
         let mut reloader = Reloader {
             store,
             directory,
