@@ -237,6 +237,21 @@ fn an_expired_certificate_is_asked_for_again_soon() {
 }
 
 #[test]
+fn what_was_stamped_without_a_clock_does_not_outlive_its_return() {
+    let world = World::default();
+    let lazy = lazy(&world, &LazySettings::default());
+    let blind = Query::new("a.zone.test", NOW).strict().ignoring_validity();
+    for _ in 0..2 {
+        assert!(block_on(lazy.ready(&blind)).is_none());
+        assert_eq!(world.loads(), 1);
+    }
+    world.put("zone", &["*.zone.test"], "there");
+    assert_eq!(ask(&lazy, "a.zone.test", NOW).as_deref(), Some("there"));
+    assert!(block_on(lazy.ready(&blind)).is_some());
+    assert_eq!(world.loads(), 2);
+}
+
+#[test]
 fn a_crowd_is_one_load() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "loaded");

@@ -39,7 +39,7 @@ pub(super) struct Loaded<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Stamp {
     pub(super) generation: u64,
-    /// Unix seconds; `None` if nobody knew, which then stays young.
+    /// Unix seconds; `None` if nobody knew, which stays young until somebody does.
     pub(super) at: Option<i64>,
 }
 
@@ -168,7 +168,8 @@ impl Stamp {
     fn is_within(self, life: Duration, now: Option<i64>) -> bool {
         match (self.at, now) {
             (Some(at), Some(now)) => at.abs_diff(now) <= life.as_secs(),
-            _ => true,
+            (None, Some(_)) => false,
+            (_, None) => true,
         }
     }
 }
