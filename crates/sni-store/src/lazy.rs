@@ -401,6 +401,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
                 return None;
             }
         }
+        // The store counts what was served in its stead too, an expired certificate above all.
+        self.store.note(Some(&selection), query);
         Some(selection.payload.clone())
     }
 

@@ -131,7 +131,7 @@ fn counting_and_what_is_kept_of_a_source_allocate_nothing() {
         }
     });
     assert_eq!(counted.count_total, 0);
-    assert_eq!(lazy.store().counts().exact, 1);
+    assert_eq!(lazy.store().counts().exact, 3);
     assert_eq!(lazy.store().entry("ns/9").unwrap().last_used(), Some(0));
 }
 

@@ -234,6 +234,7 @@ fn an_expired_certificate_is_asked_for_again_soon() {
         assert_eq!(ask(&lazy, "a.zone.test", now).as_deref(), Some("loaded"));
         assert_eq!(world.loads(), loads, "{after}");
     }
+    assert_eq!(lazy.store().counts().invalid, 5);
 }
 
 #[test]
