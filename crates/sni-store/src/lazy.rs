@@ -219,8 +219,11 @@ impl<T: Send + Sync + 'static> Lazy<T> {
         self.shared.resets.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Forgets what is kept under an id, and that nothing was there.
+    /// Forgets what is kept under an id, and that nothing was there. What is being loaded right now is
+    /// for those who wait for it, and not kept.
     pub fn forget(&self, id: &EntryId) {
+        // In this order: what lands between the two is forgotten as well.
+        self.shared.flights.abandon(id);
         self.shared.caches.forget(id);
     }
 
@@ -441,7 +444,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
         }
     }
 
-    fn fetch(&self, flight: &Flight<T>) -> Outcome<T> {
+    fn fetch(&self, flight: &Arc<Flight<T>>) -> Outcome<T> {
         let stamp = flight.stamp();
         let load = || {
             let entries = self.source.load(flight.id())?;
@@ -449,23 +452,36 @@ impl<T: Send + Sync + 'static> Shared<T> {
             let size = |payload: &T| self.source.size(payload);
             Ok((!entries.is_empty()).then(|| Loaded::new(policy, stamp, entries, size)))
         };
-        let error = match catch_unwind(AssertUnwindSafe(load)) {
+        let came = catch_unwind(AssertUnwindSafe(load));
+        // Begun in an earlier generation, or before the id was forgotten, it has no say in what is kept,
+        // not even that nothing is there.
+        let current =
+            stamp.generation == self.current_generation() && self.flights.is_current(flight);
+        let error = match came {
             Ok(Ok(Some(loaded))) => {
                 let loaded = Arc::new(loaded);
-                if stamp.generation == self.current_generation() {
+                if current {
                     self.caches.keep(flight.id(), &loaded);
+                    if !self.flights.is_current(flight) {
+                        // Forgotten at that very moment.
+                        self.caches.forget(flight.id());
+                    }
                 }
                 return Outcome::Loaded(loaded);
             }
             Ok(Ok(None)) => {
-                self.caches.gone(flight.id(), stamp);
+                if current {
+                    self.caches.gone(flight.id(), stamp);
+                }
                 return Outcome::Gone;
             }
             Ok(Err(error)) => LazyError::Source(error),
             Err(_) => LazyError::Panicked,
         };
         self.count(Event::Failed);
-        self.caches.failed(flight.id(), stamp);
+        if current {
+            self.caches.failed(flight.id(), stamp);
+        }
         let tell = AssertUnwindSafe(|| self.source.failed(flight.id(), &error));
         // Who panics while being told of a failure cannot be told of that either.
         let _contained = catch_unwind(tell);

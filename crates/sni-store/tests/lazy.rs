@@ -400,6 +400,24 @@ fn a_load_begun_before_a_reset_is_not_taken_for_the_new_world() {
 }
 
 #[test]
+fn a_load_begun_before_its_id_was_forgotten_is_not_kept() {
+    let world = World::default();
+    world.put("zone", &["*.zone.test"], "old");
+    world.shut();
+    let lazy = lazy(&world, &LazySettings::default());
+    thread::scope(|scope| {
+        let early = scope.spawn(|| ask(&lazy, "a.zone.test", NOW));
+        until(|| world.loads() == 1);
+        lazy.forget(&"zone".into());
+        world.open();
+        assert_eq!(early.join().unwrap().as_deref(), Some("old"));
+    });
+    world.put("zone", &["*.zone.test"], "new");
+    assert_eq!(ask(&lazy, "a.zone.test", NOW).as_deref(), Some("new"));
+    assert_eq!(world.loads(), 2);
+}
+
+#[test]
 fn floods_are_bounded_and_leave_the_honest_alone() {
     let world = World::default();
     let mut settings = LazySettings::default();

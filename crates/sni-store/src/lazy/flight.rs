@@ -116,6 +116,18 @@ impl<T> Flights<T> {
         flight.land(outcome);
     }
 
+    /// Lets nobody join the flight for this id any more.
+    pub(super) fn abandon(&self, id: &EntryId) {
+        self.board().by_id.remove(id);
+    }
+
+    /// Whether this is the flight for its id still.
+    pub(super) fn is_current(&self, flight: &Arc<Flight<T>>) -> bool {
+        let board = self.board();
+        let current = board.by_id.get(flight.id());
+        current.is_some_and(|current| Arc::ptr_eq(current, flight))
+    }
+
     fn board(&self) -> MutexGuard<'_, Board<T>> {
         // Nothing that can panic runs while it is held.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
