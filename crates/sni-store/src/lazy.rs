@@ -37,7 +37,8 @@ pub trait LazySource<T>: Send + Sync + 'static {
 
     /// Loads what is known under an id: a certificate, or several with different keys, or none.
     ///
-    /// Runs on a thread of its own and may block.
+    /// Runs on a thread of its own and may block, but must come to an end: nothing stops it, and as long
+    /// as it lasts it is one of [`LazySettings::max_in_flight`].
     ///
     /// # Errors
     /// If nobody can tell right now. What was loaded before is served on while it is valid.
@@ -439,8 +440,12 @@ impl<T: Send + Sync + 'static> Shared<T> {
     /// Loads what waits until nothing does.
     fn work(&self) {
         while let Some(flight) = self.flights.next() {
-            let outcome = self.fetch(&flight);
-            self.flights.finish(&flight, outcome);
+            // Payloads that are dropped and wakers that are woken are foreign too: their panics neither
+            // end the worker, which counts as one for good, nor leave a flight that never lands.
+            let fetch = AssertUnwindSafe(|| self.fetch(&flight));
+            let outcome = catch_unwind(fetch).unwrap_or(Outcome::Failed);
+            let finish = AssertUnwindSafe(move || self.flights.finish(&flight, outcome));
+            let _contained = catch_unwind(finish);
         }
     }
 
