@@ -90,7 +90,7 @@ impl CertAcceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.timeout.min(FAR);
         let late = |_| AcceptError::Timeout {
             after: self.timeout,
         };
@@ -195,6 +195,9 @@ pub enum AcceptError {
 
 /// As long as browsers' own patience suggests, and no longer than a slow phone needs.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whatever is longer, as `Duration::MAX` for no limit, is longer than a clock can tell.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A configuration of its own for challenges: an authority has neither the protocols nor the client
 /// certificate the server may ask for.
