@@ -212,9 +212,10 @@ fn read_stable(files: Files) -> (Seen, Result<Texts, DirError>) {
         let texts = read_pair(&before.files);
         let after = Seen::now(before.files.clone());
         attempts += 1;
-        // A writer that never rests will tell of itself again.
+        // Of a writer that never rests the earlier state is remembered: it is another one than what is
+        // there, which is read again the next time.
         if before == after || attempts == ATTEMPTS {
-            return (after, texts);
+            return (before, texts);
         }
         before = after;
     }
