@@ -102,6 +102,14 @@ impl CertDir {
         }
     }
 
+    /// Takes everything for unread.
+    #[cfg(feature = "watch")]
+    pub(crate) fn doubt(&mut self) {
+        for seen in self.seen.values_mut().flatten() {
+            (seen.chain, seen.key) = (None, None);
+        }
+    }
+
     /// Reads these pairs; an id without files is gone.
     fn read(
         &mut self,
@@ -110,11 +118,12 @@ impl CertDir {
     ) -> ChangeSet<CertifiedKey> {
         let mut unread = ChangeSet::new();
         let mut texts = Vec::new();
+        let mut gone = Vec::new();
         for (id, files) in pairs {
             let mut all = files.into_iter();
             let Some(first) = all.next() else {
-                self.seen.remove(&id);
-                unread.remove(id);
+                unread.remove(id.clone());
+                gone.push(id);
                 continue;
             };
             let (first, read) = read_stable(first);
@@ -138,6 +147,10 @@ impl CertDir {
             (id.as_str(), pair)
         });
         unread.merge(self.loader.load_all(store, pairs));
+        // Should the loading panic, they are found to be gone the next time.
+        for id in &gone {
+            self.seen.remove(id);
+        }
         unread
     }
 }

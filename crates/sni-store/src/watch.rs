@@ -142,6 +142,9 @@ pub enum WatchError {
     /// It cannot be read.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// What reads it panicked. All of it is read again with the next change or rescan.
+    #[error("reading the directory panicked; what was served before is served still")]
+    Panicked,
     /// The operating system does not tell of its changes; they are found by looking through it.
     #[error("changes in {} are not told: {reason}", path.display())]
     Watch {
@@ -227,7 +230,8 @@ struct Reloader<F> {
     store: CertStore<CertifiedKey>,
     directory: CertDir,
     eyes: Eyes,
-    /// The directory was not there; it will be another one when it is back.
+    /// The directory was not there, and will be another one when it is back; or nobody knows what was
+    /// read of it.
     lost: bool,
     on_event: F,
 }
@@ -264,7 +268,13 @@ impl<F: FnMut(WatchEvent)> Reloader<F> {
                     break;
                 }
             }
-            self.reload(std::mem::take(&mut pending));
+            let reload = AssertUnwindSafe(|| self.reload(std::mem::take(&mut pending)));
+            if catch_unwind(reload).is_err() {
+                // A key provider, or a thread that could not be started. Nobody knows how far it came.
+                self.directory.doubt();
+                self.lost = true;
+                self.tell(WatchEvent::Failed(WatchError::Panicked));
+            }
         }
     }
 

@@ -17,10 +17,10 @@ use certwright_sni_store::{
     WatchError, WatchEvent, WatchSettings,
 };
 use rcgen::{CertificateParams, KeyPair};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
@@ -271,6 +271,54 @@ fn a_missing_directory_is_an_error_and_a_panicking_listener_is_contained() {
     }
     drop(watch);
     assert!(calls.load(Ordering::Relaxed) >= 3);
+}
+
+/// Panics once.
+#[derive(Debug)]
+struct Panicking(AtomicBool);
+
+impl KeyProvider for Panicking {
+    fn load_private_key(
+        &self,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "told to");
+        provider().key_provider.load_private_key(key)
+    }
+}
+
+#[test]
+fn a_reload_that_panics_is_told_and_done_again() {
+    static PANICKING: Panicking = Panicking(AtomicBool::new(false));
+    let root = tempfile::tempdir().unwrap();
+    let store = CertStore::new(SelectionPolicy::Best);
+    let panicking = CryptoProvider {
+        key_provider: &PANICKING,
+        ..aws_lc_rs::default_provider()
+    };
+    let directory = CertDir::new(root.path(), PairLoader::new(Arc::new(panicking)));
+    let mut settings = WatchSettings::default();
+    settings.quiet = Duration::from_millis(20);
+    settings.rescan = None;
+    let (sender, events) = channel();
+    let (watch, _) = DirWatch::start(store, directory, settings, move |event| {
+        sender.send(event).unwrap();
+    })
+    .unwrap();
+    let next = || events.recv_timeout(Duration::from_secs(30)).unwrap();
+
+    let (chain, key) = pair("a.test");
+    let hidden = root.path().join(".a.pem");
+    fs::write(&hidden, chain + &key).unwrap();
+    fs::rename(&hidden, root.path().join("a.pem")).unwrap();
+    let event = next();
+    let panicked = matches!(event, WatchEvent::Failed(WatchError::Panicked));
+    assert!(panicked, "{event:?}");
+    watch.rescan();
+    match next() {
+        WatchEvent::Reloaded(report) => assert_eq!(ids(&report.added), ["a"]),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What the kubelet does with a Secret's volume: a directory of the new version, a link to it moved over
