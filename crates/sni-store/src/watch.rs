@@ -166,6 +166,9 @@ enum Message {
 /// The operating system's watches: one for the directory, one for each subdirectory in it, none deeper.
 struct Eyes {
     root: PathBuf,
+    /// Where the directory's path led when it was followed: a link in it may be swapped, which nobody
+    /// tells.
+    real: Option<PathBuf>,
     watcher: RecommendedWatcher,
 }
 
@@ -186,6 +189,7 @@ impl Eyes {
             notify::recommended_watcher(handler).map_err(|error| failure(root, &error))?;
         let mut eyes = Self {
             root: root.to_owned(),
+            real: fs::canonicalize(root).ok(),
             watcher,
         };
         eyes.follow(root)?;
@@ -200,6 +204,7 @@ impl Eyes {
     /// Follows the directory anew, and every subdirectory. Of many failures, which have one cause, the first is told.
     fn follow_all(&mut self) -> Vec<WatchError> {
         let root = self.root.clone();
+        self.real = fs::canonicalize(&root).ok();
         if let Err(error) = self.follow(&root)
             && root.is_dir()
         {
@@ -213,6 +218,11 @@ impl Eyes {
         let places: Vec<String> = places.filter(|place| !place.starts_with('.')).collect();
         let failures = places.iter().filter_map(|place| self.follow_place(place));
         failures.take(1).collect()
+    }
+
+    /// Whether the directory's path leads elsewhere by now.
+    fn is_elsewhere(&self) -> bool {
+        fs::canonicalize(&self.root).ok() != self.real
     }
 
     /// Follows what is new in the directory, if it is a directory too.
@@ -316,7 +326,7 @@ impl<F: FnMut(WatchEvent)> Reloader<F> {
         let Pending { all, missed, paths } = pending;
         let all = all || self.lost;
         // Followed before they are read: what changes from here on is told.
-        let trouble = if missed || self.lost {
+        let trouble = if missed || self.lost || (all && self.eyes.is_elsewhere()) {
             self.eyes.follow_all()
         } else {
             let places = paths.iter().filter_map(|path| self.directory.place(path));

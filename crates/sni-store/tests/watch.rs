@@ -245,6 +245,50 @@ fn a_directory_that_is_gone_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_link_to_the_directory_may_be_swapped() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    let put = |file: &str| {
+        let (chain, key) = pair("a.test");
+        fs::write(path(file), chain + &key).unwrap();
+    };
+    fs::create_dir(path("one")).unwrap();
+    fs::create_dir(path("two")).unwrap();
+    put("one/a.pem");
+    put("two/b.pem");
+    symlink("one", path("live")).unwrap();
+    let store = CertStore::new(SelectionPolicy::Best);
+    let directory = CertDir::new(path("live"), PairLoader::new(provider()));
+    let mut settings = WatchSettings::default();
+    settings.quiet = Duration::from_millis(20);
+    settings.rescan = None;
+    let (sender, events) = channel();
+    let (watch, first) = DirWatch::start(store.clone(), directory, settings, move |event| {
+        sender.send(event).unwrap();
+    })
+    .unwrap();
+    assert_eq!(ids(&first.added), ["a"]);
+    let next = || match events.recv_timeout(Duration::from_secs(30)).unwrap() {
+        WatchEvent::Reloaded(report) => report,
+        other => panic!("{other:?}"),
+    };
+
+    // Nobody tells of that; but once it is seen, the new directory is the one that is followed.
+    symlink("two", path("next")).unwrap();
+    fs::rename(path("next"), path("live")).unwrap();
+    watch.rescan();
+    let report = next();
+    assert_eq!(
+        (ids(&report.added), ids(&report.removed)),
+        (vec!["b"], vec!["a"])
+    );
+    put("two/c.pem");
+    while store.entry("c").is_none() {
+        next();
+    }
+}
+
+#[test]
 fn a_missing_directory_is_an_error_and_a_panicking_listener_is_contained() {
     let store = CertStore::new(SelectionPolicy::Best);
     let directory = |path: &Path| CertDir::new(path, PairLoader::new(provider()));
