@@ -58,7 +58,8 @@ pub enum WatchEvent {
 /// The directory is read as [`CertDir`] does: certificates and keys, `.pem` files with both, certbot's
 /// and mounted Secrets' subdirectories, or one mounted Secret. Only what changed is read again. Links
 /// swapped as Kubernetes does it, half-written files and editors' temporary ones do no harm: what cannot
-/// be used is reported, and the certificate before it stays.
+/// be used is reported, and the certificate before it stays. What is deleted is served no more as soon as
+/// that is taken up: replace files by renaming new ones over them.
 pub struct DirWatch {
     messages: Sender<Message>,
     thread: Option<JoinHandle<()>>,
