@@ -65,8 +65,8 @@ impl CertDir {
         Ok(self.read(store, pairs))
     }
 
-    /// The same for what these paths in the directory belong to, each of which is read. Paths elsewhere
-    /// and hidden ones are passed over.
+    /// The same for what these paths in the directory belong to, each of which is read. Paths elsewhere,
+    /// hidden ones and those that are not UTF-8 are passed over.
     ///
     /// # Errors
     /// If the directory is not there. What was read of it before still stands.
@@ -97,7 +97,8 @@ impl CertDir {
     pub(crate) fn place(&self, path: &Path) -> Option<String> {
         let mut inside = path.strip_prefix(&self.path).ok()?.components();
         match inside.next()? {
-            Component::Normal(name) => text(Some(name)).map(std::borrow::Cow::into_owned),
+            // What is no text cannot be found again by it; looking through the directory finds it.
+            Component::Normal(name) => name.to_str().map(str::to_owned),
             _ => None,
         }
     }

@@ -210,6 +210,21 @@ fn what_editors_leave_is_passed_over() {
     assert_eq!((ids(&report.added), report.rejected.len()), (vec!["b"], 0));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text_are_followed_too() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let name = OsStr::from_bytes(b"\xff.pem");
+    let (chain, key) = pair("a.test");
+    let watched = Watched::start(|root| fs::write(root.join(name), chain + &key).unwrap());
+    assert_eq!(ids(&watched.first.added), ["\u{fffd}"]);
+    let (chain, key) = pair("a.test");
+    fs::write(watched.root.path().join(name), chain.clone() + &key).unwrap();
+    watched.until_served("\u{fffd}", &chain);
+}
+
 #[test]
 fn a_directory_that_is_gone_takes_nothing_with_it() {
     let (chain, key) = pair("a.test");
