@@ -34,9 +34,11 @@ use pki::Authority;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use upstream::{
-    Pipes, World, after_request, answer, get, half_close, serve, serving, stall, text, timeouts,
+    Pipes, World, after_request, answer, get, half_close, serve, serve_http, serving, stall, text,
+    timeouts,
 };
 
 const URL: &str = "https://api.test/";
@@ -274,6 +276,33 @@ async fn headers_are_awaited_from_the_end_of_the_request() {
         assert_eq!(of(&error), (Phase::Headers, 12, true), "h2: {http2}");
         let wanted = "api.test sent no response headers within 5s after the end of the request, 12.0s after it was made";
         assert_eq!(error.to_string(), wanted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_in_one_piece_ends_when_it_is_written() {
+    for http2 in [false, true] {
+        let world = World::new(http2, limits);
+        let tls = Arc::clone(&world.tls);
+        let client = world.client(Pipes::new(move |pipe, number| {
+            let tls = Arc::clone(&tls);
+            async move {
+                let stream = TlsAcceptor::from(tls).accept(pipe).await.unwrap();
+                // Longer than the limit, with more on the way than pipes and windows hold.
+                if number == 1 {
+                    sleep(Duration::from_secs(8)).await;
+                }
+                serve_http(stream, answer(number)).await;
+            }
+        }));
+        let request = |wait: &str| {
+            let request = Request::post(URL).header("x-wait-ms", wait);
+            request.body(Full::from(vec![0; 8 << 20])).unwrap()
+        };
+        let response = client.request(request("4900")).await.unwrap();
+        assert_eq!(text(response).await, "1", "h2: {http2}");
+        let error = client.request(request("60000")).await.unwrap_err();
+        assert_eq!(of(&error), (Phase::Headers, 5, true), "h2: {http2}");
     }
 }
 
