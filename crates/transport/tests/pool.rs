@@ -348,6 +348,29 @@ async fn an_update_during_the_handshake_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_after_an_update_waits_for_no_dial_before_it() {
+    let world = World::new(true, |_| {});
+    let tls = Arc::clone(&world.tls);
+    let pipes = Pipes::new(move |pipe, number| {
+        let tls = Arc::clone(&tls);
+        async move {
+            sleep(Duration::from_secs(1)).await;
+            serve(pipe, tls, answer(number)).await;
+        }
+    });
+    let client = world.client(pipes);
+    let before = tokio::spawn({
+        let client = client.clone();
+        async move { ask(&client).await }
+    });
+    settle().await;
+    world.rotating.update(&bundles(&[&world.ca])).unwrap();
+    assert_eq!(ask(&client).await, "2");
+    assert_eq!(before.await.unwrap(), "1");
+    assert_eq!(ask(&client).await, "2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kept_connection_that_the_server_closed_costs_no_request() {
     let world = World::new(false, |_| {});
     let tls = Arc::clone(&world.tls);

@@ -110,6 +110,7 @@ where
                 return Checkout::Dial;
             }
             if let Some(waiting) = &host.scouted
+                && waiting.is_of(generation)
                 && waiting.is_running()
             {
                 return Checkout::Wait(waiting.clone());
@@ -118,7 +119,7 @@ where
         if !self.offers_http2 {
             return Checkout::Dial;
         }
-        let (scout, waiting) = Scout::new(Arc::clone(self));
+        let (scout, waiting) = Scout::new(Arc::clone(self), generation);
         let host = hosts
             .by_name
             .entry(name.clone())

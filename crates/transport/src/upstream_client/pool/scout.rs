@@ -16,10 +16,15 @@ use crate::upstream_client::link::Link;
 pub(in crate::upstream_client) struct Scout<B> {
     pool: Arc<Pool<B>>,
     tell: watch::Sender<Outcome<B>>,
+    generation: Option<u64>,
 }
 
 /// A dial that someone else makes.
-pub(in crate::upstream_client) struct Waiting<B>(watch::Receiver<Outcome<B>>);
+pub(in crate::upstream_client) struct Waiting<B> {
+    outcome: watch::Receiver<Outcome<B>>,
+    /// The newest when the dial began.
+    generation: Option<u64>,
+}
 
 /// `None` while it is under way; `Ok(None)`: the host speaks HTTP/1.1.
 type Outcome<B> = Option<Result<Option<Link<B>>, DialError>>;
@@ -30,9 +35,18 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    pub(super) fn new(pool: Arc<Pool<B>>) -> (Self, Waiting<B>) {
-        let (tell, waiting) = watch::channel(None);
-        (Self { pool, tell }, Waiting(waiting))
+    pub(super) fn new(pool: Arc<Pool<B>>, generation: Option<u64>) -> (Self, Waiting<B>) {
+        let (tell, outcome) = watch::channel(None);
+        let scout = Self {
+            pool,
+            tell,
+            generation,
+        };
+        let waiting = Waiting {
+            outcome,
+            generation,
+        };
+        (scout, waiting)
     }
 
     /// Dials to the end, even if nobody is there any more to hear of it.
@@ -45,7 +59,7 @@ where
         let stopped = DialError::stopped(&name);
         tokio::spawn(async move {
             let dialed = dial.await;
-            self.pool.scouted(&name, &dialed);
+            self.pool.scouted(&name, &dialed, self.generation);
             let shared = dialed.as_ref().map(Link::share).map_err(Clone::clone);
             self.tell.send_replace(Some(shared));
             if let Err(Ok(unclaimed)) = mine.send(dialed)
@@ -60,7 +74,12 @@ where
 
 impl<B> Waiting<B> {
     pub(super) fn is_running(&self) -> bool {
-        self.0.has_changed().is_ok() && self.0.borrow().is_none()
+        self.outcome.has_changed().is_ok() && self.outcome.borrow().is_none()
+    }
+
+    /// Whether it began by this generation: requests that come after an update do not hear of a dial before it.
+    pub(super) fn is_of(&self, generation: Option<u64>) -> bool {
+        self.generation == generation
     }
 }
 
@@ -74,7 +93,7 @@ where
     pub(in crate::upstream_client) async fn outcome(
         mut self,
     ) -> Result<Option<Link<B>>, DialError> {
-        match self.0.wait_for(Option::is_some).await.as_deref() {
+        match self.outcome.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(Ok(shared))) => Ok(shared.as_ref().and_then(Link::share)),
             Ok(Some(Err(error))) => Err(error.clone()),
             // The runtime that dialed is gone: everyone for himself.
@@ -85,7 +104,10 @@ where
 
 impl<B> Clone for Waiting<B> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            outcome: self.outcome.clone(),
+            generation: self.generation,
+        }
     }
 }
 
@@ -96,13 +118,19 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// Remembers what the host speaks, and keeps the connection if all can share it.
-    fn scouted(self: &Arc<Self>, name: &Authority, dialed: &Result<Link<B>, DialError>) {
+    fn scouted(
+        self: &Arc<Self>,
+        name: &Authority,
+        dialed: &Result<Link<B>, DialError>,
+        generation: Option<u64>,
+    ) {
         let now = Instant::now();
         let mut hosts = self.lock();
         let Some(host) = hosts.by_name.get_mut(name) else {
             return;
         };
-        host.scouted = None;
+        // After an update another may be under way.
+        host.scouted.take_if(|scouted| scouted.is_of(generation));
         host.used = now;
         if let Ok(link) = dialed {
             if let Some(shared) = link.share() {
