@@ -276,15 +276,16 @@ impl<T> fmt::Debug for Connector<T> {
     }
 }
 
-/// Until the server's certificate or one of ours ends, whichever is first; one that has ended already ends
-/// nothing, because the other side decides about it.
+/// Until the server's certificate or one of ours ends, whichever is first. One of ours that has ended already ends
+/// nothing, because the other side decides about it; the server's may have, where a session was resumed.
 fn lifetime(rotating: &Rotating, generation: &Generation, peer: &Peer) -> Option<Duration> {
     let now = rotating.now()?.as_secs();
-    let ends = generation.identities_end.iter().copied();
-    ends.chain(peer.not_after())
-        .filter_map(|end| end.as_secs().checked_sub(now))
-        .filter(|left| (1..FOREVER).contains(left))
+    let ours = generation.identities_end.iter();
+    let ours = ours.filter_map(|end| end.as_secs().checked_sub(now));
+    let theirs = peer.not_after().map(|end| end.as_secs().saturating_sub(now));
+    ours.chain(theirs)
         .min()
+        .filter(|left| *left < FOREVER)
         .map(Duration::from_secs)
 }
 
