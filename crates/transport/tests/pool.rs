@@ -27,8 +27,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{advance, sleep};
 use tokio_rustls::LazyConfigAcceptor;
 use upstream::{
-    Client, Deaf, Pipes, World, after_request, answer, bundles, get, half_close, rotating, serve,
-    serve_http, serving, stall, text, timeouts, verified,
+    Answer, Client, Deaf, Pipes, World, after_request, answer, bundles, get, half_close, rotating,
+    serve, serve_http, serving, stall, text, timeouts, verified,
 };
 use wire::{Clock, provider, server};
 
@@ -368,6 +368,28 @@ async fn a_request_after_an_update_waits_for_no_dial_before_it() {
     assert_eq!(ask(&client).await, "2");
     assert_eq!(before.await.unwrap(), "1");
     assert_eq!(ask(&client).await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_before_the_host_is_not_sent() {
+    for http2 in [false, true] {
+        let world = World::new(http2, |_| {});
+        let tls = Arc::clone(&world.tls);
+        let pipes = Pipes::new(move |pipe, _| {
+            let echo: Answer = Arc::new(|request: Request<Incoming>| {
+                let host = request.headers().get("host");
+                let host = host.map(|host| host.to_str().unwrap().to_owned());
+                let authority = request.uri().authority().map(ToString::to_string);
+                let text = authority.or(host).unwrap_or_default();
+                Box::pin(async move { Response::new(http_body_util::Full::from(text)) })
+            });
+            serve(pipe, Arc::clone(&tls), echo)
+        });
+        let client = world.client(pipes);
+        let request = get("https://user:secret@api.test:8443/");
+        let response = client.request(request).await.unwrap();
+        assert_eq!(text(response).await, "api.test:8443", "h2: {http2}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::header::{HOST, HeaderValue};
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Parts, PathAndQuery};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
-use crate::connector::{Peer, Stream};
+use crate::connector::{Peer, Stream, place};
 use crate::timeouts::Timeouts;
 
 /// One connection, or a share of one under HTTP/2; it closes when all of them are gone and nothing is under way.
@@ -104,7 +104,7 @@ impl<B> Link<B> {
     /// Gives `request`, which is for `uri`, the form the protocol wants (RFC 9112, 3.2).
     pub(super) fn address(&self, request: &mut Request<B>, uri: &Uri) {
         let form = match &self.sender {
-            Sender::Http2(_) => uri.clone(),
+            Sender::Http2(_) => without_user(uri),
             Sender::Http1(_) => {
                 if !request.headers().contains_key(HOST)
                     && let Some(host) = host(uri)
@@ -183,6 +183,16 @@ impl<B> Link<B> {
 /// Whether a request failed because the connection ended, not because of what was said on it.
 pub(super) fn went_away(error: &hyper::Error) -> bool {
     !(error.is_parse() || error.is_user() || error.is_timeout() || error.is_body_write_aborted())
+}
+
+/// `:authority` is host and port only (RFC 9113, 8.3.1); what some write before them may be a password.
+fn without_user(uri: &Uri) -> Uri {
+    let Some(host) = uri.authority().filter(|host| host.as_str().contains('@')) else {
+        return uri.clone();
+    };
+    let mut parts = Parts::from(uri.clone());
+    parts.authority = place(host).parse().ok();
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 fn host(uri: &Uri) -> Option<HeaderValue> {
