@@ -371,7 +371,7 @@ async fn a_request_after_an_update_waits_for_no_dial_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_before_the_host_is_not_sent() {
+async fn the_server_is_told_the_host_and_nothing_before_it() {
     for http2 in [false, true] {
         let world = World::new(http2, |_| {});
         let tls = Arc::clone(&world.tls);
@@ -389,6 +389,11 @@ async fn what_stands_before_the_host_is_not_sent() {
         let request = get("https://user:secret@api.test:8443/");
         let response = client.request(request).await.unwrap();
         assert_eq!(text(response).await, "api.test:8443", "h2: {http2}");
+        let mut request = get(URL);
+        let host = "www.test".parse().unwrap();
+        request.headers_mut().insert("host", host);
+        let response = client.request(request).await.unwrap();
+        assert_eq!(text(response).await, "www.test", "h2: {http2}");
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::header::{HOST, HeaderValue};
-use hyper::http::uri::{Parts, PathAndQuery};
+use hyper::http::uri::{Authority, Parts, PathAndQuery};
 use hyper::rt::{Read, Write};
-use hyper::{Method, Request, Response, Uri};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
@@ -104,7 +104,7 @@ impl<B> Link<B> {
     /// Gives `request`, which is for `uri`, the form the protocol wants (RFC 9112, 3.2).
     pub(super) fn address(&self, request: &mut Request<B>, uri: &Uri) {
         let form = match &self.sender {
-            Sender::Http2(_) => without_user(uri),
+            Sender::Http2(_) => target(uri, request.headers()),
             Sender::Http1(_) => {
                 if !request.headers().contains_key(HOST)
                     && let Some(host) = host(uri)
@@ -185,13 +185,19 @@ pub(super) fn went_away(error: &hyper::Error) -> bool {
     !(error.is_parse() || error.is_user() || error.is_timeout() || error.is_body_write_aborted())
 }
 
-/// `:authority` is host and port only (RFC 9113, 8.3.1); what some write before them may be a password.
-fn without_user(uri: &Uri) -> Uri {
-    let Some(host) = uri.authority().filter(|host| host.as_str().contains('@')) else {
-        return uri.clone();
+/// `:authority` is host and port only, because what some write before them may be a password, and what `Host` says if
+/// the request has one (RFC 9113, 8.3.1).
+fn target(uri: &Uri, headers: &HeaderMap) -> Uri {
+    let named = headers
+        .get(HOST)
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let host = match (named, uri.authority()) {
+        (Some(named), _) if !named.as_str().contains('@') => Some(named),
+        (_, Some(host)) if host.as_str().contains('@') => place(host).parse().ok(),
+        _ => return uri.clone(),
     };
     let mut parts = Parts::from(uri.clone());
-    parts.authority = place(host).parse().ok();
+    parts.authority = host;
     Uri::from_parts(parts).unwrap_or_default()
 }
 
