@@ -12,6 +12,7 @@ use core::task::{Context, Poll};
 use std::sync::Arc;
 
 use hyper::body::{Body, Incoming};
+use hyper::header::HOST;
 use hyper::http::uri::Authority;
 use hyper::{Request, Response, Uri, Version};
 use tokio::time::Instant;
@@ -57,9 +58,9 @@ where
     /// Sends `request`, whose URI is an `https` address, and waits for the headers of its response. The
     /// [`Peer`](crate::connector::Peer) that gave it is in the response's extensions.
     ///
-    /// The version of the request becomes that of the connection, and a missing `Host` is added. A request that
-    /// fails because its kept or shared connection was just closed is repeated over another one, if nothing of
-    /// it was sent or if it has a safe method (RFC 9110, 9.2.1) and no body.
+    /// The version of the request becomes that of the connection, and a missing `Host` is added; under HTTP/2 it is
+    /// the `:authority`. A request that fails because its kept or shared connection was just closed is repeated
+    /// over another one, if nothing of it was sent or if it has a safe method (RFC 9110, 9.2.1) and no body.
     ///
     /// # Errors
     ///
@@ -81,6 +82,7 @@ where
         let is_bare = body.is_end_stream();
         let limit = self.connector.settings().timeouts.response_header;
         let (body, mut end) = Sent::new((!is_bare).then_some(body), limit);
+        let named = head.headers.get(HOST).cloned();
         let mut request = Request::from_parts(head, body);
         let mut repeats = 0;
         loop {
@@ -89,7 +91,7 @@ where
             let may_repeat = (link.is_reused() || link.is_shared()) && repeats < MAX_REPEATS;
             let copy =
                 (may_repeat && is_bare && request.method().is_safe()).then(|| bare(&request));
-            link.address(&mut request, &uri);
+            link.address(&mut request, &uri, named.as_ref());
             let outcome = end.or_late(link.send(request)).await;
             let mut error = match outcome {
                 Ok(Ok(mut response)) => {

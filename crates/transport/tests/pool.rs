@@ -377,10 +377,12 @@ async fn the_server_is_told_the_host_and_nothing_before_it() {
         let tls = Arc::clone(&world.tls);
         let pipes = Pipes::new(move |pipe, _| {
             let echo: Answer = Arc::new(|request: Request<Incoming>| {
-                let host = request.headers().get("host");
-                let host = host.map(|host| host.to_str().unwrap().to_owned());
-                let authority = request.uri().authority().map(ToString::to_string);
-                let text = authority.or(host).unwrap_or_default();
+                // One of the two, never both.
+                let host = request.headers().get("host").into_iter();
+                let host = host.map(|host| host.to_str().unwrap());
+                let authority = request.uri().authority();
+                let authority = authority.map(hyper::http::uri::Authority::as_str);
+                let text = host.chain(authority).collect::<String>();
                 Box::pin(async move { Response::new(http_body_util::Full::from(text)) })
             });
             serve(pipe, Arc::clone(&tls), echo)

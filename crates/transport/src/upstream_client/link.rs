@@ -9,7 +9,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::uri::{Authority, Parts, PathAndQuery};
 use hyper::rt::{Read, Write};
-use hyper::{HeaderMap, Method, Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
@@ -101,13 +101,18 @@ where
 }
 
 impl<B> Link<B> {
-    /// Gives `request`, which is for `uri`, the form the protocol wants (RFC 9112, 3.2).
-    pub(super) fn address(&self, request: &mut Request<B>, uri: &Uri) {
+    /// Gives `request`, which is for `uri` and names `host` in its headers or none, the form the protocol wants
+    /// (RFC 9112, 3.2).
+    pub(super) fn address(&self, request: &mut Request<B>, uri: &Uri, host: Option<&HeaderValue>) {
         let form = match &self.sender {
-            Sender::Http2(_) => target(uri, request.headers()),
+            Sender::Http2(_) => {
+                // nginx answers requests that have both with 400, even where they are equal.
+                request.headers_mut().remove(HOST);
+                target(uri, host)
+            }
             Sender::Http1(_) => {
                 if !request.headers().contains_key(HOST)
-                    && let Some(host) = host(uri)
+                    && let Some(host) = host.cloned().or_else(|| host_of(uri))
                 {
                     request.headers_mut().insert(HOST, host);
                 }
@@ -185,12 +190,10 @@ pub(super) fn went_away(error: &hyper::Error) -> bool {
     !(error.is_parse() || error.is_user() || error.is_timeout() || error.is_body_write_aborted())
 }
 
-/// `:authority` is host and port only, because what some write before them may be a password, and what `Host` says if
-/// the request has one (RFC 9113, 8.3.1).
-fn target(uri: &Uri, headers: &HeaderMap) -> Uri {
-    let named = headers
-        .get(HOST)
-        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
+/// `:authority` is host and port only, because what some write before them may be a password, and what the request's
+/// `Host` says if it has one (RFC 9113, 8.3.1).
+fn target(uri: &Uri, host: Option<&HeaderValue>) -> Uri {
+    let named = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let host = match (named, uri.authority()) {
         (Some(named), _) if !named.as_str().contains('@') => Some(named),
         (_, Some(host)) if host.as_str().contains('@') => place(host).parse().ok(),
@@ -201,7 +204,7 @@ fn target(uri: &Uri, headers: &HeaderMap) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-fn host(uri: &Uri) -> Option<HeaderValue> {
+fn host_of(uri: &Uri) -> Option<HeaderValue> {
     let host = uri.host()?;
     let text = match uri.port_u16() {
         None | Some(443) => host.to_owned(),
