@@ -156,9 +156,9 @@ where
 
     /// Keeps a connection that has nothing to do.
     fn keep(self: &Arc<Self>, name: &Authority, link: Link<B>) {
-        let now = Instant::now();
+        let (now, generation) = (Instant::now(), self.generation());
         let kept = Kept { link, since: now };
-        if !self.is_usable(&kept, now, self.generation()) {
+        if !self.is_usable(&kept, now, generation) {
             return;
         }
         let mut hosts = self.lock();
@@ -173,6 +173,11 @@ where
             host.shared = Some(kept);
         } else {
             host.speaks_http1 = true;
+            if host.idle.len() >= self.idle_per_host {
+                // Those that their server has closed hold no place.
+                host.idle
+                    .retain(|kept| self.is_usable(kept, now, generation));
+            }
             if host.idle.len() < self.idle_per_host {
                 host.idle.push(kept);
             }
