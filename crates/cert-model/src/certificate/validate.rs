@@ -323,6 +323,19 @@ mod tests {
     }
 
     #[test]
+    fn an_alias_fits_into_a_keystore() {
+        // One unit each, and three bytes in the store.
+        let errors = |units| {
+            let alias = "\u{ffe6}".repeat(units);
+            violations(&format!(
+                "keystores: {{jks: {{create: true, password: x, alias: {alias}}}}}"
+            ))
+        };
+        assert_eq!(errors(21_845), "");
+        assert_eq!(errors(21_846), "spec.keystores.jks.alias Invalid");
+    }
+
+    #[test]
     fn many_output_formats_are_checked_in_linear_time() {
         let format = |n: usize| crate::certificate::OutputFormatSpec {
             r#type: format!("{n:08}"),

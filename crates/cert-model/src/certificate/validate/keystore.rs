@@ -21,10 +21,20 @@ fn jks(report: &mut Report, keystore: KeystoreSpec) -> Option<JksKeystore> {
             format!("{alias:?} is the alias of the CA's own entry, which would replace the key"),
         );
     }
+    let units = alias.encode_utf16().count();
+    if units > LONGEST_ALIAS {
+        report.invalid(
+            field.child("alias"),
+            format!("has {units} UTF-16 units; write at most {LONGEST_ALIAS}, for which a JKS store has room"),
+        );
+    }
     let (create, password) = (keystore.create, password(report, &field, keystore));
     let password = password.filter(|_| create)?;
     Some(JksKeystore { alias, password })
 }
+
+/// A JKS store has room for 65,535 bytes, and a UTF-16 unit takes up to three, in lower case too.
+const LONGEST_ALIAS: usize = 21_845;
 
 fn pkcs12(report: &mut Report, keystore: KeystoreSpec) -> Option<Pkcs12Keystore> {
     let field = spec("keystores").child("pkcs12");
