@@ -12,7 +12,7 @@ use certwright::{
 };
 use certwright_cert_model::TlsSecret;
 use certwright_cert_model::document::Format;
-use certwright_cert_model::secret::{KEYSTORE_P12, TLS_CRT, TLS_KEY};
+use certwright_cert_model::secret::{CA_CRT, KEYSTORE_P12, TLS_CRT, TLS_KEY};
 use certwright_issuance::{Certificate, CertificateAuthority, CsrPolicy, Profile};
 use certwright_renewal::Failure;
 use certwright_sni_store::{CertStore, PairLoader, SelectionPolicy};
@@ -281,6 +281,133 @@ fn with_theirs(more: &str, theirs: &Arc<Theirs>) -> Manager {
     let mut manager = Manager::new(documents(&text).inventory, []);
     manager.register("z.example", "Theirs", theirs.clone());
     manager
+}
+
+/// A Certificate's keystore with a password in Secret `pass`.
+const KEYSTORE: &str = "keystores: {pkcs12: {create: true, profile: Modern2023, passwordSecretRef: {name: pass, key: word}}}";
+
+fn password() -> TlsSecret {
+    let mut password = TlsSecret::new("ns", "pass");
+    password.insert("word", "swordfish");
+    password
+}
+
+fn keystore(manager: &Manager, name: &str) -> Option<Vec<u8>> {
+    let secret = manager.secret(&named(name)).unwrap();
+    secret.get(KEYSTORE_P12).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn what_was_signed_is_stored_without_keystores_rather_than_ordered_again() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs(&format!(", {KEYSTORE}"), &theirs);
+    manager.observe(password());
+    manager.reconcile(NOW);
+    manager.forget(&named("pass"));
+    let outcomes = work(&mut manager, NOW);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    assert_eq!(keystore(&manager, "web"), None);
+    let before = serial(&manager, "web");
+
+    let outcomes = manager.reconcile(NOW);
+    let Outcome::Failed { error, retry } = outcome(&outcomes, "web") else {
+        panic!("{outcomes:?}");
+    };
+    assert!(matches!(error, IssueError::Password(_)), "{error:?}");
+    assert_eq!(*retry, NOW + Duration::HOUR);
+    let status = manager.status(&named("web"), NOW).unwrap();
+    assert_eq!(
+        (status.ready, status.reason, status.failures),
+        (false, "KeystorePasswordMissing", 0)
+    );
+    let outcomes = manager.reconcile(*retry);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Failed { .. }),
+        "{outcomes:?}"
+    );
+    assert!(manager.take_jobs().is_empty(), "nothing is ordered again");
+
+    manager.observe(password());
+    let outcomes = manager.reconcile(*retry);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Reapplied { .. }),
+        "{outcomes:?}"
+    );
+    assert!(keystore(&manager, "web").is_some());
+    assert_eq!(serial(&manager, "web"), before);
+    assert!(manager.status(&named("web"), *retry).unwrap().ready);
+}
+
+#[test]
+fn a_missing_password_keeps_no_certificate_from_being_renewed() {
+    let web = format!("issuerRef: {{name: root}}, {KEYSTORE}");
+    let text = root() + &certificate("web", &web);
+    let mut manager = Manager::new(documents(&text).inventory, [password()]);
+    manager.reconcile(NOW);
+    let before = serial(&manager, "web");
+    let due = manager.schedule(&named("web"), NOW).unwrap().due();
+
+    manager.forget(&named("pass"));
+    let late = due - Duration::minutes(1);
+    let outcomes = manager.reconcile(late);
+    let Outcome::Failed { retry, .. } = outcome(&outcomes, "web") else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(*retry, due, "a pause ends with the renewal");
+    assert!(keystore(&manager, "web").is_some(), "the old one stays");
+    let outcomes = manager.reconcile(due);
+    let issued = |(of, outcome): &(ResourceName, Outcome)| {
+        of.name == "web" && matches!(outcome, Outcome::Issued { .. })
+    };
+    assert_eq!(
+        outcomes.iter().filter(|one| issued(one)).count(),
+        1,
+        "{outcomes:?}"
+    );
+    assert_ne!(serial(&manager, "web"), before);
+    assert_eq!(
+        keystore(&manager, "web"),
+        None,
+        "it would hold the old certificate"
+    );
+    let status = manager.status(&named("web"), due).unwrap();
+    assert_eq!(status.reason, "KeystorePasswordMissing");
+}
+
+#[test]
+fn keystores_that_cannot_be_made_are_told_until_they_can() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let literal = ", keystores: {jks: {create: true, password: swordfish}}";
+    let mut manager = with_theirs(literal, &theirs);
+    manager.reconcile(NOW);
+    work(&mut manager, NOW);
+    manager.reconcile(NOW);
+    let web = named("web");
+    assert!(manager.status(&web, NOW).unwrap().ready);
+
+    let whole = manager.secret(&web).unwrap().clone_with_keys();
+    let mut broken = whole.clone_with_keys();
+    broken.insert(
+        CA_CRT,
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    manager.observe(broken);
+    let outcomes = manager.reconcile(NOW);
+    let Outcome::Failed { error, retry } = outcome(&outcomes, "web") else {
+        panic!("{outcomes:?}");
+    };
+    assert!(matches!(error, IssueError::Keystore(_)), "{error:?}");
+    assert_eq!(*retry, NOW + Duration::HOUR);
+    let status = manager.status(&web, NOW).unwrap();
+    assert_eq!((status.ready, status.reason), (false, "KeystoreFailed"));
+    assert_eq!(status.next, Some(*retry));
+    manager.observe(whole);
+    manager.reconcile(NOW);
+    assert!(manager.status(&web, NOW).unwrap().ready);
+    assert!(manager.take_jobs().is_empty());
 }
 
 /// Has every job done, one after the other.

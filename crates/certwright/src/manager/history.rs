@@ -62,6 +62,8 @@ pub(super) struct State {
     /// The number of the last certificate.
     pub(super) revision: u64,
     pub(super) failing: Option<Failing>,
+    /// How often in a row the keystores beside a certificate could not be written.
+    pub(super) lacking: i64,
     /// When somebody asked for a new certificate.
     pub(super) requested: Option<OffsetDateTime>,
     pub(super) running: Option<Running>,
@@ -88,7 +90,9 @@ pub(super) struct Failing {
 }
 
 /// Told of a Certificate whose Secret lacks a keystore because there is no password.
-pub(super) const NO_PASSWORD: &str = "KeystorePasswordMissing";
+const NO_PASSWORD: &str = "KeystorePasswordMissing";
+/// The same for a keystore that cannot be made.
+const NO_KEYSTORE: &str = "KeystoreFailed";
 /// As many instants of issue are remembered.
 const REMEMBERED: usize = 8;
 
@@ -110,6 +114,7 @@ impl State {
     /// Somebody changed what this is about: nothing that happened before counts.
     pub(super) fn configuration_changed(&mut self) {
         self.failing = None;
+        self.lacking = 0;
         self.issued.clear();
         // What a job brings now is not what is asked for.
         self.running = None;
@@ -141,6 +146,24 @@ impl State {
         };
         self.told = Some((word, message));
         self.failing = Some(failing);
+    }
+
+    /// Takes note that the keystores beside a good certificate cannot be written; how often in a row that was.
+    pub(super) fn lacked(&mut self, error: &IssueError) -> i64 {
+        let word = match error {
+            IssueError::Password(_) => NO_PASSWORD,
+            _ => NO_KEYSTORE,
+        };
+        self.told = Some((word, with_causes(error)));
+        self.failing = None;
+        self.lacking = self.lacking.saturating_add(1);
+        self.lacking
+    }
+
+    /// Whether what is told is that keystores are missing.
+    pub(super) fn lacks_keystores(&self) -> bool {
+        let told = self.told.as_ref();
+        told.is_some_and(|(word, _)| [NO_PASSWORD, NO_KEYSTORE].contains(word))
     }
 
     pub(super) fn succeeded(

@@ -18,7 +18,7 @@ use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
 use crate::issuer::{ACME_GROUP, Signer};
-use crate::plan::{Block, KeySource, Observed, Plan, Reason, plan, reapply};
+use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, plan, reapply};
 
 /// What came of looking at one certificate.
 pub(super) enum Step {
@@ -47,14 +47,15 @@ impl Manager {
             Ok(signer) => signer,
             Err(error) => return Some(Step::Did(self.fail(name, error, now))),
         };
-        let keystores = match self.keystores(name, &spec) {
-            Ok(keystores) => keystores,
-            Err(error) => return Some(Step::Did(self.fail(name, error, now))),
-        };
         let stored = self.secrets.get(&target);
-        // What cannot be read is not the keystores' to tell.
-        let outdated = stored.and_then(|stored| keystores.outdated(stored).ok());
-        let outdated = outdated.unwrap_or_default();
+        let mut keystores = self.keystores(name, &spec);
+        let mut outdated = Vec::new();
+        if let (Ok(stores), Some(stored)) = (&keystores, stored) {
+            match stores.outdated(stored) {
+                Ok(keys) => outdated = keys,
+                Err(error) => keystores = Err(IssueError::Keystore(error)),
+            }
+        }
         let issued = self.states[name].issued();
         let mut seen = Observed::new(stored, signer.authority());
         seen.keystores = &outdated;
@@ -65,17 +66,36 @@ impl Manager {
         seen.requested = requested;
         let (reason, key) = match plan(&spec, &seen, now) {
             Plan::Issue { reason, key } => (reason, key),
-            Plan::Idle(schedule) => return Some(Step::Did(self.keep(name, schedule))),
+            Plan::Idle(schedule) => {
+                return Some(Step::Did(match keystores {
+                    Ok(_) => self.keep(name, schedule),
+                    Err(error) => self.lack(name, error, schedule, now),
+                }));
+            }
             Plan::Reapply { what, schedule } => {
                 let stored = seen.secret.map(TlsSecret::clone_with_keys);
                 let secret = reapply(stored.unwrap_or_default(), &spec, &seen, &what);
-                let secret = secret.map_err(IssueError::Reapply).and_then(|mut secret| {
-                    let written = keystores.write(&mut secret, now);
-                    written.map(|()| secret).map_err(IssueError::Keystore)
+                let mut secret = match secret {
+                    Ok(secret) => secret,
+                    Err(error) => {
+                        let error = IssueError::Reapply(error);
+                        return Some(Step::Did(self.fail(name, error, now)));
+                    }
+                };
+                let written = keystores.and_then(|stores| {
+                    let written = stores.write(&mut secret, now);
+                    written.map_err(IssueError::Keystore)
                 });
-                return Some(Step::Did(
-                    self.rewritten(name, secret, &what, schedule, now),
-                ));
+                return Some(Step::Did(match written {
+                    Ok(()) => self.rewritten(name, secret, &what, schedule),
+                    Err(error) => {
+                        let keystore = |drift: &Drift| matches!(drift, Drift::Keystore { .. });
+                        if !what.iter().all(keystore) {
+                            self.rewritten(name, secret, &what, schedule);
+                        }
+                        self.lack(name, error, schedule, now)
+                    }
+                }));
             }
             Plan::Blocked(block) => return Some(Step::Did(self.block(name, block))),
             Plan::Wait { until, .. } => {
@@ -83,6 +103,12 @@ impl Manager {
                 return Some(Step::Did(Outcome::Waiting { until }));
             }
         };
+        // The first certificate waits for its passwords; one that is served already is renewed without.
+        if let Err(error @ IssueError::Password(_)) = keystores
+            && matches!(reason, Reason::DoesNotExist | Reason::Temporary)
+        {
+            return Some(Step::Did(self.fail(name, error, now)));
+        }
         if let Some(until) = self.wait_for_anchors(name, &reason, now) {
             self.agenda.insert(name.clone(), until);
             return Some(Step::Did(Outcome::Waiting { until }));
@@ -101,7 +127,12 @@ impl Manager {
         now: OffsetDateTime,
     ) -> Vec<(ResourceName, Outcome)> {
         let mut outcomes = match outcome {
-            Outcome::Kept(_) | Outcome::Reapplied { .. } => self.trust(&name, now),
+            Outcome::Kept(_)
+            | Outcome::Reapplied { .. }
+            | Outcome::Failed {
+                error: IssueError::Keystore(_) | IssueError::Password(_),
+                ..
+            } => self.trust(&name, now),
             _ => Vec::new(),
         };
         let own = outcomes.iter().any(|(of, _)| *of == name);
@@ -268,6 +299,7 @@ impl Manager {
     pub(super) fn keep(&mut self, name: &ResourceName, schedule: Option<Schedule>) -> Outcome {
         let state = self.states.entry(name.clone()).or_default();
         state.failing = None;
+        state.lacking = 0;
         state.told = None;
         match schedule {
             Some(schedule) => self.agenda.insert(name.clone(), schedule.due()),

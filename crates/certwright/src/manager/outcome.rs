@@ -5,7 +5,7 @@ use certwright_issuance::Certificate;
 use certwright_renewal::Schedule;
 use time::OffsetDateTime;
 
-use super::history::{NO_PASSWORD, State};
+use super::history::State;
 use crate::inventory::ResourceName;
 use crate::issue::IssueError;
 use crate::plan::{Block, Reason};
@@ -16,7 +16,7 @@ use crate::plan::{Block, Reason};
 pub enum Outcome {
     /// Somebody has to decide.
     Blocked(Block),
-    /// Nothing was issued; it is tried again at `retry`.
+    /// Nothing was issued, or keystores are missing beside a good certificate; it is tried again at `retry`.
     Failed {
         /// Why not.
         error: IssueError,
@@ -84,7 +84,7 @@ impl SecretChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether there is a certificate that is valid now, and not a temporary one.
+    /// Whether there is a certificate that is valid now, and not a temporary one, with the keystores asked for.
     pub ready: bool,
     /// Why, as one word for programs, for example `Ready`, `Failed` or `Pending`.
     pub reason: &'static str,
@@ -115,7 +115,7 @@ impl Status {
         let valid = |c: &Certificate| (c.not_before()..=c.not_after()).contains(&now);
         let failing = state.and_then(|state| state.failing);
         let told = state.and_then(|state| state.told.clone());
-        let lacks = told.as_ref().is_some_and(|(word, _)| *word == NO_PASSWORD);
+        let lacks = state.is_some_and(State::lacks_keystores);
         let ready = leaf.is_some_and(valid) && !lacks;
         let (reason, message) = match told {
             Some(told) if !ready => told,

@@ -32,11 +32,14 @@ impl Manager {
         let stored = done
             .result
             .and_then(|made| self.bundle(&name, &spec, revision, made, now))
-            .and_then(|(secret, csr, warnings)| {
+            .and_then(|(mut secret, csr, warnings)| {
                 let schedule = self.accept(&name, &spec, &secret, now)?;
-                Ok((secret, csr, warnings, schedule))
+                // What was signed is stored in any case: another order would not bring the keystores either.
+                let stores = self.keystores(&name, &spec);
+                let whole = stores.is_ok_and(|stores| stores.write(&mut secret, now).is_ok());
+                Ok((secret, csr, warnings, schedule, whole))
             });
-        let (secret, csr, warnings, schedule) = match stored {
+        let (secret, csr, warnings, schedule, whole) = match stored {
             Ok(stored) => stored,
             Err(error) => return vec![(name.clone(), self.fail(&name, error, now))],
         };
@@ -49,6 +52,10 @@ impl Manager {
         self.open.remove(&self.ranks[&name]);
         self.secrets.insert(target.clone(), secret);
         self.keep(&name, schedule);
+        if !whole {
+            // The next look tells why, and tries again.
+            self.open.extend(self.ranks.get(&name));
+        }
         let mut outcomes = self.spread(&name, &target, now);
         if let Some(top) = self.tops.get(&name).cloned() {
             self.write_bundle(&top, &target);
@@ -114,14 +121,10 @@ impl Manager {
         annotation::number(&mut secret, revision, spec.is_ca(), made.is_acme);
         let warnings = made.bundle.warnings().iter().map(ToString::to_string);
         let warnings = warnings.collect();
-        let mut secret = made
+        let secret = made
             .bundle
             .into_secret(secret, &made.key, spec.key().encoding, spec.outputs())
             .map_err(IssueError::Bundle)?;
-        let keystores = self.keystores(name, spec)?;
-        keystores
-            .write(&mut secret, now)
-            .map_err(IssueError::Keystore)?;
         Ok((secret, made.csr.to_pem(), warnings))
     }
 
@@ -218,24 +221,36 @@ impl Manager {
     pub(super) fn rewritten(
         &mut self,
         name: &ResourceName,
-        secret: Result<TlsSecret, IssueError>,
+        secret: TlsSecret,
         what: &[Drift],
+        schedule: Option<Schedule>,
+    ) -> Outcome {
+        let target = ResourceName::new(&secret.namespace, &secret.name);
+        self.touch(&target);
+        self.open.remove(&self.ranks[name]);
+        self.secrets.insert(target.clone(), secret);
+        self.changed(&target);
+        self.keep(name, schedule);
+        let what = what.iter().map(ToString::to_string).collect();
+        Outcome::Reapplied { what }
+    }
+
+    /// A certificate that needs nothing before its renewal, beside keystores that cannot be written: tried again after
+    /// a pause, and with the renewal at the latest.
+    pub(super) fn lack(
+        &mut self,
+        name: &ResourceName,
+        error: IssueError,
         schedule: Option<Schedule>,
         now: OffsetDateTime,
     ) -> Outcome {
-        match secret {
-            Err(error) => self.fail(name, error, now),
-            Ok(secret) => {
-                let target = ResourceName::new(&secret.namespace, &secret.name);
-                self.touch(&target);
-                self.open.remove(&self.ranks[name]);
-                self.secrets.insert(target.clone(), secret);
-                self.changed(&target);
-                self.keep(name, schedule);
-                let what = what.iter().map(ToString::to_string).collect();
-                Outcome::Reapplied { what }
-            }
-        }
+        let backoff = self.options.backoff;
+        let attempts = self.states.entry(name.clone()).or_default().lacked(&error);
+        let until = backoff.until(now, Some(attempts));
+        let retry = schedule.map_or(until, |schedule| schedule.due().min(until));
+        tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "no keystores");
+        self.agenda.insert(name.clone(), retry);
+        Outcome::Failed { error, retry }
     }
 
     /// What is known before the first step: revisions, and the anchors that were trusted.

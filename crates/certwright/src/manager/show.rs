@@ -6,7 +6,7 @@ use certwright_issuance::Certificate;
 use time::OffsetDateTime;
 
 use super::Manager;
-use super::history::NO_PASSWORD;
+use super::history::State;
 use crate::inventory::ResourceName;
 use crate::issue::IssueError;
 use crate::plan::{Authority, Observed, readiness};
@@ -99,9 +99,9 @@ impl Manager {
         let unready = |word: &str, message: &str| {
             Condition::new("Ready", ConditionStatus::False, now).because(word, message)
         };
-        let told = self.states.get(name).and_then(|state| state.told.as_ref());
-        if let Some((word, message)) = told
-            && (*word == NO_PASSWORD || self.secret_of(name).is_none())
+        let state = self.states.get(name);
+        if let Some((word, message)) = state.and_then(|state| state.told.as_ref())
+            && (state.is_some_and(State::lacks_keystores) || self.secret_of(name).is_none())
         {
             return Some(unready(word, message));
         }
