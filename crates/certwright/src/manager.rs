@@ -303,9 +303,22 @@ impl Manager {
             .filter(|(name, _)| new.certificate(name).is_none())
             .map(|(name, _)| (name.clone(), old.target(name)))
             .collect();
+        let left: Vec<_> = old
+            .certificates()
+            .filter_map(|(name, _)| {
+                let target = old.target(name)?;
+                (new.target(name).as_ref() != Some(&target)).then_some(target)
+            })
+            .collect();
         self.index();
         for name in changed.iter().chain(&still_open) {
             self.open.extend(self.ranks.get(name));
+        }
+        // Whoever waited for a Secret that another one had has it now.
+        for target in &left {
+            let owner = self.inventory.owner(target, self.secrets.get(target));
+            self.open
+                .extend(owner.and_then(|owner| self.ranks.get(owner)));
         }
         for name in &changed {
             if let Some(state) = self.states.get_mut(name) {
@@ -340,7 +353,9 @@ impl Manager {
         let name = ResourceName::new(&secret.namespace, &secret.name);
         if self.secrets.get(&name) != Some(&secret) {
             self.touch(&name);
-            self.secrets.insert(name, secret);
+            self.secrets.insert(name.clone(), secret);
+            // It may be another Certificate's now.
+            self.touch(&name);
         }
     }
 

@@ -607,6 +607,66 @@ fn of_two_certificates_for_one_secret_one_waits() {
 }
 
 #[test]
+fn who_waits_for_a_secret_puts_nothing_into_it_and_gets_it_when_it_is_left() {
+    // The first by name came second, cannot be issued, and wants something to serve.
+    let owner = certificate("z", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&(root() + &owner)).inventory, []);
+    manager.reconcile(NOW);
+    let before = serial(&manager, "z");
+    manager.take_changes();
+    let waiting = certificate("a", "issuerRef: {name: nobody}")
+        .replace("secretName: a", "secretName: z")
+        .replace(
+            "namespace: ns}",
+            "namespace: ns, annotations: {cert-manager.io/issue-temporary-certificate: 'true'}}",
+        );
+    manager.replace_inventory(documents(&(root() + &owner + &waiting)).inventory);
+    manager.reconcile(NOW);
+    assert!(manager.take_changes().is_empty());
+    assert_eq!(serial(&manager, "z"), before);
+
+    // Able to be issued it still waits, until the owner is gone.
+    let waiting = waiting.replace("nobody", "root");
+    manager.replace_inventory(documents(&(root() + &owner + &waiting)).inventory);
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(outcome(&outcomes, "a"), Outcome::Blocked(_)),
+        "{outcomes:?}"
+    );
+    manager.replace_inventory(documents(&(root() + &waiting)).inventory);
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(outcome(&outcomes, "a"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_secret_that_is_given_to_another_certificate_is_issued_by_it() {
+    let first = certificate("a", "issuerRef: {name: root}");
+    let second =
+        certificate("b", "issuerRef: {name: root}").replace("secretName: b", "secretName: a");
+    let mut manager = Manager::new(documents(&(root() + &first + &second)).inventory, []);
+    manager.reconcile(NOW);
+    let mut secret = manager.secret(&named("a")).unwrap().clone_with_keys();
+    let annotation = "cert-manager.io/certificate-name".to_owned();
+    assert_eq!(
+        secret.annotations.insert(annotation, "b".to_owned()),
+        Some("a".to_owned())
+    );
+    manager.observe(secret);
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(outcome(&outcomes, "a"), Outcome::Blocked(_)),
+        "{outcomes:?}"
+    );
+    assert!(
+        matches!(outcome(&outcomes, "b"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
 fn a_secret_stays_when_its_certificate_goes_unless_it_is_owned() {
     let both = root() + &certificate("web", "issuerRef: {name: root}");
     for owned in [false, true] {

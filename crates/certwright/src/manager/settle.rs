@@ -352,7 +352,12 @@ impl Manager {
 
     /// Whether a Certificate wants a temporary certificate and has nothing to serve.
     fn lacks_certificate(&self, name: &ResourceName) -> bool {
-        if !self.inventory.is_temporary_wanted(name) {
+        let Some(target) = self.inventory.target(name) else {
+            return false;
+        };
+        // Another one's Secret has nothing to do with it.
+        let owner = self.inventory.owner(&target, self.secrets.get(&target));
+        if !self.inventory.is_temporary_wanted(name) || owner != Some(name) {
             return false;
         }
         let usable = |secret: &TlsSecret| {
