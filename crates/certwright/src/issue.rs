@@ -24,6 +24,8 @@ use crate::plan::{ReapplyError, Reason};
 /// what comes of it back with [`Manager::finish`](crate::Manager::finish).
 #[derive(Debug)]
 pub struct Job {
+    /// Every job of a manager has another one.
+    pub(crate) id: u64,
     pub(crate) certificate: ResourceName,
     pub(crate) spec: Arc<ValidatedSpec>,
     pub(crate) signer: Signer,
@@ -42,6 +44,7 @@ pub(crate) enum JobKey {
 /// What came of a [`Job`].
 #[derive(Debug)]
 pub struct Done {
+    pub(crate) id: u64,
     pub(crate) certificate: ResourceName,
     pub(crate) spec: Arc<ValidatedSpec>,
     pub(crate) reason: Reason,
@@ -113,6 +116,7 @@ impl Job {
             }
         };
         Done {
+            id: self.id,
             certificate: self.certificate,
             spec: self.spec,
             reason: self.reason,
@@ -126,6 +130,7 @@ impl Job {
         let result = prepare(&self.spec, self.key)
             .and_then(|(key, csr)| sign(&self.signer, &self.spec, key, csr, now));
         Done {
+            id: self.id,
             certificate: self.certificate,
             spec: self.spec,
             reason: self.reason,

@@ -60,6 +60,8 @@ pub struct Manager {
     /// By rank: who is to be looked at.
     open: BTreeSet<usize>,
     jobs: Vec<Job>,
+    /// How many jobs there were.
+    started: u64,
     changes: Vec<SecretChange>,
     last: Option<OffsetDateTime>,
 }
@@ -126,6 +128,7 @@ impl Manager {
             agenda: Agenda::new(),
             open: BTreeSet::new(),
             jobs: Vec::new(),
+            started: 0,
             changes: Vec::new(),
             last: None,
         };

@@ -520,6 +520,26 @@ fn an_issuer_of_the_users_orders_from_acme_servers() {
 }
 
 #[test]
+fn what_comes_of_a_job_that_was_given_up_is_dropped() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs("", &theirs);
+    manager.reconcile(NOW);
+    let first = manager.take_jobs();
+    manager.abandon_jobs();
+    manager.reconcile(NOW);
+    for job in first {
+        let done = now_or_never(job.run(NOW));
+        assert!(manager.finish(done, NOW).is_empty());
+    }
+    assert!(manager.secret(&named("web")).is_none());
+    let outcomes = work(&mut manager, NOW);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
 fn an_issuer_may_forbid_to_use_a_key_twice() {
     let theirs = Theirs::new(KeyReuse::Forbidden);
     for (rotation, allowed) in [("Never", false), ("Always", true)] {
@@ -785,6 +805,33 @@ fn the_old_anchor_stays_until_nobody_shows_it() {
     assert_eq!(
         (anchors(&manager, "web"), anchors(&manager, "root")),
         (1, 1)
+    );
+}
+
+#[test]
+fn a_certificate_that_ends_waits_for_no_anchor() {
+    let mut options = Options::default();
+    options.anchor_lead = Duration::days(365);
+    let text = root().replace(
+        "algorithm: ECDSA}",
+        "algorithm: ECDSA, rotationPolicy: Always}",
+    ) + &certificate("web", "issuerRef: {name: root}");
+    let mut manager = Manager::with_options(documents(&text).inventory, [], options);
+    manager.reconcile(NOW);
+    let status = manager.status(&named("web"), NOW).unwrap();
+    let (from, end) = (status.not_before.unwrap(), status.not_after.unwrap());
+    let last = end - (end - from) / 10;
+    let later = NOW + Duration::DAY;
+    assert!(manager.renew(&named("root"), later));
+    let outcomes = manager.reconcile(later);
+    let Outcome::Waiting { until } = outcome(&outcomes, "web") else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(*until, last);
+    let outcomes = manager.reconcile(last);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
     );
 }
 

@@ -77,7 +77,7 @@ pub(super) struct State {
 /// A job that was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
-    pub(super) revision: u64,
+    pub(super) id: u64,
     pub(super) local: bool,
 }
 

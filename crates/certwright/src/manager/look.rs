@@ -155,13 +155,16 @@ impl Manager {
             (KeySource::Reuse, Some(stored)) => JobKey::Stored(stored.to_vec().into()),
             _ => JobKey::Generate,
         };
+        self.started += 1;
+        let id = self.started;
         let state = self.states.entry(name.clone()).or_default();
         let revision = state.revision + 1;
         state.running = Some(Running {
-            revision,
+            id,
             local: !matches!(signer, Signer::Remote(..)),
         });
         let mut job = Job {
+            id,
             certificate: name.clone(),
             spec,
             signer,

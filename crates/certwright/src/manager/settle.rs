@@ -20,7 +20,7 @@ impl Manager {
     pub fn finish(&mut self, done: Done, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
         let name = done.certificate.clone();
         let state = self.states.entry(name.clone()).or_default();
-        let wanted = state.running.is_some_and(|r| r.revision == done.revision)
+        let wanted = state.running.is_some_and(|running| running.id == done.id)
             && self.inventory.certificate(&name) == Some(&*done.spec);
         if !wanted {
             self.open.extend(self.ranks.get(&name));
@@ -312,7 +312,13 @@ impl Manager {
         }
         let since = self.anchors.overlap_since(self.tops.get(name)?)?;
         let until = since.saturating_add(self.options.anchor_lead);
-        (now < until).then_some(until)
+        let stored = self.secret_of(name)?.get(TLS_CRT)?;
+        let leaf = Certificate::read_pem(stored).ok()?.into_iter().next()?;
+        // With a tenth of its time left it waits for nobody.
+        let life = leaf.not_after() - leaf.not_before();
+        let until = until.min(leaf.not_after().saturating_sub(life / 10));
+        // What began after now is a clock's that was ahead.
+        (since <= now && now < until).then_some(until)
     }
 
     /// Puts a temporary certificate into the Secret of a Certificate that wants one while an issuer is asked.
