@@ -67,9 +67,7 @@ impl Documents {
     pub fn read_paths<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> usize {
         let mut files = Vec::new();
         for path in paths {
-            if let Err(problem) = collect(path.as_ref(), true, &mut files) {
-                self.problems.push(problem);
-            }
+            collect(path.as_ref(), true, &mut files, &mut self.problems);
         }
         for (file, format) in &files {
             match text(file) {
@@ -217,22 +215,36 @@ fn wants_temporary(metadata: &Metadata) -> bool {
     })
 }
 
-/// The files that [`Documents::read_paths`] would read, with their formats.
+/// The files that [`Documents::read_paths`] would read, with their formats. What cannot be looked at, such as a link
+/// that leads nowhere, hides nothing beside it.
 pub(crate) fn collect(
     path: &Path,
     named: bool,
     files: &mut Vec<(PathBuf, Format)>,
-) -> Result<(), Problem> {
+    problems: &mut Vec<Problem>,
+) {
     let failed = |error| Problem::new(&path.display().to_string(), ProblemKind::Io(error));
-    if fs::metadata(path).map_err(failed)?.is_dir() {
-        let entries = fs::read_dir(path).map_err(failed)?;
-        let entries: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
-        let mut entries = entries.map_err(failed)?;
-        entries.sort();
+    let is_dir = match fs::metadata(path) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) => return problems.push(failed(error)),
+    };
+    if is_dir {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => return problems.push(failed(error)),
+        };
+        let mut paths = Vec::new();
         for entry in entries {
-            collect(&entry, false, files)?;
+            match entry {
+                Ok(entry) => paths.push(entry.path()),
+                Err(error) => problems.push(failed(error)),
+            }
         }
-        return Ok(());
+        paths.sort();
+        for path in paths {
+            collect(&path, false, files, problems);
+        }
+        return;
     }
     let extension = path.extension().and_then(|e| e.to_str());
     match Format::from_extension(extension.unwrap_or_default()) {
@@ -240,7 +252,6 @@ pub(crate) fn collect(
         None if named => files.push((path.to_owned(), Format::Yaml)),
         None => {}
     }
-    Ok(())
 }
 
 fn text(file: &Path) -> Result<String, Problem> {

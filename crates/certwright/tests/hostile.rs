@@ -158,6 +158,19 @@ fn a_pause_ends_with_the_clock_that_was_ahead() {
     assert!(matches!(outcome, Outcome::Issued { .. }), "{outcome:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_hides_no_document() {
+    let home = tempfile::tempdir().unwrap();
+    // As an editor leaves beside a file that is open.
+    std::os::unix::fs::symlink("nowhere", home.path().join(".#pki.yaml")).unwrap();
+    std::fs::write(home.path().join("pki.yaml"), pki("web.example")).unwrap();
+    let mut documents = certwright::Documents::default();
+    documents.read_paths([home.path()]);
+    assert_eq!(documents.problems.len(), 1, "{:?}", documents.problems);
+    assert_eq!(documents.inventory.certificates().len(), 2);
+}
+
 #[test]
 fn annotations_cannot_write_lines_into_a_log() {
     let [root, mut web] = secrets("www.example.com", NOW);

@@ -87,7 +87,7 @@ fn files(paths: &[PathBuf]) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
     let mut files = Vec::new();
     for path in paths {
         // What is wrong with a path is told when it is read.
-        let _ = collect(path, true, &mut files);
+        collect(path, true, &mut files, &mut Vec::new());
     }
     let stamp = |path: PathBuf| {
         let metadata = std::fs::metadata(&path).ok();
