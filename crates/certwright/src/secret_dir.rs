@@ -108,11 +108,13 @@ impl SecretDir {
     pub fn remove(&self, namespace: &str, name: &str) -> Result<bool, SecretDirError> {
         let path = self.path(namespace, name)?;
         let failed = |error| SecretDirError::io("remove", &path, error);
-        if current(&path)?.is_none() {
+        let found = current(&path)?.is_some();
+        if found {
+            // Without the link there is no Secret: what a kill leaves behind is removed by the next call or write.
+            fs::remove_file(path.join(CURRENT)).map_err(failed)?;
+        } else if !path.is_dir() {
             return Ok(false);
         }
-        // Without the link there is no Secret: what a kill leaves behind is removed by the next call or write.
-        fs::remove_file(path.join(CURRENT)).map_err(failed)?;
         for entry in fs::read_dir(&path).map_err(failed)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -127,7 +129,7 @@ impl SecretDir {
         }
         // Strangers keep it.
         let _ = fs::remove_dir(&path);
-        Ok(true)
+        Ok(found)
     }
 
     /// Writes a Secret, replacing every file of an earlier version at once, and returns its directory.
@@ -544,6 +546,16 @@ mod tests {
         assert!(path.join("notes").exists());
         dir.write(&secret("4")).unwrap();
         assert_eq!(dir.read("shop", "web-tls").unwrap(), Some(secret("4")));
+    }
+
+    #[test]
+    fn what_a_killed_removal_leaves_is_removed_by_the_next() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        let path = dir.write(&secret("1")).unwrap();
+        fs::remove_file(path.join(CURRENT)).unwrap();
+        assert!(!dir.remove("shop", "web-tls").unwrap(), "it was gone");
+        assert!(!path.exists(), "the key too");
     }
 
     #[test]
