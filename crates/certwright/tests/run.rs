@@ -181,6 +181,27 @@ fn documents_become_stored_and_served_certificates() {
 }
 
 #[test]
+fn a_secret_of_the_documents_stays_served_when_a_certificate_takes_it() {
+    let home = tempfile::tempdir().unwrap();
+    let documents = home.path().join("pki.yaml");
+    let (ca, web) = PKI.rsplit_once("---").unwrap();
+    let given = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: web, namespace: ns}\nstringData: {tls.crt: x, tls.key: y}\n";
+    std::fs::write(&documents, format!("{ca}{given}")).unwrap();
+    block_on(async {
+        let (runner, log) = runner(MemoryStore::default(), &documents);
+        let edited = async {
+            log.wait_for("served web").await;
+            log.wait_for("issued root true").await;
+            std::fs::write(&documents, format!("{ca}{given}---{web}")).unwrap();
+            log.wait_for("issued web true").await;
+        };
+        runner.run(edited).await;
+        let lines = log.lines();
+        assert!(!lines.contains(&"gone web".to_owned()), "{lines:?}");
+    });
+}
+
+#[test]
 fn one_replica_issues_and_another_takes_over() {
     let home = tempfile::tempdir().unwrap();
     let documents = home.path().join("pki.yaml");

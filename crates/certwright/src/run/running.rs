@@ -150,6 +150,10 @@ impl Running {
             self.manager.observe(secret);
         }
         for gone in self.given.difference(&given) {
+            if self.manager.inventory().owner(gone, None).is_some() {
+                // A Certificate keeps it from now on, and begins with it.
+                continue;
+            }
             self.manager.forget(gone);
             for publisher in &mut self.runner.publishers {
                 publisher.remove(gone);
@@ -226,7 +230,12 @@ impl Running {
         }
         self.pause = None;
         self.deaf = false;
-        while let Some(change) = self.unsaved.front() {
+        while !self.unsaved.is_empty() {
+            // Many writes take longer than the right to issue lasts, and without it what was signed is signed again.
+            self.lead().await;
+            let Some(change) = self.unsaved.front() else {
+                break;
+            };
             let stored = match change {
                 SecretChange::Remove(name) => self.runner.store.remove(name).await,
                 SecretChange::Put(secret) => self.runner.store.put(secret).await,
