@@ -35,6 +35,7 @@ use crate::document::{
     Decoded, Document, Fields, Format, Kind, Node, Strictness, SyntaxError, Value, decode, parse,
 };
 use crate::issuer::{IssuerSpec, RawIssuerSpec};
+use crate::kubernetes;
 use crate::request::{CertificateRequest, CertificateRequestSpec};
 use crate::secret::TlsSecret;
 use crate::validated::ValidatedSpec;
@@ -244,6 +245,15 @@ impl<S> Resource<S> {
         if self.metadata.name.is_empty() {
             violations.push(unnamed(&self.node));
         }
+        // Stores have a directory or a key for each.
+        if !self.metadata.namespace.is_empty() {
+            let field = FieldPath::root("metadata").child("namespace");
+            let place = self.node.locate(&FieldPath::default(), &field);
+            for reason in kubernetes::subdomain(&self.metadata.namespace) {
+                let invalid = Violation::new(field.clone(), ViolationKind::Invalid, reason);
+                violations.push(invalid.at(place));
+            }
+        }
         let decoded = Decoded::from_parts(self.spec, violations, &self.node);
         let (spec, found) = decoded.and_then(check)?;
         let mut warnings = self.warnings;
@@ -416,6 +426,20 @@ mod tests {
         );
         let lenient = lines(text, Strictness::Lenient).remove(0);
         assert!(!lenient.contains("apiVersion"), "{lenient}");
+    }
+
+    #[test]
+    fn a_namespace_is_a_name() {
+        for (namespace, is_one) in [("a", true), ("a-1", true), ("a/b", false), ("..", false)] {
+            let text = format!(
+                "apiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {{name: x, namespace: '{namespace}'}}\nspec: {{selfSigned: {{}}}}\n"
+            );
+            let read = super::read(&text, Format::Yaml, Strictness::Strict).remove(0);
+            let Ok(Manifest::Issuer(issuer)) = read else {
+                panic!("{namespace}: {read:?}");
+            };
+            assert_eq!(issuer.validate().is_ok(), is_one, "{namespace}");
+        }
     }
 
     #[test]
