@@ -291,6 +291,51 @@ fn who_lost_the_right_or_the_race_writes_nothing() {
 }
 
 #[test]
+fn what_a_lost_race_threw_away_is_issued_again_though_the_store_fails_then() {
+    /// Somebody else wins the first write, and the load after it fails.
+    #[derive(Debug, Default)]
+    struct Racing(MemoryStore, AtomicUsize, AtomicUsize);
+    impl SecretStore for Racing {
+        fn load(&self) -> certwright::run::Keeping<'_, Vec<Result<TlsSecret, StoreError>>> {
+            match self.1.fetch_add(1, Ordering::Relaxed) {
+                1 => Box::pin(core::future::ready(Err(StoreError::failed("list", "gone")))),
+                _ => self.0.load(),
+            }
+        }
+        fn put<'a>(&'a self, secret: &'a TlsSecret) -> certwright::run::Keeping<'a, ()> {
+            match self.2.fetch_add(1, Ordering::Relaxed) {
+                0 => Box::pin(core::future::ready(Err(StoreError::Conflict {
+                    secret: ResourceName::new(&secret.namespace, &secret.name),
+                }))),
+                _ => self.0.put(secret),
+            }
+        }
+        fn remove<'a>(&'a self, secret: &'a ResourceName) -> certwright::run::Keeping<'a, ()> {
+            self.0.remove(secret)
+        }
+        fn changed(&self) -> certwright::run::Keeping<'_, Vec<Seen>> {
+            self.0.changed()
+        }
+        fn lead(&self) -> certwright::run::Keeping<'_, bool> {
+            self.0.lead()
+        }
+        fn resign(&self) -> certwright::run::Keeping<'_, ()> {
+            self.0.resign()
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let documents = home.path().join("pki.yaml");
+    std::fs::write(&documents, PKI).unwrap();
+    block_on(async {
+        let (runner, log) = runner(Racing::default(), &documents);
+        let manager = runner.run(log.wait_for("issued web true")).await;
+        let lines = log.lines();
+        assert!(lines.contains(&"issued root true".to_owned()), "{lines:?}");
+        assert_eq!(manager.secrets().count(), 2);
+    });
+}
+
+#[test]
 fn a_store_that_fails_is_tried_again_and_nothing_is_told_before() {
     /// Fails the first few writes.
     #[derive(Debug, Default)]

@@ -39,6 +39,8 @@ pub(super) struct Running {
     pause: Option<tokio::time::Instant>,
     /// The store failed: it is not listened to until the pause is over.
     pub(super) deaf: bool,
+    /// The manager counts on what was not stored.
+    stale: bool,
 }
 
 impl Running {
@@ -83,6 +85,7 @@ impl Running {
             given: BTreeSet::new(),
             pause: None,
             deaf: false,
+            stale: false,
         }
     }
 
@@ -169,6 +172,12 @@ impl Running {
             return;
         }
         self.asked_to_lead = Some(now);
+        if self.stale {
+            self.reload().await;
+            if self.stale {
+                return;
+            }
+        }
         let leading = match self.runner.store.lead().await {
             Ok(leading) => leading,
             Err(error) => {
@@ -193,10 +202,17 @@ impl Running {
         self.waiting.clear();
         self.jobs.abort_all();
         self.jobs = JoinSet::new();
-        let Ok(loaded) = self.runner.store.load().await else {
-            self.asked_to_lead = None;
-            return;
+        self.stale = true;
+        self.reload().await;
+    }
+
+    /// Begins anew with what is stored; nothing is issued before that works.
+    async fn reload(&mut self) {
+        let loaded = match self.runner.store.load().await {
+            Ok(loaded) => loaded,
+            Err(error) => return (self.runner.listener)(&Event::Store(&error)),
         };
+        self.stale = false;
         let stored: Vec<_> = loaded.into_iter().flatten().collect();
         let inventory = self.manager.inventory().clone();
         let given = self
