@@ -2,8 +2,10 @@
 //!
 //! A Secret's directory is laid out as the kubelet lays out a mounted one: every key is a link into `..data`, and
 //! `..data` is a link to a directory with the files of one version. A new version is written beside the old one and
-//! takes its place by renaming that one link, so that no reader pairs an old key with a new certificate. Files are
-//! readable by their owner only (mode 0600), because most of them hold a key.
+//! takes its place by renaming that one link: what `..data` leads to is always whole. Who opens `tls.crt` and `tls.key`
+//! one after the other may meet two versions; resolve `..data` once and read both there, or see that it is the same
+//! afterwards, as [`SecretDir::read`] does, or read `tls-combined.pem`, which is one file. Files are readable by their
+//! owner only (mode 0600), because most of them hold a key.
 //!
 //! One process writes, any number read. A file that somebody else put there is neither replaced nor removed.
 
