@@ -820,7 +820,8 @@ fn a_certificate_that_ends_waits_for_no_anchor() {
     manager.reconcile(NOW);
     let status = manager.status(&named("web"), NOW).unwrap();
     let (from, end) = (status.not_before.unwrap(), status.not_after.unwrap());
-    let last = end - (end - from) / 10;
+    let life: Duration = end - from;
+    let last: OffsetDateTime = end - life / 10;
     let later = NOW + Duration::DAY;
     assert!(manager.renew(&named("root"), later));
     let outcomes = manager.reconcile(later);
