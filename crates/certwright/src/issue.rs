@@ -125,6 +125,20 @@ impl Job {
         }
     }
 
+    /// What came of it if nothing came back.
+    #[cfg(feature = "run")]
+    pub(crate) fn lost(&self) -> Done {
+        let error = IssuerError::transient("the issuer panicked");
+        Done {
+            id: self.id,
+            certificate: self.certificate.clone(),
+            spec: self.spec.clone(),
+            reason: self.reason.clone(),
+            revision: self.revision,
+            result: Err(IssueError::Issuer(error)),
+        }
+    }
+
     /// Does it, unless an issuer of yours is asked.
     pub(crate) fn run_here(self, now: OffsetDateTime) -> Done {
         let result = prepare(&self.spec, self.key)

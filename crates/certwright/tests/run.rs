@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use certwright::run::{
     DirStore, Event, MemoryStore, Runner, SecretStore, Seen, SharedStore, Source, StoreError,
 };
-use certwright::{Outcome, Publisher, ResourceName, SecretDir, SniPublisher};
+use certwright::{
+    Issuer, IssuerError, Issuing, Outcome, Publisher, Request, ResourceName, SecretDir,
+    SniPublisher,
+};
 use certwright_cert_model::TlsSecret;
 use certwright_sni_store::{CertStore, PairLoader, Query, SelectionPolicy};
 use certwright_storage::{Clock, Key, MemoryStorage, Storage, Txn};
@@ -288,6 +291,45 @@ fn who_lost_the_right_or_the_race_writes_nothing() {
     assert!(!now_or_never(first.lead()).unwrap());
     now_or_never(second.remove(&ResourceName::new("ns", "web"))).unwrap();
     assert!(now_or_never(storage.get(&key)).unwrap().is_none());
+}
+
+#[test]
+fn an_issuer_that_panics_is_not_asked_again_and_again() {
+    #[derive(Debug, Default)]
+    struct Panics(AtomicUsize);
+    impl Issuer for Panics {
+        fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+            Box::pin(async move {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(request.revision, 0, "it is broken");
+                Err::<Vec<u8>, _>(IssuerError::transient("no"))
+            })
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let documents = home.path().join("pki.yaml");
+    let theirs = PKI.rsplit_once("---").unwrap().1.replace("web", "theirs");
+    let theirs = theirs.replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
+    std::fs::write(&documents, format!("{PKI}---{theirs}")).unwrap();
+    block_on(async {
+        let (mut runner, log) = runner(MemoryStore::default(), &documents);
+        let panics = Arc::new(Panics::default());
+        runner.register("z.example", "Theirs", panics.clone());
+        let name = ResourceName::new("ns", "theirs");
+        let manager = runner
+            .run(async {
+                log.wait_for("issued web true").await;
+                while panics.0.load(Ordering::Relaxed) == 0 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            })
+            .await;
+        assert_eq!(panics.0.load(Ordering::Relaxed), 1);
+        let status = manager.status(&name, NOW).unwrap();
+        assert_eq!(status.failures, 1);
+        assert!(status.message.contains("panicked"), "{status:?}");
+    });
 }
 
 #[test]

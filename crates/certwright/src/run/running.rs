@@ -1,9 +1,13 @@
 //! A runner at work.
 
+use core::future::poll_fn;
+use core::task::Poll;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use certwright_cert_model::TlsSecret;
+use time::OffsetDateTime;
 use tokio::task::{JoinError, JoinSet};
 
 use super::documents::Stamp;
@@ -306,7 +310,7 @@ impl Running {
             };
             let now = (self.runner.clock)();
             if job.is_remote() {
-                self.jobs.spawn(job.run(now));
+                self.jobs.spawn(ask(job, now));
             } else {
                 self.jobs.spawn_blocking(move || job.run_here(now));
             }
@@ -326,7 +330,7 @@ impl Running {
                 let outcomes = self.manager.finish(done, now);
                 self.collect(outcomes);
             }
-            // An issuer of yours that panicked does not bring its job back: everything is looked at anew.
+            // What panicked does not bring its job back: everything is looked at anew.
             Some(Err(error)) if error.is_panic() => self.manager.abandon_jobs(),
             Some(Err(_)) | None => {}
         }
@@ -428,4 +432,18 @@ impl Running {
         }
         self.manager
     }
+}
+
+/// Asks an issuer of yours; one that panics has failed, like any other, and no other job with it.
+async fn ask(job: Job, now: OffsetDateTime) -> Done {
+    let lost = job.lost();
+    let mut asked = Box::pin(job.run(now));
+    let caught = poll_fn(move |context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| asked.as_mut().poll(context)));
+        match polled {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    });
+    caught.await.unwrap_or(lost)
 }
