@@ -1,12 +1,12 @@
 //! Certificates kept: served from the store as they change, ordered and renewed in time.
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use certwright_renewal::RenewalPolicy;
-use certwright_storage::{Change, Event as Seen, StorageError};
+use certwright_storage::{Change, Event as Seen, Key, StorageError};
 use time::OffsetDateTime;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, JoinSet};
@@ -162,35 +162,52 @@ async fn follow_challenges(engine: Engine) {
 
 /// Everything under a prefix, and every change, for ever.
 async fn follow(engine: &Engine, prefix: &str, changed: impl Fn(Change), listed: impl Fn()) {
+    let mut known = BTreeSet::new();
     let mut pause = SHORTEST;
     loop {
-        match follow_once(engine, prefix, &changed, &listed).await {
-            // Compacted: from the start.
-            Ok(()) => pause = SHORTEST,
-            Err(error) => {
-                tracing::warn!(prefix, error = %Chain(&error), "store not followed");
-                pause = (pause * 2).min(LONGEST);
-            }
+        let followed = follow_once(engine, prefix, &mut known, &mut pause, &changed, &listed);
+        // Without an error it is compacted: from the start.
+        if let Err(error) = followed.await {
+            tracing::warn!(prefix, error = %Chain(&error), "store not followed");
         }
         engine.runtime().sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_AWAY);
     }
 }
 
 async fn follow_once(
     engine: &Engine,
     prefix: &str,
+    known: &mut BTreeSet<Key>,
+    pause: &mut Duration,
     changed: &impl Fn(Change),
     listed: &impl Fn(),
 ) -> Result<(), StorageError> {
     let listing = engine.storage().list(prefix).await?;
+    let found = listing.entries.iter().map(|entry| entry.key.clone());
+    // What went away while nobody watched.
+    for key in core::mem::replace(known, found.collect()) {
+        if !known.contains(&key) {
+            changed(Change::Delete(key));
+        }
+    }
     for entry in listing.entries {
         changed(Change::Put(entry));
     }
     listed();
     let mut watch = engine.storage().watch(prefix, listing.revision).await?;
+    *pause = SHORTEST;
     while let Some(event) = watch.next().await {
         match event? {
-            Seen::Changed { changes, .. } => changes.into_iter().for_each(changed),
+            Seen::Changed { changes, .. } => {
+                for change in changes {
+                    match &change {
+                        Change::Put(entry) => known.insert(entry.key.clone()),
+                        Change::Delete(key) => known.remove(key),
+                    };
+                    changed(change);
+                }
+            }
             _ => return Ok(()),
         }
     }
@@ -214,6 +231,8 @@ impl fmt::Display for Chain<'_> {
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
+/// Short: answers to challenges are served as far as the store is followed.
+const LONGEST_AWAY: Duration = Duration::from_secs(15);
 const PIECE: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -228,7 +247,7 @@ mod tests {
     use crate::limits::Quotas;
     use crate::runtime::TokioRuntime;
     use crate::testing::{FakeCa, identifiers};
-    use certwright_storage::MemoryStorage;
+    use certwright_storage::{MemoryStorage, Storage, Txn};
 
     #[derive(Debug, Default)]
     struct Served(Mutex<HashMap<CertId, u64>>);
@@ -244,16 +263,19 @@ mod tests {
         }
     }
 
-    fn replica(storage: &MemoryStorage, ca: &FakeCa) -> (Keeper, Arc<Served>) {
+    fn engine(storage: &MemoryStorage, ca: &FakeCa) -> Engine {
         let account = AccountSpec::new("https://ca.test/dir");
         let protocol = Arc::new(ca.clone());
         let mut issuer = Issuer::new("ca", account, protocol, Solvers::http01());
         issuer.quotas = Quotas::unlimited();
         let storage = Arc::new(storage.clone());
         let runtime = Arc::new(TokioRuntime);
-        let engine = Engine::new(storage, runtime, vec![issuer], Options::default()).unwrap();
+        Engine::new(storage, runtime, vec![issuer], Options::default()).unwrap()
+    }
+
+    fn replica(storage: &MemoryStorage, ca: &FakeCa) -> (Keeper, Arc<Served>) {
         let sink = Arc::new(Served::default());
-        let keeper = Keeper::new(engine, RenewalPolicy::default(), sink.clone());
+        let keeper = Keeper::new(engine(storage, ca), RenewalPolicy::default(), sink.clone());
         (keeper, sink)
     }
 
@@ -280,5 +302,31 @@ mod tests {
         }
         one.forget(&id);
         assert_eq!(ca.calls("new_order"), 1);
+    }
+
+    #[tokio::test]
+    async fn what_went_away_while_nobody_watched_is_told() {
+        let storage = MemoryStorage::default();
+        let engine = engine(&storage, &FakeCa::at_present(&storage));
+        let key = |name: &str| Key::new(&format!("{CHALLENGES}http/{name}")).unwrap();
+        let put = Txn::new().put(key("new"), "x");
+        storage.txn(put).await.unwrap();
+        let mut known = BTreeSet::from([key("old")]);
+        let mut pause = LONGEST_AWAY;
+        let told = Mutex::new(Vec::new());
+        let changed = |change: Change| told.lock().unwrap().push(change);
+        let listed = || {};
+        let followed = follow_once(
+            &engine, CHALLENGES, &mut known, &mut pause, &changed, &listed,
+        );
+        let ended = tokio::time::timeout(Duration::from_millis(50), followed).await;
+        assert!(ended.is_err(), "it watches");
+        let told = told.into_inner().unwrap();
+        let [Change::Delete(old), Change::Put(new)] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!((old, &new.key), (&key("old"), &key("new")));
+        assert_eq!(known, BTreeSet::from([key("new")]));
+        assert_eq!(pause, SHORTEST);
     }
 }
