@@ -62,6 +62,8 @@ impl Keeper {
     /// Keeps this certificate from now on: obtains it if there is none, renews it. Twice
     /// is as good as once.
     pub fn want(&mut self, wanted: Wanted) -> CertId {
+        // Those that were forgotten.
+        while self.tasks.try_join_next().is_some() {}
         let id = self.engine.id(&wanted);
         if !self.wanted.contains_key(&id) {
             let (engine, policy) = (self.engine.clone(), self.policy);
@@ -93,8 +95,9 @@ async fn tend(engine: Engine, wanted: Wanted, policy: RenewalPolicy, mut listed:
                 pause = SHORTEST;
                 sleep_until(&engine, next).await;
             }
-            // Parked, and the settings of this engine do not change.
-            Ok((_, None)) => return,
+            // Parked: the settings of this engine do not change, but somebody may force a
+            // renewal, or a replica with others may get one. Looking asks no CA.
+            Ok((_, None)) => engine.runtime().sleep(PIECE).await,
             Err(error) => {
                 tracing::warn!(certificate = %id, error = %Chain(&error), "certificate not looked after");
                 engine.runtime().sleep(pause).await;
