@@ -120,13 +120,13 @@ impl Journal {
     ///
     /// | class | order | then |
     /// |---|---|---|
-    /// | transient, order | kept, unless another issuer is asked | in 1 s, doubling, in the end hourly; another issuer after [`PATIENCE`] in a row, if no CSR was sent |
+    /// | transient, order | kept, unless another issuer is asked | in 1 s, doubling, in the end hourly, not before the instant the CA named; another issuer after [`PATIENCE`] in a row, or if that instant is more than five minutes away, if no CSR was sent |
     /// | rate limited | kept if there is one | another issuer at once, else at the instant the CA named |
     /// | validation | dropped | other challenges at once, else another issuer, else after 1, 15, 30 min ... 32 h |
     /// | permanent | dropped | another issuer at once, else not before the settings change |
     /// | account | kept if a CSR was sent | once more at once with the account looked up anew, else another issuer, else as validation |
     /// | already replaced | dropped | at once, without `replaces` |
-    /// | gone | dropped | at once, the second time in a row as transient |
+    /// | gone | kept [`PATIENCE`] times if a CSR was sent, else dropped | as transient if kept; else at once, the second time in a row as transient |
     pub(crate) fn failed(&mut self, failure: Failure, circumstances: &Circumstances<'_>) {
         let Circumstances {
             issuers,
@@ -145,7 +145,9 @@ impl Journal {
         let next_at = match class {
             Class::Transient | Class::Order => {
                 history.transient = history.transient.saturating_add(1);
-                keep = sent || history.transient <= PATIENCE || issuers.len() < 2;
+                let far = now.saturating_add(Duration::minutes(5));
+                let soon = failure.until.is_none_or(|until| until <= far);
+                keep = sent || (soon && history.transient <= PATIENCE) || issuers.len() < 2;
                 let again = quick(history.transient, now, seed);
                 match keep {
                     true => Some(again),
@@ -192,6 +194,12 @@ impl Journal {
                 history.without_replaces = true;
                 None
             }
+            // CAs read from copies that lag: what is not there yet is not gone.
+            Class::Gone if sent && history.transient < PATIENCE => {
+                history.transient += 1;
+                keep = true;
+                Some(quick(history.transient, now, seed))
+            }
             Class::Gone if history.failures == 0 => {
                 history.failures = 1;
                 None
@@ -210,6 +218,7 @@ impl Journal {
             }
         };
         let next_at = match (next_at, expires, failure.until) {
+            (Some(at), _, Some(until)) => Some(at.max(until)),
             // Other pauses are ours, and none of them may outlast the certificate.
             (Some(at), Some(expires), None) if expires > now => Some(at.min(hurried(now, expires))),
             (at, ..) => at,
@@ -420,7 +429,7 @@ mod tests {
     #[test]
     fn a_certificate_that_may_be_made_is_waited_for() {
         use Class::{Account, RateLimited, Transient};
-        for class in [Transient, RateLimited, Account, Class::Order] {
+        for class in [Transient, RateLimited, Account, Class::Order, Class::Gone] {
             let mut journal = ordered();
             journal.finalizing("AAEC".to_owned()).unwrap();
             for _ in 0..PATIENCE {
@@ -428,6 +437,35 @@ mod tests {
                 assert_eq!(journal.stage(), "finalizing", "{class:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_ca_that_is_busy_says_until_when() {
+        for (minutes, issuers, next) in [
+            (2, &["a"][..], None),
+            (60, &["a"], None),
+            (2, &["a", "b"], None),
+            (60, &["a", "b"], Some("b")),
+        ] {
+            let mut journal = ordered();
+            let mut busy = failure(Class::Transient, NOW);
+            busy.until = Some(NOW + Duration::minutes(minutes));
+            let until = busy.until.filter(|_| next.is_none());
+            journal.failed(busy, &circumstances(issuers, false));
+            let history = &journal.history;
+            assert_eq!(history.issuer.as_deref(), next, "{minutes} {issuers:?}");
+            assert_eq!(history.next_at, until, "{minutes} {issuers:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_that_stays_gone_is_dropped() {
+        let mut journal = ordered();
+        journal.finalizing("AAEC".to_owned()).unwrap();
+        for _ in 0..=PATIENCE {
+            journal.failed(failure(Class::Gone, NOW), &circumstances(&["a"], false));
+        }
+        assert_eq!(journal.stage(), "waiting");
     }
 
     #[test]
