@@ -20,7 +20,7 @@ use crate::identifier::Identifier;
 use crate::issuer::Issuer;
 use crate::journal::{Circumstances, Failure, Journal, Next, Order, Plan, Stage};
 use crate::layout::CertId;
-use crate::limits::Scope;
+use crate::limits::{Quotas, Scope};
 use crate::problem::{Bounds, Class};
 use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
 use crate::secret::StoredKey;
@@ -170,10 +170,7 @@ impl<'e> Drive<'e> {
             return Err(EngineError::NoIssuer.into());
         };
         let replaces = self.replaces(issuer);
-        let quotas = match replaces {
-            Some(_) => issuer.quotas.for_replacement(),
-            None => issuer.quotas,
-        };
+        let quotas = quotas_of(issuer, replaces.is_some());
         let now = self.now();
         let taken = self.quota(issuer, quotas).take(&self.names(), now).await?;
         if let Err(limited) = taken {
@@ -409,6 +406,13 @@ impl<'e> Drive<'e> {
             }
             _ => {}
         }
+        // An order without a certificate for sure, unless it is gone on with.
+        let replaces = match &self.journal.stage {
+            Stage::Ordering { plan }
+            | Stage::Ordered { plan, .. }
+            | Stage::Presenting { plan, .. } => Some(plan.replaces.is_some()),
+            Stage::Waiting | Stage::Finalizing { .. } | Stage::Issued { .. } => None,
+        };
         let other_challenges = self.other_challenges(issuer, &setback);
         let failure = Failure {
             at: now,
@@ -432,6 +436,12 @@ impl<'e> Drive<'e> {
             },
         );
         self.write(Txn::new()).await?;
+        if let (Stage::Waiting, Some(replaces)) = (&self.journal.stage, replaces) {
+            let quotas = quotas_of(issuer, replaces);
+            self.quota(issuer, quotas)
+                .refund(&self.names(), now)
+                .await?;
+        }
         shared.events.emit(Event::Failed {
             id: self.id.clone(),
             identifiers: self.journal.identifiers.clone(),
@@ -479,7 +489,7 @@ impl<'e> Drive<'e> {
         distinct.iter().map(Identifier::value).collect()
     }
 
-    fn quota(&self, issuer: &Issuer, quotas: crate::limits::Quotas) -> quota::Account<'e> {
+    fn quota(&self, issuer: &Issuer, quotas: Quotas) -> quota::Account<'e> {
         quota::Account {
             storage: &*self.shared.storage,
             place: issuer.account.limits_place(),
@@ -505,6 +515,14 @@ impl<'e> Drive<'e> {
         let wanted = format!("{:?}", self.wanted);
         let parts = issuers.iter().map(String::as_str).chain([wanted.as_str()]);
         CertId::of(parts).as_str().to_owned()
+    }
+}
+
+/// What an order takes tokens of.
+fn quotas_of(issuer: &Issuer, replaces: bool) -> Quotas {
+    match replaces {
+        true => issuer.quotas.for_replacement(),
+        false => issuer.quotas,
     }
 }
 

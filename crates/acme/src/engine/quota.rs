@@ -29,6 +29,19 @@ impl Account<'_> {
         .await
     }
 
+    /// Gives back what an order for these names took that came to nothing: CAs count
+    /// orders by account, but certificates by name.
+    pub(super) async fn refund(
+        &self,
+        names: &[String],
+        now: OffsetDateTime,
+    ) -> Result<(), EngineError> {
+        let mut scopes = Scope::of_order(names);
+        scopes.retain(|scope| *scope != Scope::Account);
+        self.change(now, |limits| limits.refund(&self.quotas, &scopes))
+            .await
+    }
+
     /// Notes that validations of these names failed.
     pub(super) async fn failed(
         &self,

@@ -22,6 +22,7 @@ struct Setting {
     solvers: Solvers,
     issuers: usize,
     registration: crate::account::Registration,
+    quotas: Quotas,
 }
 
 impl Setting {
@@ -34,6 +35,7 @@ impl Setting {
             solvers: Solvers::http01(),
             issuers: 1,
             registration: crate::account::Registration::default(),
+            quotas: Quotas::unlimited(),
             world,
             storage,
             ca,
@@ -52,7 +54,7 @@ impl Setting {
                 protocol,
                 self.solvers.clone(),
             );
-            issuer.quotas = Quotas::unlimited();
+            issuer.quotas = self.quotas;
             issuer
         });
         let storage = Arc::new(Slow(self.storage.clone()));
@@ -320,6 +322,26 @@ fn failed_validations_wait_and_recover_by_themselves() {
     setting.ca.state().blind.clear();
     setting.obtain_at_last();
     assert_eq!(setting.journal().map(|journal| journal.stage()), None);
+}
+
+#[test]
+fn orders_without_a_certificate_use_up_no_quota_of_their_names() {
+    let mut setting = Setting::new(&["a.test"]);
+    setting.quotas = Quotas::default();
+    setting.ca.state().blind = vec![ChallengeKind::Http01];
+    // Of certificates for the same names there are five in a week.
+    for number in 1..=7 {
+        let outcome = setting.obtain(Demand::Missing);
+        let Outcome::Waiting { until, failure } = outcome else {
+            panic!("{number}: {outcome:?}");
+        };
+        assert_eq!(failure.unwrap().class, Class::Validation, "{number}");
+        let pause = until - setting.world.now();
+        setting.world.advance(pause.try_into().unwrap());
+    }
+    setting.ca.state().blind.clear();
+    setting.obtain_at_last();
+    assert_eq!(setting.ca.calls("new_order"), 8);
 }
 
 #[test]
