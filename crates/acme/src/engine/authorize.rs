@@ -205,14 +205,19 @@ impl Drive<'_> {
         };
         let end = self.shared.runtime.instant() + dns.propagation_timeout;
         for record in records {
-            while let Some(server) = self.hold.during(view.lacks(record)).await?? {
-                if self.shared.runtime.instant() > end {
-                    return Err(DnsError::NotSeen {
+            loop {
+                let unseen = match self.hold.during(view.lacks(record)).await? {
+                    Ok(None) => break,
+                    Ok(Some(server)) => DnsError::NotSeen {
                         name: record.name.clone(),
                         server,
                         after: dns.propagation_timeout,
-                    }
-                    .into());
+                    },
+                    // A name server's trouble may pass before the time is over.
+                    Err(error) => error,
+                };
+                if self.shared.runtime.instant() > end {
+                    return Err(unseen.into());
                 }
                 self.hold.sleep(dns.poll).await?;
             }

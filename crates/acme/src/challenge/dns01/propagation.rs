@@ -1,6 +1,6 @@
 //! Whether the world sees a record, asked with hickory.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -112,9 +112,9 @@ impl Propagation {
         })
     }
 
-    /// The addresses of the zone's own servers: those of the nearest name above that has
-    /// any, which may be a delegation below the registered domain.
-    async fn zone_servers(&self, name: &str) -> Result<Vec<SocketAddr>, DnsError> {
+    /// The zone's own servers, each with its addresses: those of the nearest name above
+    /// that has any, which may be a delegation below the registered domain.
+    async fn zone_servers(&self, name: &str) -> Result<Vec<Vec<SocketAddr>>, DnsError> {
         let mut zone = name;
         loop {
             let found = self.ask(zone, RecordType::NS).await?;
@@ -122,16 +122,21 @@ impl Propagation {
                 RData::NS(server) => Some(plain(&server.0.to_ascii())),
                 _ => None,
             });
-            let mut addresses = Vec::new();
+            let mut servers = Vec::new();
             for server in names {
+                let mut addresses = Vec::new();
                 for kind in [RecordType::A, RecordType::AAAA] {
-                    let found = self.ask(&server, kind).await?;
-                    addresses.extend(found.iter().filter_map(RData::ip_addr));
+                    // A server whose addresses of one kind cannot be told may have others.
+                    let found = self.ask(&server, kind).await.unwrap_or_default();
+                    let found = found.iter().filter_map(RData::ip_addr);
+                    addresses.extend(found.map(|ip| SocketAddr::new(ip, self.authoritative_port)));
+                }
+                if !addresses.is_empty() {
+                    servers.push(addresses);
                 }
             }
-            if !addresses.is_empty() {
-                let at = |ip: IpAddr| SocketAddr::new(ip, self.authoritative_port);
-                return Ok(addresses.into_iter().map(at).collect());
+            if !servers.is_empty() {
+                return Ok(servers);
             }
             match zone.split_once('.') {
                 Some((_, above)) => zone = above,
@@ -155,17 +160,25 @@ impl Propagation {
         };
         let mut servers: Vec<_> = recursive
             .iter()
-            .map(|at| (*at, Recursion::Desired))
+            .map(|at| (vec![*at], Recursion::Desired))
             .collect();
         if self.authoritative == Authoritative::Ask {
             let own = self.zone_servers(&record.name).await?;
             servers.extend(own.into_iter().map(|at| (at, Recursion::None)));
         }
-        for (server, recursion) in servers {
-            // A server that does not answer does not have it, and may soon.
-            let found = query(server, &record.name, RecordType::TXT, recursion).await;
-            let has = found.is_ok_and(|found| found.iter().any(|data| is(data, &record.value)));
-            if !has {
+        for (addresses, recursion) in servers {
+            let mut lacking = None;
+            // One address will do: from here the others may not be reached, as with IPv6.
+            for server in addresses {
+                // A server that does not answer does not have it, and may soon.
+                let found = query(server, &record.name, RecordType::TXT, recursion).await;
+                if found.is_ok_and(|found| found.iter().any(|data| is(data, &record.value))) {
+                    lacking = None;
+                    break;
+                }
+                lacking.get_or_insert(server);
+            }
+            if let Some(server) = lacking {
                 return Ok(Some(server.to_string()));
             }
         }
