@@ -82,6 +82,8 @@ pub(crate) struct Client {
 
 struct Inner {
     tls: Arc<ClientConfig>,
+    /// Whether the directory's URL is HTTPS, and so must all that it leads to be.
+    tls_only: bool,
     options: HttpOptions,
     user_agent: HeaderValue,
     idle: Mutex<HashMap<String, Vec<Connection>>>,
@@ -112,7 +114,8 @@ impl Answer {
 }
 
 impl Client {
-    pub(crate) fn new(options: HttpOptions) -> Result<Self, HttpError> {
+    /// A client for the CA whose directory has this URL.
+    pub(crate) fn new(directory: &Url, options: HttpOptions) -> Result<Self, HttpError> {
         let mut roots = RootCertStore::empty();
         for (index, root) in options.roots.iter().enumerate() {
             roots.add(root.clone()).map_err(|error| HttpError::Root {
@@ -133,6 +136,7 @@ impl Client {
         Ok(Self {
             inner: Arc::new(Inner {
                 tls: Arc::new(tls),
+                tls_only: directory.tls,
                 user_agent,
                 idle: Mutex::default(),
                 options,
@@ -144,6 +148,10 @@ impl Client {
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, HttpError> {
         let options = &self.inner.options;
         let url = Url::parse(&request.url)?;
+        if self.inner.tls_only && !url.tls {
+            // A CA elsewhere has no business with servers on this machine.
+            return Err(url::wrong(&request.url, "it must start with https://"));
+        }
         let all = async {
             let head = tokio::time::timeout(options.header_timeout, self.head(&url, request));
             let (mut connection, response) = head.await.map_err(|_| HttpError::Timeout {
@@ -284,4 +292,26 @@ pub enum HttpError {
     /// A name of ours that does not fit into a header.
     #[error("the user agent must be printable ASCII")]
     UserAgent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ca_elsewhere_does_not_lead_to_this_machine() {
+        let request = Request {
+            method: Method::GET,
+            url: "http://127.0.0.1:1/".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        for (directory, refused) in [("https://ca.test/dir", true), ("http://[::1]/dir", false)] {
+            let url = Url::parse(directory).unwrap();
+            let client = Client::new(&url, HttpOptions::new(Vec::new())).unwrap();
+            let error = client.send(&request).await.unwrap_err();
+            let found = matches!(error, HttpError::Url { .. });
+            assert_eq!(found, refused, "{directory}: {error}");
+        }
+    }
 }

@@ -18,10 +18,7 @@ pub(crate) struct Url {
 
 impl Url {
     pub(crate) fn parse(text: &str) -> Result<Self, HttpError> {
-        let wrong = |reason| HttpError::Url {
-            url: text.chars().take(MAX_SHOWN).collect(),
-            reason,
-        };
+        let wrong = |reason| wrong(text, reason);
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("a URL has no spaces and no characters beyond ASCII"));
         }
@@ -72,6 +69,14 @@ impl Url {
     pub(crate) fn origin(&self) -> String {
         let tls = if self.tls { "s" } else { "" };
         format!("{tls} {} {}", self.host, self.port)
+    }
+}
+
+/// Why this URL is not asked.
+pub(super) fn wrong(text: &str, reason: &'static str) -> HttpError {
+    HttpError::Url {
+        url: text.chars().take(MAX_SHOWN).collect(),
+        reason,
     }
 }
 

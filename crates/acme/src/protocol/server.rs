@@ -52,11 +52,11 @@ impl AcmeServer {
     /// # Errors
     /// A URL that is neither HTTPS nor HTTP on this machine, a root that cannot be read.
     pub fn new(directory_url: &str, options: HttpOptions) -> Result<Self, HttpError> {
-        crate::http::Url::parse(directory_url)?;
+        let url = crate::http::Url::parse(directory_url)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 directory_url: directory_url.to_owned(),
-                http: Client::new(options)?,
+                http: Client::new(&url, options)?,
                 directory: Mutex::default(),
                 nonces: Mutex::default(),
                 accounts: Mutex::default(),
