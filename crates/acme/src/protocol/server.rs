@@ -173,6 +173,8 @@ impl AcmeServer {
         let directory: Directory = read(request, &answer)?;
         let known = (Instant::now(), answer.body.clone(), directory.clone());
         *lock(&self.shared.directory) = Some(known);
+        // instant-acme keeps the directory it was made with.
+        lock(&self.shared.accounts).clear();
         Ok(directory)
     }
 
@@ -191,11 +193,11 @@ impl AcmeServer {
 
     /// instant-acme's view of an account.
     async fn account(&self, account: &Account) -> Result<instant_acme::Account, ProtocolError> {
+        // Known from here on, so that it is not asked for again.
+        self.directory().await?;
         if let Some(known) = lock(&self.shared.accounts).get(&account.url) {
             return Ok(known.clone());
         }
-        // Known from here on, so that it is not asked for again.
-        self.directory().await?;
         let http = Box::new(Shim(self.clone()));
         let key = PrivatePkcs8KeyDer::from(account.key.pkcs8());
         let builder = instant_acme::Account::builder_with_http(http);
