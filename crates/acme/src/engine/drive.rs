@@ -21,7 +21,7 @@ use crate::issuer::Issuer;
 use crate::journal::{Circumstances, Failure, Journal, Next, Order, Plan, Stage};
 use crate::layout::CertId;
 use crate::limits::{Quotas, Scope};
-use crate::problem::{Bounds, Class};
+use crate::problem::{Bounds, Class, one_line};
 use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
 use crate::secret::StoredKey;
 use crate::wanted::Wanted;
@@ -417,7 +417,8 @@ impl<'e> Drive<'e> {
         let failure = Failure {
             at: now,
             class: setback.class,
-            detail: setback.detail,
+            // Of a hundred names it may be longer than a record of the store.
+            detail: one_line(&setback.detail).unwrap_or_default(),
             until,
             challenges: setback.challenges,
         };
