@@ -54,6 +54,7 @@ struct Shared {
     turns: Mutex<HashMap<CertId, Weak<Turn<()>>>>,
     orders: Semaphore,
     new_orders: Vec<Semaphore>,
+    registrations: Vec<Turn<()>>,
 }
 
 /// How an engine goes about it.
@@ -181,6 +182,7 @@ impl Engine {
         }
         let new_orders = issuers.iter();
         let new_orders = new_orders.map(|_| Semaphore::new(options.new_orders.max(1)));
+        let registrations = issuers.iter().map(|_| Turn::default()).collect();
         Ok(Self {
             shared: Arc::new(Shared {
                 http01: Http01::new(Arc::clone(&storage)),
@@ -188,6 +190,7 @@ impl Engine {
                 turns: Mutex::default(),
                 orders: Semaphore::new(options.orders.max(1)),
                 new_orders: new_orders.collect(),
+                registrations,
                 storage,
                 runtime,
                 issuers,

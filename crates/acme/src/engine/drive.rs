@@ -360,9 +360,16 @@ impl<'e> Drive<'e> {
         }
         let shared = self.shared;
         let issuer = &shared.issuers[index];
-        let ensured = issuer
-            .account
-            .ensure(&*shared.storage, &*issuer.protocol, &*shared.runtime);
+        let ensured = async {
+            // Two at once would both send a binding that works once.
+            let _turn = match issuer.account.registration.binding {
+                Some(_) => Some(shared.registrations[index].lock().await),
+                None => None,
+            };
+            let (storage, runtime) = (&*shared.storage, &*shared.runtime);
+            let account = &issuer.account;
+            account.ensure(storage, &*issuer.protocol, runtime).await
+        };
         let ensured = self.hold.during(ensured).await?;
         let account = ensured.map_err(|error| Trouble::of_account(&issuer.name, error))?;
         self.account = Some((index, account.clone()));

@@ -434,6 +434,22 @@ fn a_binding_that_works_once_is_spent_once() {
 }
 
 #[test]
+fn a_binding_is_spent_once_by_two_orders_at_once() {
+    let mut setting = Setting::new(&["a.test"]);
+    setting.registration.binding = Some(ExternalBinding::new("kid-1", "AAEC").unwrap());
+    let engine = setting.engine();
+    let other = Wanted::new(identifiers(&["b.test"]));
+    let both = [&setting.wanted, &other];
+    let both = both.map(|wanted| -> crate::runtime::Task<'_, _> {
+        Box::pin(engine.obtain(wanted, Demand::Missing))
+    });
+    for outcome in run(crate::runtime::all(both.into())) {
+        assert!(matches!(outcome, Ok(Outcome::Issued(_))), "{outcome:?}");
+    }
+    assert_eq!(setting.ca.calls("register"), 1);
+}
+
+#[test]
 fn an_account_the_ca_forgot_is_registered_again_with_its_key() {
     let setting = Setting::new(&["a.test"]);
     setting.obtain_at_last();
