@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use certwright_cert_model::CertificateFacts;
 use rustls::sign::CertifiedKey;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 use crate::change::{ChangeSet, Report};
 use crate::der::{
-    ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, context, expect, tlv,
+    BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, context,
+    expect, tlv,
 };
 use crate::store::CertStore;
 
@@ -16,8 +18,9 @@ impl CertStore<CertifiedKey> {
     /// Serves the entry with this OCSP response (DER) from now on, with the same key and chain. The entry
     /// keeps its fingerprint: reloading the unchanged pair keeps the staple, a new pair comes without one.
     ///
-    /// The response must name the certificate's serial number, call it good and be current. Its signature
-    /// is left to the clients, who check it anyway.
+    /// The response must name the certificate by its serial number, its issuer's name and, where the
+    /// chain has the issuer, its issuer's key (RFC 6960 section 4.1.1), call it good and be current. Its
+    /// signature is left to the clients, who check it anyway.
     ///
     /// # Errors
     /// If the response is not one to serve with this certificate; a staple that is there stays.
@@ -62,14 +65,22 @@ pub enum StapleError {
         until: OffsetDateTime,
     },
     /// It is about other certificates.
-    #[error("the OCSP response does not name the certificate's serial number {serial}")]
+    #[error(
+        "the OCSP response is not about the certificate with serial number {serial}: {differs}"
+    )]
     Foreign {
-        /// The serial number, in hexadecimal.
+        /// The certificate's serial number, in hexadecimal.
         serial: String,
+        /// What of the response is another than the certificate's: its serial number, issuer's name or
+        /// issuer's key; or the hash of these, if it is neither SHA-1 nor SHA-2.
+        differs: &'static str,
     },
     /// It is no OCSP response.
     #[error("not a DER-encoded OCSP response with a basic response in it")]
     Malformed,
+    /// What the entry serves cannot be read as a certificate.
+    #[error("the entry serves no X.509 certificate")]
+    NoCertificate,
     /// There is no entry with this id.
     #[error("the store has no entry with this id")]
     NoEntry,
@@ -110,15 +121,9 @@ fn check(
     certified: &CertifiedKey,
     now: OffsetDateTime,
 ) -> Result<(), StapleError> {
-    let leaf = certified.cert.first();
     // Payloads that do not come from a loader need not be certificates.
-    let facts = leaf.and_then(|leaf| CertificateFacts::from_der(leaf).ok());
-    let facts = facts.ok_or_else(|| StapleError::Foreign {
-        serial: String::new(),
-    })?;
-    let single = find(response, &facts.serial)?.ok_or_else(|| StapleError::Foreign {
-        serial: facts.serial_text(),
-    })?;
+    let subject = Subject::of(certified).ok_or(StapleError::NoCertificate)?;
+    let single = find(response, &subject)?;
     match single.status {
         GOOD => {}
         REVOKED => return Err(StapleError::NotGood { status: "revoked" }),
@@ -136,6 +141,135 @@ fn check(
     Ok(())
 }
 
+/// What a response names a certificate by.
+struct Subject<'c> {
+    serial: &'c [u8],
+    /// The issuer's Name, DER.
+    issuer: &'c [u8],
+    /// The issuer's public key, the bits alone, if its certificate is in the chain.
+    issuer_key: Option<&'c [u8]>,
+}
+
+impl<'c> Subject<'c> {
+    fn of(certified: &'c CertifiedKey) -> Option<Self> {
+        let leaf = Certificate::read(certified.cert.first()?)?;
+        let above = certified.cert.get(1).and_then(|der| Certificate::read(der));
+        Some(Self {
+            serial: leaf.serial,
+            issuer: leaf.issuer,
+            issuer_key: above
+                .filter(|above| above.subject == leaf.issuer)
+                .map(|above| above.key),
+        })
+    }
+
+    fn serial_text(&self) -> String {
+        let pairs: Vec<_> = self.serial.iter().map(|b| format!("{b:02x}")).collect();
+        pairs.join(":")
+    }
+}
+
+/// The parts of a certificate that a CertID is made from (RFC 5280 section 4.1).
+struct Certificate<'c> {
+    serial: &'c [u8],
+    issuer: &'c [u8],
+    subject: &'c [u8],
+    key: &'c [u8],
+}
+
+impl<'c> Certificate<'c> {
+    fn read(der: &'c [u8]) -> Option<Self> {
+        let (certificate, _) = expect(der, SEQUENCE)?;
+        let (tbs, _) = expect(certificate, SEQUENCE)?;
+        let after_version = expect(tbs, context(0)).map_or(tbs, |(_, rest)| rest);
+        let (serial, rest) = expect(after_version, INTEGER)?;
+        let (_algorithm, rest) = expect(rest, SEQUENCE)?;
+        let (issuer, rest) = whole(rest)?;
+        let (_validity, rest) = expect(rest, SEQUENCE)?;
+        let (subject, rest) = whole(rest)?;
+        let (key_info, _) = expect(rest, SEQUENCE)?;
+        let (_algorithm, bits) = expect(key_info, SEQUENCE)?;
+        let (bits, _) = expect(bits, BIT_STRING)?;
+        // The first octet counts the bits that are not used (X.690 section 8.6.2).
+        let (_unused, key) = bits.split_first()?;
+        Some(Self {
+            serial,
+            issuer,
+            subject,
+            key,
+        })
+    }
+}
+
+/// The first element with its tag and length, and what follows it.
+fn whole(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, _, rest) = tlv(der)?;
+    Some(der.split_at(der.len() - rest.len()))
+}
+
+/// RFC 6960 section 4.1.1, CertID.
+struct CertId<'r> {
+    algorithm: &'r [u8],
+    issuer_name: &'r [u8],
+    issuer_key: &'r [u8],
+    serial: &'r [u8],
+}
+
+/// In the order they are looked at: of several wrong answers, the one that went furthest tells most.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Difference {
+    Serial,
+    Hash,
+    IssuerName,
+    IssuerKey,
+}
+
+impl CertId<'_> {
+    fn difference(&self, subject: &Subject<'_>) -> Option<Difference> {
+        if trimmed(self.serial) != trimmed(subject.serial) {
+            return Some(Difference::Serial);
+        }
+        let Some(hash) = hash(self.algorithm) else {
+            return Some(Difference::Hash);
+        };
+        if hash(subject.issuer) != self.issuer_name {
+            return Some(Difference::IssuerName);
+        }
+        match subject.issuer_key {
+            Some(key) if hash(key) != self.issuer_key => Some(Difference::IssuerKey),
+            _ => None,
+        }
+    }
+}
+
+impl Difference {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Serial => "its serial number is another",
+            Self::Hash => "its issuer is hashed with neither SHA-1 nor SHA-2",
+            Self::IssuerName => "its issuer's name is another",
+            Self::IssuerKey => "its issuer's key is another",
+        }
+    }
+}
+
+type Hash = fn(&[u8]) -> Vec<u8>;
+
+/// The function of an AlgorithmIdentifier's object identifier (RFC 5754 section 2, RFC 3370 section 2.1).
+fn hash(algorithm: &[u8]) -> Option<Hash> {
+    const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
+    const SHA2: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
+    if algorithm == SHA1 {
+        return Some(|bytes| Sha1::digest(bytes).to_vec());
+    }
+    match algorithm.strip_prefix(SHA2)? {
+        [1] => Some(|bytes| Sha256::digest(bytes).to_vec()),
+        [2] => Some(|bytes| Sha384::digest(bytes).to_vec()),
+        [3] => Some(|bytes| Sha512::digest(bytes).to_vec()),
+        _ => None,
+    }
+}
+
 /// What a response says about one certificate.
 struct Single {
     /// The tag of the CertStatus.
@@ -151,22 +285,27 @@ const REVOKED: u8 = 0xa1;
 /// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
 const BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
 
-/// What the response says about this serial number, if anything.
-fn find(response: &[u8], serial: &[u8]) -> Result<Option<Single>, StapleError> {
+/// What the response says about this certificate.
+fn find(response: &[u8], subject: &Subject<'_>) -> Result<Single, StapleError> {
     let status = response_status(response).ok_or(StapleError::Malformed)?;
     if status != 0 {
         return Err(StapleError::NotSuccessful { status });
     }
     let mut singles = singles(response).ok_or(StapleError::Malformed)?;
+    let mut nearest = Difference::Serial;
     while !singles.is_empty() {
         let (single, rest) = expect(singles, SEQUENCE).ok_or(StapleError::Malformed)?;
         singles = rest;
-        let (found, single) = read_single(single).ok_or(StapleError::Malformed)?;
-        if trimmed(found) == trimmed(serial) {
-            return Ok(Some(single));
+        let (id, single) = read_single(single).ok_or(StapleError::Malformed)?;
+        match id.difference(subject) {
+            None => return Ok(single),
+            Some(difference) => nearest = nearest.max(difference),
         }
     }
-    Ok(None)
+    Err(StapleError::Foreign {
+        serial: subject.serial_text(),
+        differs: nearest.text(),
+    })
 }
 
 fn response_status(response: &[u8]) -> Option<u8> {
@@ -194,7 +333,7 @@ fn singles(response: &[u8]) -> Option<&[u8]> {
     Some(singles)
 }
 
-fn read_single(single: &[u8]) -> Option<(&[u8], Single)> {
+fn read_single(single: &[u8]) -> Option<(CertId<'_>, Single)> {
     let (id, rest) = expect(single, SEQUENCE)?;
     let (status, _, rest) = tlv(rest)?;
     let (this_update, rest) = expect(rest, GENERALIZED_TIME)?;
@@ -202,16 +341,23 @@ fn read_single(single: &[u8]) -> Option<(&[u8], Single)> {
         Some((next, _)) => Some(instant(expect(next, GENERALIZED_TIME)?.0)?),
         None => None,
     };
-    let (_algorithm, id) = expect(id, SEQUENCE)?;
-    let (_name_hash, id) = expect(id, OCTET_STRING)?;
-    let (_key_hash, id) = expect(id, OCTET_STRING)?;
+    let (algorithm, id) = expect(id, SEQUENCE)?;
+    let (algorithm, _parameters) = expect(algorithm, OID)?;
+    let (issuer_name, id) = expect(id, OCTET_STRING)?;
+    let (issuer_key, id) = expect(id, OCTET_STRING)?;
     let (serial, _) = expect(id, INTEGER)?;
+    let id = CertId {
+        algorithm,
+        issuer_name,
+        issuer_key,
+        serial,
+    };
     let single = Single {
         status,
         this_update: instant(this_update)?,
         next_update,
     };
-    Some((serial, single))
+    Some((id, single))
 }
 
 /// `YYYYMMDDHHMMSSZ` (RFC 5280 section 4.1.2.5.2).
@@ -242,13 +388,26 @@ mod tests {
         [&[tag, 0x82], &length[..], &content].concat()
     }
 
+    const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
+
     fn single(serial: &[u8], status: &[u8], next: Option<&[u8]>) -> Vec<u8> {
-        let hash = wrap(OCTET_STRING, &[&[7; 20]]);
-        let algorithm = wrap(SEQUENCE, &[]);
-        let id = wrap(
-            SEQUENCE,
-            &[&algorithm, &hash, &hash, &wrap(INTEGER, &[serial])],
-        );
+        single_of(SHA1, [b"name", b"key"], serial, status, next)
+    }
+
+    fn single_of(
+        algorithm: &[u8],
+        [name, key]: [&[u8]; 2],
+        serial: &[u8],
+        status: &[u8],
+        next: Option<&[u8]>,
+    ) -> Vec<u8> {
+        let hash = |of| {
+            let digest = hash(algorithm).map_or_else(Vec::new, |hash| hash(of));
+            wrap(OCTET_STRING, &[&digest])
+        };
+        let algorithm = wrap(SEQUENCE, &[&wrap(OID, &[algorithm])]);
+        let serial = wrap(INTEGER, &[serial]);
+        let id = wrap(SEQUENCE, &[&algorithm, &hash(name), &hash(key), &serial]);
         let this = wrap(GENERALIZED_TIME, &[b"20260101000000Z"]);
         let next = next.map_or_else(Vec::new, |next| {
             wrap(context(0), &[&wrap(GENERALIZED_TIME, &[next])])
@@ -271,6 +430,60 @@ mod tests {
         )
     }
 
+    fn subject(serial: &[u8]) -> Subject<'_> {
+        Subject {
+            serial,
+            issuer: b"name",
+            issuer_key: Some(b"key"),
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_cert_id_counts() {
+        let sha2 = |last| [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last];
+        let name: &[u8] = b"name";
+        let key: &[u8] = b"key";
+        let differs = |algorithm: &[u8], issuer, serial: &[u8], subject: &Subject<'_>| {
+            let next = Some(&b"20260108000000Z"[..]);
+            let other = single(&[9], &[GOOD, 0], next);
+            let single = single_of(algorithm, issuer, serial, &[GOOD, 0], next);
+            match find(&response(&[&single, &other]), subject) {
+                Ok(_) => None,
+                Err(StapleError::Foreign { serial, differs }) => {
+                    assert_eq!(serial, "01");
+                    Some(differs)
+                }
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let whole = subject(&[1]);
+        for algorithm in [SHA1, &sha2(1), &sha2(2), &sha2(3)] {
+            assert_eq!(differs(algorithm, [name, key], &[1], &whole), None);
+            assert_eq!(
+                differs(algorithm, [b"nome", key], &[1], &whole),
+                Some("its issuer's name is another")
+            );
+            assert_eq!(
+                differs(algorithm, [name, b"kay"], &[1], &whole),
+                Some("its issuer's key is another")
+            );
+        }
+        assert_eq!(
+            differs(&sha2(4), [name, key], &[1], &whole),
+            Some("its issuer is hashed with neither SHA-1 nor SHA-2")
+        );
+        assert_eq!(
+            differs(SHA1, [name, key], &[2], &whole),
+            Some("its serial number is another")
+        );
+        // Without the issuer's certificate its name must do.
+        let alone = Subject {
+            issuer_key: None,
+            ..subject(&[1])
+        };
+        assert_eq!(differs(SHA1, [name, b"kay"], &[1], &alone), None);
+    }
+
     #[test]
     fn the_certificates_own_single_response_counts() {
         let good = [GOOD, 0];
@@ -278,28 +491,36 @@ mod tests {
         let other = single(&[5], &[0x82, 0], next);
         let ours = single(&[0, 0xc1], &good, next);
         let both = response(&[&other, &ours]);
-        let found = find(&both, &[0xc1]).unwrap().unwrap();
+        let found = find(&both, &subject(&[0xc1])).unwrap();
         assert_eq!(found.status, GOOD);
         let at = |text: &[u8]| instant(text).unwrap();
         assert_eq!(found.this_update, at(b"20260101000000Z"));
         assert_eq!(found.next_update, Some(at(b"20260108000000Z")));
-        assert_eq!(find(&both, &[5]).unwrap().unwrap().status, 0x82);
-        assert!(find(&both, &[6]).unwrap().is_none());
+        assert_eq!(find(&both, &subject(&[5])).unwrap().status, 0x82);
+        assert!(find(&both, &subject(&[6])).is_err());
         let endless = response(&[&single(&[6], &good, None)]);
-        assert!(find(&endless, &[6]).unwrap().unwrap().next_update.is_none());
+        assert!(
+            find(&endless, &subject(&[6]))
+                .unwrap()
+                .next_update
+                .is_none()
+        );
     }
 
     #[test]
     fn what_is_no_response_is_refused() {
         let later = wrap(SEQUENCE, &[&[ENUMERATED, 1, 3]]);
         assert!(matches!(
-            find(&later, &[1]),
+            find(&later, &subject(&[1])),
             Err(StapleError::NotSuccessful { status: 3 })
         ));
         let whole = response(&[&single(&[1], &[GOOD, 0], Some(b"20260108000000Z"))]);
         for length in 0..whole.len() {
             assert!(
-                matches!(find(&whole[..length], &[1]), Err(StapleError::Malformed)),
+                matches!(
+                    find(&whole[..length], &subject(&[1])),
+                    Err(StapleError::Malformed)
+                ),
                 "{length}"
             );
         }
@@ -308,7 +529,7 @@ mod tests {
             for byte in [0, 1, 0x30, 0x7f, 0x80, 0x82, 0xff] {
                 let mut other = whole.clone();
                 other[at] = byte;
-                let _read_or_refused = find(&other, &[1]);
+                let _read_or_refused = find(&other, &subject(&[1]));
             }
         }
         for time in [

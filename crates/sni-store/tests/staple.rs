@@ -21,7 +21,7 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| fs::write(directory.path().join(file), text).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -31,9 +31,7 @@ impl Authority {
             KeyUsagePurpose::KeyCertSign,
             KeyUsagePurpose::DigitalSignature,
         ];
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         write("ca.crt", &params.self_signed(&key).unwrap().pem());
         write("ca.key", &key.serialize_pem());
         let issuer = Issuer::new(params, key);
@@ -96,14 +94,17 @@ impl Authority {
         fs::read(self.path().join("response")).unwrap()
     }
 
-    fn store(&self, serials: &[u64]) -> CertStore<CertifiedKey> {
+    fn store(&self, serials: &[u64], with_issuer: bool) -> CertStore<CertifiedKey> {
         let loader = PairLoader::new(Arc::new(aws_lc_rs::default_provider()));
         let store = CertStore::new(SelectionPolicy::Best);
         for serial in serials {
             let read = |extension: &str| {
                 fs::read(self.path().join(format!("{serial}.{extension}"))).unwrap()
             };
-            let (chain, key) = (read("crt"), read("key"));
+            let (mut chain, key) = (read("crt"), read("key"));
+            if with_issuer {
+                chain.extend(fs::read(self.path().join("ca.crt")).unwrap());
+            }
             let pair = PemPair {
                 chain: &chain,
                 key: &key,
@@ -114,15 +115,56 @@ impl Authority {
     }
 }
 
-#[test]
-fn openssls_responses_are_stapled_while_they_are_good() {
-    if Command::new("openssl").arg("version").output().is_err() {
+fn has_openssl() -> bool {
+    let found = Command::new("openssl").arg("version").output().is_ok();
+    if !found {
         assert!(std::env::var_os("CI").is_none(), "openssl is not installed");
         eprintln!("SKIPPED: openssl is not installed");
+    }
+    found
+}
+
+#[test]
+fn another_authoritys_word_about_the_same_serial_number_is_refused() {
+    if !has_openssl() {
         return;
     }
-    let authority = Authority::new();
-    let store = authority.store(&[0x80, 2, 3]);
+    let ours = Authority::new("authority");
+    let stranger = Authority::new("stranger").respond(&[2], Some("7"));
+    let namesake = Authority::new("authority").respond(&[2], Some("7"));
+    let own = ours.respond(&[2], Some("7"));
+    let now = OffsetDateTime::now_utc() + Duration::MINUTE;
+    let foreign = |differs| StapleError::Foreign {
+        serial: "02".to_owned(),
+        differs,
+    };
+    for with_issuer in [true, false] {
+        let store = ours.store(&[2], with_issuer);
+        assert_eq!(
+            store.staple("2", &stranger, now).unwrap_err(),
+            foreign("its issuer's name is another")
+        );
+        let refused = store.staple("2", &namesake, now).err();
+        // Whose key it is only the issuer's certificate tells.
+        assert_eq!(
+            refused,
+            with_issuer.then(|| foreign("its issuer's key is another"))
+        );
+        assert!(store.staple("2", &own, now).is_ok());
+        assert_eq!(
+            store.entry("2").unwrap().payload().ocsp.as_deref(),
+            Some(&own[..])
+        );
+    }
+}
+
+#[test]
+fn openssls_responses_are_stapled_while_they_are_good() {
+    if !has_openssl() {
+        return;
+    }
+    let authority = Authority::new("authority");
+    let store = authority.store(&[0x80, 2, 3], true);
     let now = OffsetDateTime::now_utc() + Duration::MINUTE;
     let good = authority.respond(&[2, 0x80], Some("7"));
     let staple = |id: &str, response: &[u8], now| store.staple(id, response, now);
@@ -145,7 +187,8 @@ fn openssls_responses_are_stapled_while_they_are_good() {
     assert_eq!(
         staple("3", &good, now).unwrap_err(),
         StapleError::Foreign {
-            serial: "03".to_owned()
+            serial: "03".to_owned(),
+            differs: "its serial number is another",
         }
     );
     assert_eq!(
