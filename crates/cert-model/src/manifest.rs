@@ -434,7 +434,7 @@ mod tests {
             let text = format!(
                 "apiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {{name: x, namespace: '{namespace}'}}\nspec: {{selfSigned: {{}}}}\n"
             );
-            let read = super::read(&text, Format::Yaml, Strictness::Strict).remove(0);
+            let read = read(&text, Format::Yaml, Strictness::Strict).remove(0);
             let Ok(Manifest::Issuer(issuer)) = read else {
                 panic!("{namespace}: {read:?}");
             };
