@@ -239,9 +239,22 @@ impl Drive<'_> {
                     self.shared.hide(&Shown::Token(token.clone()));
                     txn = txn.delete(layout::http_token(token));
                 }
-                Receipt::TlsAlpn01 { name, .. } => {
-                    self.shared.hide(&Shown::Name(name.clone()));
-                    txn = txn.delete(layout::alpn_name(name));
+                Receipt::TlsAlpn01 {
+                    name,
+                    authorization,
+                } => {
+                    let place = layout::alpn_name(name);
+                    let found = self.shared.storage.get(&place);
+                    match self.hold.during(found).await?? {
+                        // The answer of another order for the same name.
+                        Some(entry) if entry.value.as_bytes() != authorization.as_bytes() => {}
+                        Some(entry) => {
+                            self.shared.hide(&Shown::Name(name.clone()));
+                            txn = txn.if_unchanged(place.clone(), entry.revision);
+                            txn = txn.delete(place);
+                        }
+                        None => self.shared.hide(&Shown::Name(name.clone())),
+                    }
                 }
                 Receipt::Dns01 { record } => {
                     if let Err(reason) = self.unpublish(record).await? {

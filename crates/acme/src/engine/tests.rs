@@ -299,6 +299,25 @@ fn another_challenge_when_one_fails() {
 }
 
 #[test]
+fn the_answer_of_another_order_for_the_same_name_stays() {
+    use crate::layout::alpn_name;
+
+    let mut setting = Setting::new(&["a.test"]);
+    setting.solvers = Solvers::tls_alpn01();
+    let engine = setting.engine();
+    let mut order = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
+    let place = alpn_name("a.test");
+    while run(setting.storage.get(&place)).unwrap().is_none() {
+        assert!(run_for(1, order.as_mut()).is_none());
+    }
+    run(setting.storage.txn(Txn::new().put(place.clone(), "theirs"))).unwrap();
+    let outcome = run(order).unwrap();
+    assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}");
+    let left = run(setting.storage.get(&place)).unwrap().unwrap();
+    assert_eq!(left.value.as_bytes(), b"theirs");
+}
+
+#[test]
 fn failed_validations_wait_and_recover_by_themselves() {
     let setting = Setting::new(&["a.test"]);
     setting.ca.state().blind = vec![ChallengeKind::Http01];
