@@ -9,11 +9,12 @@ use thiserror::Error;
 use crate::account::{AccountSpec, ExternalBinding};
 use crate::challenge::dns01::{Dns01, DnsProvider};
 use crate::challenge::{Pause, Solvers};
-use crate::config::{IssuerOptions, Resolver, Trust};
+use crate::config::{IssuerOptions, LETS_ENCRYPT, Resolver, Trust};
 use crate::domains::OrderNames;
 use crate::engine::Options;
 use crate::http::{HttpError, HttpOptions};
 use crate::issuer::Issuer;
+use crate::limits::Quotas;
 use crate::protocol::AcmeServer;
 use crate::wanted::Wanted;
 
@@ -95,6 +96,10 @@ impl Resolver {
         let mut issuer = Issuer::new(name, account, Arc::new(server), solvers);
         issuer.chain = options.preferred_chain.clone();
         issuer.profile.clone_from(&options.profile);
+        if options.ca_server != LETS_ENCRYPT {
+            // The default is Let's Encrypt's own; a CA in house has no fifty names a week.
+            issuer.quotas = Quotas::unlimited();
+        }
         Ok(issuer)
     }
 
@@ -339,6 +344,7 @@ mod tests {
         );
         assert_eq!(issuer.profile.as_deref(), Some("shortlived"));
         assert_eq!(issuer.chain.names, ["Root X"]);
+        assert_eq!(issuer.quotas, Quotas::unlimited(), "not Let's Encrypt's");
         let kinds: Vec<_> = issuer.solvers.kinds().collect();
         assert_eq!(kinds, [ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
         let names = ["a.test".to_owned(), "b.test".to_owned()];
