@@ -77,7 +77,7 @@ pub use select::{Match, Query, Selection, SelectionPolicy};
 pub use self_signed::{SelfSignedError, self_signed};
 pub use snapshot::Snapshot;
 #[cfg(feature = "x509")]
-pub use staple::StapleError;
+pub use staple::{StapleError, Stapled};
 pub use store::{CertStore, Current};
 #[cfg(feature = "watch")]
 pub use watch::{DirWatch, WatchError, WatchEvent, WatchSettings};

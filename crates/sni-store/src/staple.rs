@@ -12,6 +12,7 @@ use crate::der::{
     BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, context,
     expect, tlv,
 };
+use crate::entry::Entry;
 use crate::store::CertStore;
 
 impl CertStore<CertifiedKey> {
@@ -23,19 +24,16 @@ impl CertStore<CertifiedKey> {
     /// signature is left to the clients, who check it anyway.
     ///
     /// # Errors
-    /// If the response is not one to serve with this certificate; a staple that is there stays.
+    /// If the response is not one to serve with this certificate, or the entry was replaced meanwhile; a
+    /// staple that is there stays.
     pub fn staple(
         &self,
         id: &str,
         response: &[u8],
         now: OffsetDateTime,
-    ) -> Result<Report, StapleError> {
+    ) -> Result<Stapled, StapleError> {
         let entry = self.entry(id).ok_or(StapleError::NoEntry)?;
-        let certified = entry.payload();
-        check(response, certified, now)?;
-        let mut change = ChangeSet::new();
-        change.set_payload(&entry, with_staple(certified, Some(response.to_vec())));
-        Ok(self.apply(change))
+        self.staple_to(&entry, response, now)
     }
 
     /// Serves every certificate without its staple whose staple has run out or does not fit it. To be
@@ -52,6 +50,34 @@ impl CertStore<CertifiedKey> {
         }
         self.apply(change)
     }
+
+    fn staple_to(
+        &self,
+        entry: &Arc<Entry<CertifiedKey>>,
+        response: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Stapled, StapleError> {
+        let certified = entry.payload();
+        let until = check(response, certified, now)?;
+        let mut change = ChangeSet::new();
+        change.set_payload(entry, with_staple(certified, Some(response.to_vec())));
+        let report = self.apply(change);
+        // The only other end of it is that the entry is not there any more.
+        if !report.replaced.contains(entry.id()) {
+            return Err(StapleError::Replaced);
+        }
+        Ok(Stapled { report, until })
+    }
+}
+
+/// What came of [`CertStore::staple`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Stapled {
+    /// The new generation.
+    pub report: Report,
+    /// The last second the response is good for, its nextUpdate: have a new one well before.
+    pub until: OffsetDateTime,
 }
 
 /// Why an OCSP response is not stapled.
@@ -99,6 +125,9 @@ pub enum StapleError {
         /// The OCSPResponseStatus, from 1.
         status: u8,
     },
+    /// Another certificate may be there by now, or none.
+    #[error("the entry was replaced or removed meanwhile; fetch a response for the new one")]
+    Replaced,
     /// Its time has not come.
     #[error("the OCSP response is good from {from}; compare the clocks")]
     NotYetValid {
@@ -115,12 +144,12 @@ fn with_staple(certified: &CertifiedKey, staple: Option<Vec<u8>>) -> Arc<Certifi
     })
 }
 
-/// Whether the response can be served with the certificate.
+/// Until when the response can be served with the certificate.
 fn check(
     response: &[u8],
     certified: &CertifiedKey,
     now: OffsetDateTime,
-) -> Result<(), StapleError> {
+) -> Result<OffsetDateTime, StapleError> {
     // Payloads that do not come from a loader need not be certificates.
     let subject = Subject::of(certified).ok_or(StapleError::NoCertificate)?;
     let single = find(response, &subject)?;
@@ -138,7 +167,7 @@ fn check(
     if now > until {
         return Err(StapleError::Expired { until });
     }
-    Ok(())
+    Ok(until)
 }
 
 /// What a response names a certificate by.
@@ -381,6 +410,8 @@ fn trimmed(integer: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pairs::{PairLoader, PemPair};
+    use crate::select::SelectionPolicy;
 
     fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         let content = parts.concat();
@@ -482,6 +513,44 @@ mod tests {
             ..subject(&[1])
         };
         assert_eq!(differs(SHA1, [name, b"kay"], &[1], &alone), None);
+    }
+
+    #[test]
+    fn an_entry_replaced_meanwhile_is_not_stapled() {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let (chain, key) = (cert.pem(), signing_key.serialize_pem());
+        let load = |chain: &str| {
+            let pair = PemPair {
+                chain: chain.as_bytes(),
+                key: key.as_bytes(),
+            };
+            PairLoader::new(provider.clone()).load("a", pair).unwrap()
+        };
+        let store = CertStore::new(SelectionPolicy::Best);
+        store.apply(load(&chain));
+        let entry = store.entry("a").unwrap();
+        let subject = Subject::of(entry.payload()).unwrap();
+        let next = Some(&b"20260108000000Z"[..]);
+        let names = [subject.issuer, b"any key"];
+        let good = single_of(SHA1, names, subject.serial, &[GOOD, 0], next);
+        let good = response(&[&good]);
+        let now = instant(b"20260102000000Z").unwrap();
+        let stapled = store.staple("a", &good, now).unwrap();
+        assert_eq!(stapled.until, instant(b"20260108000000Z").unwrap());
+        assert_eq!(stapled.report.replaced.len(), 1);
+
+        let entry = store.entry("a").unwrap();
+        store.apply(load(&format!("{chain}\n")));
+        let late = store.staple_to(&entry, &good, now);
+        assert_eq!(late.unwrap_err(), StapleError::Replaced);
+        let mut gone = ChangeSet::new();
+        gone.remove("a");
+        store.apply(gone);
+        let late = store.staple_to(&entry, &good, now);
+        assert_eq!(late.unwrap_err(), StapleError::Replaced);
+        assert!(store.entry("a").is_none());
     }
 
     #[test]

@@ -171,7 +171,9 @@ fn openssls_responses_are_stapled_while_they_are_good() {
     let entry = |id: &str| store.entry(id).unwrap();
 
     let before = entry("128");
-    assert_eq!(staple("128", &good, now).unwrap().replaced.len(), 1);
+    let stapled = staple("128", &good, now).unwrap();
+    assert_eq!(stapled.report.replaced.len(), 1);
+    assert!((stapled.until - now - Duration::WEEK).abs() < 2 * Duration::MINUTE);
     let after = entry("128");
     assert_eq!(after.payload().ocsp.as_deref(), Some(&good[..]));
     assert!(Arc::ptr_eq(&after.payload().key, &before.payload().key));
