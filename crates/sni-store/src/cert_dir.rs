@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -24,6 +25,8 @@ pub struct CertDir {
     path: PathBuf,
     loader: PairLoader,
     seen: HashMap<String, Vec<Seen>>,
+    /// Of the file system all this was on; `None` before anything was read.
+    device: Option<u64>,
 }
 
 impl CertDir {
@@ -33,6 +36,7 @@ impl CertDir {
             path: path.into(),
             loader,
             seen: HashMap::new(),
+            device: None,
         }
     }
 
@@ -46,12 +50,20 @@ impl CertDir {
     /// A file that cannot be read or used is rejected, once, and leaves what was served under its id.
     ///
     /// # Errors
-    /// If the directory cannot be read. What was read of it before still stands.
+    /// If the directory cannot be read, or there is no pair in it and it is on another file system than
+    /// what was read before: its volume is not mounted. What was read of it before still stands.
     pub fn changes(
         &mut self,
         store: &CertStore<CertifiedKey>,
     ) -> Result<ChangeSet<CertifiedKey>, DirError> {
+        // Looked at on both sides, it was the same while the directory was read.
+        let before = self.device_now()?;
         let mut pairs = find_pairs(&self.path)?;
+        let device = self.device_now()?;
+        if pairs.is_empty() && (self.is_elsewhere(before) || self.is_elsewhere(device)) {
+            return Err(self.unmounted());
+        }
+        self.device = Some(device);
         for id in self.seen.keys() {
             if !pairs.contains_key(id) {
                 pairs.insert(id.clone(), Vec::new());
@@ -69,17 +81,14 @@ impl CertDir {
     /// hidden ones and those that are not UTF-8 are passed over.
     ///
     /// # Errors
-    /// If the directory is not there. What was read of it before still stands.
+    /// If the directory is not there or not mounted, as in [`changes`](Self::changes). What was read of it
+    /// before still stands.
     pub fn changes_at<P: AsRef<Path>>(
         &mut self,
         store: &CertStore<CertifiedKey>,
         paths: impl IntoIterator<Item = P>,
     ) -> Result<ChangeSet<CertifiedKey>, DirError> {
-        // An unmounted volume is no reason to drop what it held.
-        fs::metadata(&self.path).map_err(|source| DirError {
-            path: self.path.clone(),
-            source,
-        })?;
+        let before = self.device_now()?;
         let ids: BTreeSet<String> = paths
             .into_iter()
             .filter_map(|path| self.place(path.as_ref()))
@@ -89,8 +98,36 @@ impl CertDir {
             let files = find_pairs_of(&self.path, &id);
             (!files.is_empty() || self.seen.contains_key(&id)).then_some((id, files))
         });
-        let pairs = pairs.collect();
+        let pairs: BTreeMap<_, _> = pairs.collect();
+        let elsewhere = self.is_elsewhere(before) || self.is_elsewhere(self.device_now()?);
+        if elsewhere && pairs.values().any(Vec::is_empty) && find_pairs(&self.path)?.is_empty() {
+            return Err(self.unmounted());
+        }
         Ok(self.read(store, pairs))
+    }
+
+    fn device_now(&self) -> Result<u64, DirError> {
+        let metadata = fs::metadata(&self.path).map_err(|source| self.failure(source))?;
+        Ok(device(&metadata))
+    }
+
+    /// Whether this is another file system than what is known was read from.
+    fn is_elsewhere(&self, device: u64) -> bool {
+        !self.seen.is_empty() && self.device.is_some_and(|before| before != device)
+    }
+
+    /// An unmounted volume leaves an empty directory, which is no reason to drop what the volume held.
+    fn unmounted(&self) -> DirError {
+        self.failure(io::Error::other(
+            "it is on another file system than before and holds no pair; mount its volume",
+        ))
+    }
+
+    fn failure(&self, source: io::Error) -> DirError {
+        DirError {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// The name in this directory that a path is, or is below.
@@ -215,6 +252,16 @@ fn inode(_: &Metadata) -> u64 {
     0
 }
 
+#[cfg(unix)]
+fn device(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::dev(metadata)
+}
+
+#[cfg(not(unix))]
+fn device(_: &Metadata) -> u64 {
+    0
+}
+
 type Texts = (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>);
 
 /// Both files as they were at one moment: read again if one was replaced meanwhile, so that a key is not
@@ -246,13 +293,36 @@ fn read_pair(files: &Files) -> Result<Texts, DirError> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, DirError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Zeroizing::new(bytes)),
-        Err(source) => Err(DirError {
-            path: path.to_owned(),
-            source,
-        }),
+    read_file(path).map_err(|source| DirError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Looked at before it is opened: opening a pipe waits for whoever writes to it.
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
+    // Of its final size from the start: what is left of a key in a buffer given up is not zeroized.
+    let room = metadata.len().min(MAX_LENGTH) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(room).unwrap_or_default(),
+    ));
+    File::open(path)?
+        .take(MAX_LENGTH + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_LENGTH {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than 1 MiB, which no chain or key is",
+        ));
+    }
+    Ok(bytes)
 }
 
 /// The ids that a name in the directory may belong to: a subdirectory's, and a file's.
@@ -269,3 +339,74 @@ fn ids_of(place: &str) -> Vec<String> {
 }
 
 const ATTEMPTS: usize = 10;
+/// In bytes. A chain of ten certificates with post-quantum keys and signatures takes a tenth of it.
+const MAX_LENGTH: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::select::SelectionPolicy;
+
+    fn cert_dir(path: &Path) -> CertDir {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        CertDir::new(path, PairLoader::new(provider))
+    }
+
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn an_unmounted_volume_takes_nothing_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str| root.path().join(name);
+        let (chain, key) = pair();
+        fs::write(file("a.crt"), chain).unwrap();
+        fs::write(file("a.key"), key).unwrap();
+        let store = CertStore::new(SelectionPolicy::Best);
+        let mut directory = cert_dir(root.path());
+        store.apply(directory.changes(&store).unwrap());
+
+        let here = directory.device;
+        directory.device = here.map(|device| device ^ 1);
+        fs::rename(file("a.crt"), file("a")).unwrap();
+        let error = directory.changes(&store).unwrap_err();
+        assert!(error.source.to_string().contains("mount"), "{error:?}");
+        assert!(directory.changes_at(&store, [file("a.crt")]).is_err());
+
+        // Mounted again, or moved to another volume with everything, it is as it was.
+        fs::rename(file("a"), file("a.crt")).unwrap();
+        assert!(!store.apply(directory.changes(&store).unwrap()).changed());
+        assert_eq!(directory.device, here);
+        // What is deleted where it was read is gone.
+        fs::remove_file(file("a.crt")).unwrap();
+        let report = store.apply(directory.changes(&store).unwrap());
+        assert_eq!(report.removed.len(), 1);
+    }
+
+    #[test]
+    fn only_regular_files_of_a_sane_size_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("large");
+        let limit = usize::try_from(MAX_LENGTH).unwrap();
+        fs::write(&path, vec![b'x'; limit]).unwrap();
+        assert_eq!(read(&path).unwrap().len(), limit);
+        fs::write(&path, vec![b'x'; limit + 1]).unwrap();
+        let kind = |path: &Path| read(path).unwrap_err().source.kind();
+        assert_eq!(kind(&path), io::ErrorKind::FileTooLarge);
+        assert_eq!(kind(root.path()), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(&root.path().join("none")), io::ErrorKind::NotFound);
+        #[cfg(unix)]
+        {
+            assert_eq!(kind(Path::new("/dev/zero")), io::ErrorKind::InvalidInput);
+            // Nobody writes to this pipe: opened, it would be waited for.
+            let pipe = root.path().join("pipe");
+            let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+            assert!(made.unwrap().success());
+            assert_eq!(kind(&pipe), io::ErrorKind::InvalidInput);
+        }
+    }
+}

@@ -25,8 +25,9 @@ impl PairLoader {
     ///
     /// A pair is `NAME.crt` or `NAME.pem` with `NAME.key` beside it, or a `.pem` that holds both, with
     /// `NAME` for an id; or a subdirectory `NAME` with `tls.crt` and `tls.key` (a mounted Secret) or
-    /// `fullchain.pem` and `privkey.pem` (certbot). Names that begin with a dot are passed over. A file
-    /// that cannot be read or used is rejected, and leaves what was served under its id. Of several
+    /// `fullchain.pem` and `privkey.pem` (certbot). Names that begin with a dot are passed over. What
+    /// cannot be used is rejected, also what is no regular file or larger than 1 MiB, and leaves what was
+    /// served under its id. Of several
     /// pairs with one `NAME` the first counts (the subdirectory, then `.crt`, then `.pem`); the others
     /// are rejected under the names of their files.
     ///
