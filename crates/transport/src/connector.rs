@@ -282,7 +282,9 @@ fn lifetime(rotating: &Rotating, generation: &Generation, peer: &Peer) -> Option
     let now = rotating.now()?.as_secs();
     let ours = generation.identities_end.iter();
     let ours = ours.filter_map(|end| end.as_secs().checked_sub(now));
-    let theirs = peer.not_after().map(|end| end.as_secs().saturating_sub(now));
+    let theirs = peer
+        .not_after()
+        .map(|end| end.as_secs().saturating_sub(now));
     ours.chain(theirs)
         .min()
         .filter(|left| *left < FOREVER)
