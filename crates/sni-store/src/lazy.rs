@@ -47,7 +47,7 @@ pub trait LazySource<T>: Send + Sync + 'static {
     /// How many bytes a payload takes, for [`LazySettings::max_bytes`].
     fn size(&self, payload: &T) -> usize;
 
-    /// Told of each load that failed, on the thread that loaded.
+    /// Told of each load that failed, or came to more than can be kept, on the thread that loaded.
     fn failed(&self, id: &EntryId, error: &LazyError) {
         let _nobody_listens = (id, error);
     }
@@ -63,6 +63,17 @@ pub enum LazyError {
     /// The source said why.
     #[error("the source cannot load it")]
     Source(#[source] Box<dyn Error + Send + Sync>),
+    /// It was loaded, and served to those who waited, but is too large to be kept: it is loaded again
+    /// whenever it is asked for.
+    #[error(
+        "what was loaded counts as {bytes} bytes and at most {most} are kept under one id; raise max_bytes"
+    )]
+    TooLarge {
+        /// How many bytes it counts as.
+        bytes: u64,
+        /// As how many it may count ([`LazySettings::max_bytes`]).
+        most: u64,
+    },
 }
 
 /// How much is kept, how long, and how much is loaded at once.
@@ -73,6 +84,9 @@ pub struct LazySettings {
     pub max_entries: usize,
     /// At most so many bytes are kept, as [`LazySource::size`] has it and with what the entries take; 64
     /// MiB unless said otherwise.
+    ///
+    /// They are divided into at most four parts per processor, of 1 MiB at least. What is loaded under
+    /// one id must fit into a part, less a thirty-second, to be kept ([`LazyError::TooLarge`]).
     pub max_bytes: usize,
     /// Of so many ids it is remembered that nothing was there, at about a hundred bytes each; 16,384 unless
     /// said otherwise.
@@ -466,10 +480,13 @@ impl<T: Send + Sync + 'static> Shared<T> {
             Ok(Ok(Some(loaded))) => {
                 let loaded = Arc::new(loaded);
                 if current {
-                    self.caches.keep(flight.id(), &loaded);
+                    let kept = self.caches.keep(flight.id(), &loaded);
                     if !self.flights.is_current(flight) {
                         // Forgotten at that very moment.
                         self.caches.forget(flight.id());
+                    }
+                    if let Err(error) = kept {
+                        self.tell(flight.id(), &error);
                     }
                 }
                 return Outcome::Loaded(loaded);
@@ -487,10 +504,14 @@ impl<T: Send + Sync + 'static> Shared<T> {
         if current {
             self.caches.failed(flight.id(), stamp);
         }
-        let tell = AssertUnwindSafe(|| self.source.failed(flight.id(), &error));
+        self.tell(flight.id(), &error);
+        Outcome::Failed
+    }
+
+    fn tell(&self, id: &EntryId, error: &LazyError) {
+        let tell = AssertUnwindSafe(|| self.source.failed(id, error));
         // Who panics while being told of a failure cannot be told of that either.
         let _contained = catch_unwind(tell);
-        Outcome::Failed
     }
 
     fn count(&self, event: Event) {

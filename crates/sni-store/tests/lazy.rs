@@ -476,6 +476,46 @@ fn floods_are_bounded_and_leave_the_honest_alone() {
 }
 
 #[test]
+fn large_certificates_are_kept_and_too_large_ones_told() {
+    let world = World::default();
+    let mut settings = LazySettings::default();
+    settings.max_bytes = 4 << 20;
+    let four = lazy(&world, &settings);
+    world.put("large", &["*.large.test"], &"x".repeat(700 << 10));
+    world.put("huge", &["*.huge.test"], &"x".repeat(4 << 20));
+    for _ in 0..3 {
+        assert_eq!(ask(&four, "a.large.test", NOW).unwrap().len(), 700 << 10);
+    }
+    assert_eq!((world.loads(), four.kept().0), (1, 1));
+    for loads in 2..4 {
+        // Served nevertheless.
+        assert_eq!(ask(&four, "a.huge.test", NOW).unwrap().len(), 4 << 20);
+        assert_eq!((world.loads(), four.kept().0), (loads, 1));
+    }
+    let failures = world.0.failures.lock().unwrap().clone();
+    assert_eq!(failures.len(), 2);
+    assert!(
+        failures[0].starts_with("huge: what was loaded counts as 52"),
+        "{failures:?}"
+    );
+    // An entry that has outgrown the cache is not served as it was.
+    world.put("large", &["*.large.test"], &"y".repeat(4 << 20));
+    let later = NOW + Duration::HOUR + Duration::SECOND;
+    assert!(ask(&four, "a.large.test", later).unwrap().starts_with('y'));
+    assert_eq!(four.kept().0, 0);
+
+    // A single place is one too.
+    settings.max_entries = 1;
+    let one = lazy(&world, &settings);
+    let before = world.loads();
+    world.put("small", &["*.small.test"], "small");
+    for _ in 0..3 {
+        assert!(ask(&one, "a.small.test", NOW).is_some());
+    }
+    assert_eq!((world.loads() - before, one.kept().0), (1, 1));
+}
+
+#[test]
 fn too_much_at_once_is_refused_and_not_queued_for_ever() {
     let world = World::default();
     world.shut();

@@ -2,15 +2,17 @@
 //! their own, so that no flood of names without certificate drives a certificate out.
 
 use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use hashbrown::DefaultHashBuilder;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder as CacheHashBuilder, OptionsBuilder, Weighter};
 
-use super::LazySettings;
+use super::{LazyError, LazySettings};
 use crate::entry::{Entry, EntryId};
 use crate::index::Rows;
 use crate::select::{Match, Query, Selection, SelectionPolicy};
@@ -18,6 +20,8 @@ use crate::server_name::{Buffer, Wanted};
 
 pub(super) struct Caches<T> {
     found: Cache<EntryId, Arc<Loaded<T>>, ByWeight>,
+    /// The cache passes over what weighs more, without a word.
+    most: u64,
     /// By the hash of the id: a colliding one waits thirty seconds for nothing, once in a blue moon.
     missed: Cache<u64, Stamp>,
     hasher: DefaultHashBuilder,
@@ -55,12 +59,17 @@ impl<T> Caches<T> {
     pub(super) fn new(settings: &LazySettings) -> Self {
         let entries = settings.max_entries.max(1);
         let bytes = settings.max_bytes.max(1) as u64;
+        let shards = shards(entries, bytes);
+        let fewest = bytes.div_ceil(shards);
+        // A bit less than the share of it that the cache takes one entry up to.
+        let most = fewest - fewest.div_ceil(32);
         let weighter = ByWeight {
             // Whatever weighs a share of the whole at least is bounded in number too.
-            least: bytes.div_ceil(entries as u64),
+            least: bytes.div_ceil(entries as u64).min(most),
         };
         Self {
-            found: Cache::with_weighter(entries, bytes, weighter),
+            found: sharded(entries, bytes, shards, weighter),
+            most,
             missed: Cache::new(settings.max_misses.max(1)),
             hasher: DefaultHashBuilder::default(),
             ttl: settings.ttl,
@@ -94,9 +103,17 @@ impl<T> Caches<T> {
         loaded.stamp.is_within(life, now)
     }
 
-    pub(super) fn keep(&self, id: &EntryId, loaded: &Arc<Loaded<T>>) {
+    /// Refuses what is too large to be kept; what was kept under the id is gone then too.
+    pub(super) fn keep(&self, id: &EntryId, loaded: &Arc<Loaded<T>>) -> Result<(), LazyError> {
         self.missed.remove(&self.hasher.hash_one(id));
+        let bytes = loaded.weight_under(id);
+        if bytes > self.most {
+            self.found.remove(id);
+            let most = self.most;
+            return Err(LazyError::TooLarge { bytes, most });
+        }
         self.found.insert(id.clone(), loaded.clone());
+        Ok(())
     }
 
     pub(super) fn gone(&self, id: &EntryId, stamp: Stamp) {
@@ -137,6 +154,10 @@ impl<T> Loaded<T> {
             policy,
             rows: Rows::new(policy, &entries),
         }
+    }
+
+    fn weight_under(&self, id: &EntryId) -> u64 {
+        self.weight.saturating_add(id.as_str().len() as u64)
     }
 
     pub(super) fn select(&self, query: &Query<'_>) -> Option<Selection<'_, T>> {
@@ -181,7 +202,40 @@ struct ByWeight {
 
 impl<T> Weighter<EntryId, Arc<Loaded<T>>> for ByWeight {
     fn weight(&self, id: &EntryId, loaded: &Arc<Loaded<T>>) -> u64 {
-        (loaded.weight + id.as_str().len() as u64).max(self.least)
+        loaded.weight_under(id).max(self.least)
+    }
+}
+
+/// Into how many parts the cache is divided, a power of two: as many as keep processors from waiting for
+/// each other, but none too small for a certificate or two, nor for fewer entries than the cache wants.
+fn shards(entries: usize, bytes: u64) -> u64 {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let most = (4 * processors as u64)
+        .min(bytes / MIN_SHARD)
+        .min(entries as u64 / 32);
+    1 << most.max(1).ilog2()
+}
+
+fn sharded<T>(
+    entries: usize,
+    bytes: u64,
+    shards: u64,
+    weighter: ByWeight,
+) -> Cache<EntryId, Arc<Loaded<T>>, ByWeight> {
+    let mut options = OptionsBuilder::new();
+    options
+        .estimated_items_capacity(entries)
+        .weight_capacity(bytes)
+        .shards(usize::try_from(shards).unwrap_or(1));
+    match options.build() {
+        Ok(options) => Cache::with_options(
+            options,
+            weighter,
+            CacheHashBuilder::default(),
+            DefaultLifecycle::default(),
+        ),
+        // Only what is not set is an error.
+        Err(_) => Cache::with_weighter(entries, bytes, weighter),
     }
 }
 
@@ -195,6 +249,8 @@ fn weigh<T>(entry: &Entry<T>, size: impl Fn(&T) -> usize) -> usize {
 
 /// What a name takes beside its text: where it is kept and where it is looked up.
 const NAME: usize = 160;
+/// The bytes of the smallest part of a cache that has parts.
+const MIN_SHARD: u64 = 1 << 20;
 /// What each id takes: its place in the cache and in the memory of what
 /// was driven out.
 const SLOT: usize = 1024;
