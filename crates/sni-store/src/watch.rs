@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
 
 use crate::cert_dir::CertDir;
 use crate::change::{ChangeSet, Report};
@@ -28,7 +29,8 @@ pub struct WatchSettings {
     /// But no later than this after the first change; 2 seconds unless said otherwise.
     pub at_most: Duration,
     /// Without any news the directory is looked through this often, for file systems that tell nothing
-    /// and for links that lead out of the directory; a minute unless said otherwise.
+    /// and for links that lead out of the directory; a minute unless said otherwise. Staples whose time is
+    /// over by the system's clock are dropped then too ([`CertStore::drop_expired_staples`]).
     pub rescan: Option<Duration>,
 }
 
@@ -48,7 +50,7 @@ impl Default for WatchSettings {
 pub enum WatchEvent {
     /// The directory could not be read or watched. What it held is still served.
     Failed(WatchError),
-    /// Something changed; what could not be used is in the report, and what it was to replace is still
+    /// Something changed, or a staple ran out; what could not be used is in the report, and what it was to replace is still
     /// served.
     Reloaded(Report),
 }
@@ -111,7 +113,7 @@ impl DirWatch {
         Ok((watch, report))
     }
 
-    /// Looks through the whole directory now.
+    /// Looks through the whole directory now, and drops the staples whose time is over.
     pub fn rescan(&self) {
         // The thread is there as long as this is.
         let _sent = self.messages.send(Message::Rescan);
@@ -326,6 +328,9 @@ impl<F: FnMut(WatchEvent)> Reloader<F> {
     fn reload(&mut self, pending: Pending) {
         let Pending { all, missed, paths } = pending;
         let all = all || self.lost;
+        if all {
+            self.drop_expired_staples();
+        }
         // Followed before they are read: what changes from here on is told.
         let trouble = if missed || self.lost || (all && self.eyes.is_elsewhere()) {
             self.eyes.follow_all()
@@ -350,6 +355,14 @@ impl<F: FnMut(WatchEvent)> Reloader<F> {
         self.lost = false;
         let report = self.store.apply(change);
         if report.changed() || !report.rejected.is_empty() {
+            self.tell(WatchEvent::Reloaded(report));
+        }
+    }
+
+    /// Those of the whole store, whoever put them there: clients refuse what has run out.
+    fn drop_expired_staples(&mut self) {
+        let report = self.store.drop_expired_staples(OffsetDateTime::now_utc());
+        if report.changed() {
             self.tell(WatchEvent::Reloaded(report));
         }
     }

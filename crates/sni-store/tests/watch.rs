@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use certwright_sni_store::{
-    CertDir, CertStore, DirWatch, EntryId, PairLoader, Report, Resolver, SelectionPolicy,
-    WatchError, WatchEvent, WatchSettings,
+    CertDir, CertStore, ChangeSet, DirWatch, EntryId, PairLoader, Report, Resolver,
+    SelectionPolicy, WatchError, WatchEvent, WatchSettings,
 };
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
@@ -145,6 +145,28 @@ fn files_come_change_and_go() {
     let left = watched.store.entries();
     let left: Vec<_> = left.iter().map(|entry| entry.id().as_str()).collect();
     assert_eq!(left, ["b", "c"]);
+}
+
+#[test]
+fn a_rescan_drops_what_is_no_good_staple() {
+    let (chain, key) = pair("a.test");
+    let watched = Watched::start(|root| {
+        fs::write(root.join("a.crt"), &chain).unwrap();
+        fs::write(root.join("a.key"), &key).unwrap();
+    });
+    let entry = watched.store.entry("a").unwrap();
+    let stapled = CertifiedKey {
+        cert: entry.payload().cert.clone(),
+        key: entry.payload().key.clone(),
+        ocsp: Some(b"not one".to_vec()),
+    };
+    let mut change = ChangeSet::new();
+    change.set_payload(&entry, Arc::new(stapled));
+    assert_eq!(watched.store.apply(change).replaced.len(), 1);
+    watched.watch.rescan();
+    assert_eq!(ids(&watched.report().replaced), ["a"]);
+    let entry = watched.store.entry("a").unwrap();
+    assert_eq!(entry.payload().ocsp, None);
 }
 
 #[test]
