@@ -19,6 +19,7 @@ pub(crate) fn expect(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const ENUMERATED: u8 = 0x0a;
 pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const INTEGER: u8 = 0x02;

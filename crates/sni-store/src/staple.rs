@@ -9,10 +9,10 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 use crate::change::{ChangeSet, Report};
 use crate::der::{
-    BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, context,
-    expect, tlv,
+    BIT_STRING, BOOLEAN, ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE,
+    context, expect, tlv,
 };
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId};
 use crate::store::CertStore;
 
 impl CertStore<CertifiedKey> {
@@ -49,6 +49,17 @@ impl CertStore<CertifiedKey> {
             }
         }
         self.apply(change)
+    }
+
+    /// The certificates that clients refuse as they are served now, by ascending id: those that demand a
+    /// staple (RFC 7633, `status_request`) and have none. To be asked after loading, and before clients
+    /// do.
+    pub fn awaiting_staples(&self) -> Vec<EntryId> {
+        let entries = self.entries();
+        let awaiting = entries
+            .iter()
+            .filter(|entry| entry.payload().ocsp.is_none() && demands_staple(entry.payload()));
+        awaiting.map(|entry| entry.id().clone()).collect()
     }
 
     fn staple_to(
@@ -198,12 +209,13 @@ impl<'c> Subject<'c> {
     }
 }
 
-/// The parts of a certificate that a CertID is made from (RFC 5280 section 4.1).
+/// The parts of a certificate that a CertID is made from, and what follows them (RFC 5280 section 4.1).
 struct Certificate<'c> {
     serial: &'c [u8],
     issuer: &'c [u8],
     subject: &'c [u8],
     key: &'c [u8],
+    after_key: &'c [u8],
 }
 
 impl<'c> Certificate<'c> {
@@ -216,7 +228,7 @@ impl<'c> Certificate<'c> {
         let (issuer, rest) = whole(rest)?;
         let (_validity, rest) = expect(rest, SEQUENCE)?;
         let (subject, rest) = whole(rest)?;
-        let (key_info, _) = expect(rest, SEQUENCE)?;
+        let (key_info, after_key) = expect(rest, SEQUENCE)?;
         let (_algorithm, bits) = expect(key_info, SEQUENCE)?;
         let (bits, _) = expect(bits, BIT_STRING)?;
         // The first octet counts the bits that are not used (X.690 section 8.6.2).
@@ -226,7 +238,50 @@ impl<'c> Certificate<'c> {
             issuer,
             subject,
             key,
+            after_key,
         })
+    }
+}
+
+/// Whether the leaf has the TLS feature `status_request`.
+fn demands_staple(certified: &CertifiedKey) -> bool {
+    let leaf = certified
+        .cert
+        .first()
+        .and_then(|der| Certificate::read(der));
+    leaf.and_then(|leaf| has_status_request(leaf.after_key))
+        .unwrap_or_default()
+}
+
+/// `None` without the extension (RFC 5280 section 4.1, RFC 7633 section 4).
+fn has_status_request(after_key: &[u8]) -> Option<bool> {
+    let mut rest = after_key;
+    // The unique identifiers, which nobody has.
+    let extensions = loop {
+        let (tag, content, after) = tlv(rest)?;
+        if tag == context(3) {
+            break content;
+        }
+        rest = after;
+    };
+    let (mut extensions, _) = expect(extensions, SEQUENCE)?;
+    loop {
+        let (extension, after) = expect(extensions, SEQUENCE)?;
+        extensions = after;
+        let (id, value) = expect(extension, OID)?;
+        if id != TLS_FEATURE {
+            continue;
+        }
+        let value = expect(value, BOOLEAN).map_or(value, |(_critical, rest)| rest);
+        let (value, _) = expect(value, OCTET_STRING)?;
+        let (mut features, _) = expect(value, SEQUENCE)?;
+        while let Some((feature, after)) = expect(features, INTEGER) {
+            if feature == STATUS_REQUEST {
+                return Some(true);
+            }
+            features = after;
+        }
+        return Some(false);
     }
 }
 
@@ -313,6 +368,11 @@ const GOOD: u8 = 0x80;
 const REVOKED: u8 = 0xa1;
 /// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
 const BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+
+/// id-pe-tlsfeature, 1.3.6.1.5.5.7.1.24.
+const TLS_FEATURE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x18];
+/// The number of the TLS extension (RFC 6066 section 1.1).
+const STATUS_REQUEST: &[u8] = &[5];
 
 /// What the response says about this certificate.
 fn find(response: &[u8], subject: &Subject<'_>) -> Result<Single, StapleError> {

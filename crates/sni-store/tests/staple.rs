@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use certwright_sni_store::{CertStore, PairLoader, PemPair, SelectionPolicy, StapleError};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SerialNumber,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
@@ -39,6 +39,12 @@ impl Authority {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new([format!("n{serial}.test")]).unwrap();
             params.serial_number = Some(SerialNumber::from(serial));
+            // Two of them demand a staple, RFC 7633; the other knows another TLS feature.
+            let feature = if serial == 2 { 17 } else { 5 };
+            params.custom_extensions = vec![CustomExtension::from_oid_content(
+                &[1, 3, 6, 1, 5, 5, 7, 1, 24],
+                vec![0x30, 3, 2, 1, feature],
+            )];
             let leaf = params.signed_by(&key, &issuer).unwrap();
             write(&format!("{serial}.crt"), &leaf.pem());
             write(&format!("{serial}.key"), &key.serialize_pem());
@@ -170,10 +176,16 @@ fn openssls_responses_are_stapled_while_they_are_good() {
     let staple = |id: &str, response: &[u8], now| store.staple(id, response, now);
     let entry = |id: &str| store.entry(id).unwrap();
 
+    let awaiting = || {
+        let ids = store.awaiting_staples();
+        ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(awaiting(), ["128", "3"]);
     let before = entry("128");
     let stapled = staple("128", &good, now).unwrap();
     assert_eq!(stapled.report.replaced.len(), 1);
     assert!((stapled.until - now - Duration::WEEK).abs() < 2 * Duration::MINUTE);
+    assert_eq!(awaiting(), ["3"]);
     let after = entry("128");
     assert_eq!(after.payload().ocsp.as_deref(), Some(&good[..]));
     assert!(Arc::ptr_eq(&after.payload().key, &before.payload().key));
@@ -219,6 +231,7 @@ fn openssls_responses_are_stapled_while_they_are_good() {
     assert!(!store.drop_expired_staples(now + 6 * day).changed());
     assert_eq!(store.drop_expired_staples(now + 8 * day).replaced.len(), 2);
     assert!(entry("2").payload().ocsp.is_none());
+    assert_eq!(awaiting(), ["128", "3"]);
     assert!(Arc::ptr_eq(
         &entry("128").payload().key,
         &before.payload().key
