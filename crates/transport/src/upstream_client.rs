@@ -60,7 +60,9 @@ where
     ///
     /// The version of the request becomes that of the connection, and a missing `Host` is added; under HTTP/2 it is
     /// the `:authority`. A request that fails because its kept or shared connection was just closed is repeated
-    /// over another one, if nothing of it was sent or if it has a safe method (RFC 9110, 9.2.1) and no body.
+    /// over another one if nothing of it was sent. One that was sent is repeated at most twice, the second time over
+    /// a new connection, if it has a safe method (RFC 9110, 9.2.1) and no body, and if the server closed a kept
+    /// connection, said GOAWAY or refused the stream (RFC 9113, 8.7); any other error is the answer to it.
     ///
     /// # Errors
     ///
@@ -84,11 +86,15 @@ where
         let (body, mut end) = Sent::new((!is_bare).then_some(body), limit);
         let named = head.headers.get(HOST).cloned();
         let mut request = Request::from_parts(head, body);
-        let mut repeats = 0;
+        let (mut repeats, mut losses) = (0, 0);
         loop {
-            let mut link = self.link(host, &uri).await?;
+            let is_last = repeats == MAX_REPEATS;
+            let mut link = match is_last {
+                false => self.link(host, &uri).await?,
+                true => self.dial(&uri).await?,
+            };
             // Under HTTP/2 a server may turn away new requests at any time (RFC 9113, 6.8).
-            let may_repeat = (link.is_reused() || link.is_shared()) && repeats < MAX_REPEATS;
+            let may_repeat = !is_last && (link.is_reused() || link.is_shared());
             let copy =
                 (may_repeat && is_bare && request.method().is_safe()).then(|| bare(&request));
             link.address(&mut request, &uri, named.as_ref());
@@ -108,10 +114,17 @@ where
                     });
                 }
             };
-            repeats += 1;
             match (error.take_message(), copy) {
-                (Some(unsent), _) if may_repeat => request = unsent,
-                (None, Some(copy)) if link::went_away(error.error()) => {
+                (Some(unsent), _) if link.is_reused() && losses < MAX_LOSSES => {
+                    losses += 1;
+                    request = unsent;
+                }
+                (Some(unsent), _) if may_repeat && link.turns_away() => {
+                    repeats += 1;
+                    request = unsent;
+                }
+                (None, Some(copy)) if link.went_away(error.error()) => {
+                    repeats += 1;
                     let (body, again) = Sent::new(None, limit);
                     end = again;
                     request = copy.map(|()| body);
@@ -226,5 +239,8 @@ fn bare<B>(request: &Request<B>) -> Request<()> {
     copy
 }
 
-/// How often a request is sent again; a server that goes on closing connections is no server.
-const MAX_REPEATS: usize = 8;
+/// How often a request is sent again, the last time over a new connection: a server that goes on refusing is no server.
+const MAX_REPEATS: usize = 2;
+
+/// How often a kept connection may turn out to be closed before anything was sent over it.
+const MAX_LOSSES: usize = 8;

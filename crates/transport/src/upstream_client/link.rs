@@ -1,6 +1,8 @@
 //! A connection that speaks HTTP.
 
 use core::error::Error;
+use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ struct About {
     peer: Option<Peer>,
     made: Instant,
     expires: Option<Instant>,
+    /// Whether it ended by an error and not by GOAWAY.
+    is_broken: AtomicBool,
 }
 
 impl<B> Link<B>
@@ -48,12 +52,13 @@ where
         T: Read + Write + Connection + Unpin + Send + 'static,
     {
         let connected = stream.connected();
-        let about = About {
+        let about = Arc::new(About {
             peer: stream.peer().cloned(),
             made: Instant::now(),
             expires: stream.expires(),
+            is_broken: AtomicBool::new(false),
             connected,
-        };
+        });
         let sender = match about.connected.is_negotiated_h2() {
             false => {
                 let (sender, connection) = http1::handshake(stream).await?;
@@ -68,13 +73,21 @@ where
                     .keep_alive_while_idle(true)
                     .handshake(stream)
                     .await?;
-                tokio::spawn(connection);
+                let about = Arc::clone(&about);
+                tokio::spawn(async move {
+                    let mut connection = pin!(connection);
+                    // It is dropped after this, and only then do requests that it has not taken hear of its end.
+                    if let Err(error) = connection.as_mut().await {
+                        let is_broken = !h2_cause(&error).is_some_and(h2::Error::is_go_away);
+                        about.is_broken.store(is_broken, Ordering::Release);
+                    }
+                });
                 Sender::Http2(sender)
             }
         };
         let mut link = Self {
             sender,
-            about: Arc::new(about),
+            about,
             is_reused: false,
         };
         link.ready().await?;
@@ -168,6 +181,33 @@ impl<B> Link<B> {
         }
     }
 
+    /// Whether a request that was not sent may go over another new connection: this one is closed, but did not break.
+    pub(super) fn turns_away(&self) -> bool {
+        self.is_shared() && !self.about.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Whether a request that was sent failed with `error` although nothing is wrong with it or with us: its server
+    /// gave the connection up, or refused the stream before it looked at the request (RFC 9113, 8.7).
+    ///
+    /// Where a new connection ends it may be because our certificate is refused, which TLS 1.3 tells after the
+    /// handshake; another would end the same way.
+    pub(super) fn went_away(&self, error: &hyper::Error) -> bool {
+        match h2_cause(error) {
+            Some(error) if error.is_remote() => {
+                let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                error.is_go_away() || is_refused
+            }
+            Some(_) => false,
+            None => {
+                self.is_reused
+                    && !(error.is_parse()
+                        || error.is_user()
+                        || error.is_timeout()
+                        || error.is_body_write_aborted())
+            }
+        }
+    }
+
     pub(super) fn peer(&self) -> Option<&Peer> {
         self.about.peer.as_ref()
     }
@@ -185,9 +225,8 @@ impl<B> Link<B> {
     }
 }
 
-/// Whether a request failed because the connection ended, not because of what was said on it.
-pub(super) fn went_away(error: &hyper::Error) -> bool {
-    !(error.is_parse() || error.is_user() || error.is_timeout() || error.is_body_write_aborted())
+fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source()?.downcast_ref()
 }
 
 /// `:authority` is host and port only, because what some write before them may be a password, and what the request's
