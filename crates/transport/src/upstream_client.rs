@@ -31,7 +31,8 @@ pub use request_error::RequestError;
 /// [`idle_per_host`](crate::upstream::Settings::idle_per_host) per host under HTTP/1.1, one shared connection
 /// under HTTP/2, each until it is idle for too long or a certificate of it ends. No request is sent over a kept
 /// connection of an older generation: [`Rotating::update`](crate::Rotating::update) closes those that are idle
-/// at once, and the others when their requests are done.
+/// at once, and the others when their requests are done. One that an update overtakes while it is made is made anew,
+/// twice if need be.
 ///
 /// `B` is the body of requests. It runs inside a tokio runtime with timers.
 pub struct UpstreamClient<B, T = Tcp> {
@@ -89,10 +90,7 @@ where
         let (mut repeats, mut losses) = (0, 0);
         loop {
             let is_last = repeats == MAX_REPEATS;
-            let mut link = match is_last {
-                false => self.link(host, &uri).await?,
-                true => self.dial(&uri).await?,
-            };
+            let mut link = self.link(host, &uri, is_last).await?;
             // Under HTTP/2 a server may turn away new requests at any time (RFC 9113, 6.8).
             let may_repeat = !is_last && (link.is_reused() || link.is_shared());
             let copy =
@@ -146,33 +144,55 @@ where
     }
 
     /// A connection on which a request may be sent at this instant.
-    async fn link(&self, host: &Authority, uri: &Uri) -> Result<Link<Sent<B>>, DialError> {
-        let link = match self.pool.checkout(host) {
-            Checkout::Dial => self.dial(uri).await?,
-            Checkout::Kept(link) => return Ok(link),
+    async fn link(
+        &self,
+        host: &Authority,
+        uri: &Uri,
+        is_new: bool,
+    ) -> Result<Link<Sent<B>>, DialError> {
+        let mut redials = 0;
+        loop {
+            let link = match is_new {
+                false => self.pooled(host, uri).await?,
+                true => self.dial(uri).await?,
+            };
+            // The material may have changed since the handshake.
+            let Some(peer) = link.peer() else {
+                return Ok(link);
+            };
+            if peer.generation() == self.connector.generation().number {
+                return Ok(link);
+            }
+            if redials == MAX_REDIALS {
+                let refused = |source| DialError {
+                    host: place(host),
+                    phase: Phase::Verify,
+                    after: link.age(),
+                    cause: DialCause::Refused { source },
+                };
+                self.connector.still_accepts(peer).map_err(refused)?;
+                return Ok(link);
+            }
+            redials += 1;
+        }
+    }
+
+    async fn pooled(&self, host: &Authority, uri: &Uri) -> Result<Link<Sent<B>>, DialError> {
+        match self.pool.checkout(host) {
+            Checkout::Dial => self.dial(uri).await,
+            Checkout::Kept(link) => Ok(link),
             Checkout::Scout(scout) => {
                 let (this, uri) = (self.clone(), uri.clone());
                 // Others wait for it, so it goes on if this request does not.
                 let dial = async move { this.dial(&uri).await };
-                scout.run(host.clone(), dial).await?
+                scout.run(host.clone(), dial).await
             }
             Checkout::Wait(waiting) => match waiting.outcome().await? {
-                Some(shared) => shared,
+                Some(shared) => Ok(shared),
                 // Under HTTP/1.1 everyone has a connection of its own.
-                None => self.dial(uri).await?,
+                None => self.dial(uri).await,
             },
-        };
-        // The material may have changed since the handshake.
-        if let Some(peer) = link.peer() {
-            let refused = |source| DialError {
-                host: place(host),
-                phase: Phase::Verify,
-                after: link.age(),
-                cause: DialCause::Refused { source },
-            };
-            self.connector.still_accepts(peer).map_err(refused)?;
         }
-        Ok(link)
     }
 
     async fn dial(&self, uri: &Uri) -> Result<Link<Sent<B>>, DialError> {
@@ -244,3 +264,7 @@ const MAX_REPEATS: usize = 2;
 
 /// How often a kept connection may turn out to be closed before anything was sent over it.
 const MAX_LOSSES: usize = 8;
+
+/// How often a connection is made anew because the material changed while it was made; where it changes all the
+/// time, the next one counts if the newest material accepts the server.
+const MAX_REDIALS: usize = 2;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use certwright_transport::connector::{Connector, Phase};
+use certwright_transport::connector::{Connector, Peer, Phase};
 use certwright_transport::servers_transport::RootCa;
 use certwright_transport::upstream::Sni;
 use certwright_transport::{Identity, Roots, ServersTransport, Upstream, UpstreamClient};
@@ -273,9 +273,7 @@ async fn an_update_closes_what_is_idle_at_once() {
         settle().await;
         assert_eq!(pipes.open(), 0, "h2: {http2}");
         let response = client.request(get(URL)).await.unwrap();
-        let peer = response
-            .extensions()
-            .get::<certwright_transport::connector::Peer>();
+        let peer = response.extensions().get::<Peer>();
         assert_eq!(peer.unwrap().generation(), 2);
         assert_eq!(text(response).await, "2");
     }
@@ -335,15 +333,45 @@ async fn an_update_during_the_handshake_counts() {
             let client = world.client(pipes.clone());
             match (client.request(get(URL)).await, is_kept) {
                 (Ok(response), true) => {
-                    assert_eq!(text(response).await, "1");
+                    let peer: Option<&Peer> = response.extensions().get();
+                    assert_eq!(peer.unwrap().generation(), 2);
+                    assert_eq!(text(response).await, "2");
                     settle().await;
-                    assert_eq!(pipes.open(), 0);
+                    assert_eq!(pipes.open(), 1);
                     assert_eq!(ask(&client).await, "2");
                 }
                 (Err(error), false) => assert_eq!(error.phase(), Phase::Verify, "{error:?}"),
                 (other, _) => panic!("h2: {http2}, kept: {is_kept}: {other:?}"),
             }
         }
+    }
+}
+
+/// Whoever updates all the time is not kept waiting for a moment between two updates.
+#[tokio::test(start_paused = true)]
+async fn updates_during_every_handshake_end_nothing() {
+    for http2 in [false, true] {
+        let world = World::new(http2, |_| {});
+        let (tls, rotating) = (Arc::clone(&world.tls), Arc::clone(&world.rotating));
+        let ca = Arc::new(world.ca.certificate.clone());
+        let pipes = Pipes::new(move |pipe, number| {
+            let (tls, rotating, ca) = (Arc::clone(&tls), Arc::clone(&rotating), ca.clone());
+            async move {
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), pipe).await;
+                let mut material = bundles(&[]);
+                let roots = Roots::from_der([(*ca).clone()]).unwrap();
+                let domain = "td.test".parse().unwrap();
+                material.bundles.insert(&domain, roots);
+                rotating.update(&material).unwrap();
+                if let Ok(stream) = hello.unwrap().into_stream(tls).await {
+                    serve_http(stream, answer(number)).await;
+                }
+            }
+        });
+        let client = world.client(pipes.clone());
+        assert_eq!(ask(&client).await, "3", "h2: {http2}");
+        settle().await;
+        assert_eq!(pipes.open(), 0);
     }
 }
 
@@ -366,7 +394,8 @@ async fn a_request_after_an_update_waits_for_no_dial_before_it() {
     settle().await;
     world.rotating.update(&bundles(&[&world.ca])).unwrap();
     assert_eq!(ask(&client).await, "2");
-    assert_eq!(before.await.unwrap(), "1");
+    // Nor is one before it sent over what older material made.
+    assert_eq!(before.await.unwrap(), "2");
     assert_eq!(ask(&client).await, "2");
 }
 
@@ -551,12 +580,7 @@ async fn danger_has_a_connector_too_and_proves_nobody() {
     for _ in 0..2 {
         let request = get(&format!("https://127.0.0.1:{port}/"));
         let response = client.request(request).await.unwrap();
-        assert!(
-            response
-                .extensions()
-                .get::<certwright_transport::connector::Peer>()
-                .is_none()
-        );
+        assert!(response.extensions().get::<Peer>().is_none());
         assert_eq!(text(response).await, "1");
     }
 }
@@ -582,10 +606,7 @@ async fn names_and_peer_names_are_proven_too() {
         let pipes = Pipes::serving(&server(&pair));
         let client: Client = UpstreamClient::new(Connector::over(rotating, pipes));
         let response = client.request(get(URL)).await.unwrap();
-        let peer = response
-            .extensions()
-            .get::<certwright_transport::connector::Peer>()
-            .cloned();
+        let peer = response.extensions().get::<Peer>().cloned();
         assert_eq!(peer.unwrap().identity().to_string(), wanted);
     }
 }
