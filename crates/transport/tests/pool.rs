@@ -86,6 +86,34 @@ async fn idle_connections_are_closed_when_their_time_is_over() {
     }
 }
 
+#[test]
+fn idle_connections_are_closed_in_the_next_runtime_too() {
+    for http2 in [false, true] {
+        let world = World::new(http2, |_| {});
+        let pipes = Pipes::serving(&world.tls);
+        let client = world.client(pipes.clone());
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().start_paused(true).build().unwrap()
+        };
+        let first = async {
+            assert_eq!(ask(&client).await, "1");
+            settle().await;
+        };
+        runtime().block_on(first);
+        runtime().block_on(async {
+            // What the first runtime held was not closed but is gone.
+            let open = pipes.open();
+            assert_eq!(ask(&client).await, "2");
+            settle().await;
+            assert_eq!(pipes.open(), open + 1);
+            sleep(Duration::from_secs(181)).await;
+            settle().await;
+            assert_eq!(pipes.open(), open, "h2: {http2}");
+        });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_idle_connections_stay() {
     let world = World::new(false, |transport| {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hyper::body::Body;
 use hyper::http::uri::Authority;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::link::Link;
@@ -33,6 +34,7 @@ struct Hosts<B> {
     by_name: HashMap<Authority, Host<B>>,
     /// When the reaper looks next; `None` if there is none.
     next_look: Option<Instant>,
+    reaper: Option<AbortHandle>,
 }
 
 struct Host<B> {
@@ -79,6 +81,7 @@ where
             hosts: Mutex::new(Hosts {
                 by_name: HashMap::new(),
                 next_look: None,
+                reaper: None,
             }),
             wake: Arc::new(Notify::new()),
         }

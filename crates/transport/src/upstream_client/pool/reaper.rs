@@ -21,16 +21,23 @@ where
 {
     /// Sees to it that the reaper looks at `instant` or earlier.
     pub(super) fn look_at(self: &Arc<Self>, hosts: &mut Hosts<B>, instant: Instant) {
+        let is_at_work = hosts.reaper.as_ref().is_some_and(|it| !it.is_finished());
         match hosts.next_look {
-            Some(next) if next <= instant => {}
-            Some(_) => {
-                hosts.next_look = Some(instant);
-                self.wake.notify_one();
+            Some(next) if is_at_work && next >= Instant::now() => {
+                if instant < next {
+                    hosts.next_look = Some(instant);
+                    self.wake.notify_one();
+                }
             }
-            None => {
+            // There is none, or the runtime it runs in has ended or stands still.
+            _ => {
                 hosts.next_look = Some(instant);
                 let wake = Arc::clone(&self.wake);
-                tokio::spawn(reap(Arc::downgrade(self), wake, self.rotating.clone()));
+                let reaper = reap(Arc::downgrade(self), wake, self.rotating.clone());
+                let reaper = tokio::spawn(reaper).abort_handle();
+                if let Some(late) = hosts.reaper.replace(reaper) {
+                    late.abort();
+                }
             }
         }
     }
