@@ -10,7 +10,7 @@ use certwright_transport::connector::Peer;
 use certwright_transport::{Connector, Rotating, UpstreamClient};
 use demo::{Demo, Hello};
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn report(client: &str, response: &Response<Incoming>) {
+fn report<B>(client: &str, response: &Response<B>) {
     println!(
         "{client}: {} over {:?}",
         response.status(),

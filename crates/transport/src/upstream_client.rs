@@ -3,6 +3,7 @@
 mod link;
 mod pool;
 mod request_error;
+mod response_body;
 mod sent;
 
 use core::error::Error;
@@ -11,7 +12,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
 use hyper::{Request, Response, Uri, Version};
@@ -24,6 +25,7 @@ use pool::{Checkout, Pool};
 use sent::Sent;
 
 pub use request_error::RequestError;
+pub use response_body::ResponseBody;
 
 /// Sends requests to the servers a transport accepts; clones share one pool.
 ///
@@ -68,7 +70,10 @@ where
     /// # Errors
     ///
     /// In which phase, after how long and why there is no response.
-    pub async fn request(&self, request: Request<B>) -> Result<Response<Incoming>, RequestError> {
+    pub async fn request(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<ResponseBody>, RequestError> {
         let start = Instant::now();
         let (mut head, body) = request.into_parts();
         head.version = Version::HTTP_11;
@@ -96,12 +101,13 @@ where
             let copy =
                 (may_repeat && is_bare && request.method().is_safe()).then(|| bare(&request));
             link.address(&mut request, &uri, named.as_ref());
+            let busy = link.busy();
             let outcome = end.or_late(link.send(request)).await;
             let mut error = match outcome {
                 Ok(Ok(mut response)) => {
                     link.describe(&mut response);
                     self.pool.put(host, link);
-                    return Ok(response);
+                    return Ok(response.map(|body| ResponseBody::new(body, busy)));
                 }
                 Ok(Err(error)) => error,
                 Err(limit) => {
@@ -219,9 +225,10 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     T: Transport,
 {
-    type Response = Response<Incoming>;
+    type Response = Response<ResponseBody>;
     type Error = RequestError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, RequestError>> + Send>>;
+    type Future =
+        Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, RequestError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
         Poll::Ready(Ok(()))

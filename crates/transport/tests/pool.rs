@@ -16,6 +16,7 @@ use std::time::Duration;
 use certwright_transport::connector::{Connector, Peer, Phase};
 use certwright_transport::servers_transport::RootCa;
 use certwright_transport::upstream::Sni;
+use certwright_transport::upstream_client::ResponseBody;
 use certwright_transport::{Identity, Roots, ServersTransport, Upstream, UpstreamClient};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -52,7 +53,7 @@ async fn settle() {
     }
 }
 
-async fn together(client: &Client, count: usize) -> Vec<Response<Incoming>> {
+async fn together(client: &Client, count: usize) -> Vec<Response<ResponseBody>> {
     let requests: Vec<_> = (0..count)
         .map(|_| {
             let client = client.clone();
@@ -84,6 +85,30 @@ async fn idle_connections_are_closed_when_their_time_is_over() {
         assert_eq!(pipes.open(), 0, "h2: {http2}");
         assert_eq!(ask(&client).await, "2");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shared_connections_are_idle_from_the_end_of_their_last_response() {
+    let world = World::new(true, |_| {});
+    let pipes = Pipes::serving(&world.tls);
+    let client = world.client(pipes.clone());
+    let late = client.request(waiting(200_000)).await.unwrap();
+    sleep(Duration::from_secs(89)).await;
+    assert_eq!(ask(&client).await, "1");
+    // Somebody takes all the time there is to read it.
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(text(late).await, "1");
+    sleep(Duration::from_secs(89)).await;
+    assert_eq!(pipes.open(), 1);
+    let given_up = client.request(get(URL)).await.unwrap();
+    sleep(Duration::from_secs(200)).await;
+    drop(given_up);
+    sleep(Duration::from_secs(89)).await;
+    settle().await;
+    assert_eq!((pipes.made(), pipes.open()), (1, 1));
+    sleep(Duration::from_secs(2)).await;
+    settle().await;
+    assert_eq!(pipes.open(), 0);
 }
 
 #[test]

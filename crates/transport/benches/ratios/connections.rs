@@ -8,7 +8,7 @@ use std::sync::Arc;
 use certwright_transport::connector::tcp;
 use certwright_transport::{Connector, Rotating, UpstreamClient};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes};
 use hyper::service::service_fn;
 use hyper::{Request, Response, Uri, Version};
 use hyper_util::client::legacy::Client;
@@ -83,14 +83,12 @@ impl World {
             request.uri_mut().clone_from(&uri);
             request
         };
-        let read = |response: Response<Incoming>| async move {
-            assert_eq!(response.version(), version);
-            black_box(response.into_body().collect().await.unwrap());
-        };
+        let ours = async || read(version, ours.request(request()).await.unwrap()).await;
+        let theirs = async || read(version, theirs.request(request()).await.unwrap()).await;
         median(
             10,
-            || runtime.block_on(async { read(ours.request(request()).await.unwrap()).await }),
-            || runtime.block_on(async { read(theirs.request(request()).await.unwrap()).await }),
+            || runtime.block_on(ours()),
+            || runtime.block_on(theirs()),
         )
     }
 
@@ -147,4 +145,12 @@ async fn listen(config: ServerConfig) -> SocketAddr {
         }
     });
     address
+}
+
+async fn read<B>(version: Version, response: Response<B>)
+where
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
+    assert_eq!(response.version(), version);
+    black_box(response.into_body().collect().await.unwrap());
 }

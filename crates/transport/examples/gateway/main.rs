@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use certwright_sni_store::{CertStore, PairLoader, Resolver};
-use certwright_transport::upstream_client::RequestError;
+use certwright_transport::upstream_client::{RequestError, ResponseBody};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -43,7 +43,7 @@ use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-type Reply = Response<Either<Incoming, Full<Bytes>>>;
+type Reply = Response<Either<ResponseBody, Full<Bytes>>>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -1,10 +1,11 @@
 //! A connection that speaks HTTP.
 
 use core::error::Error;
+use core::fmt;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -31,6 +32,9 @@ enum Sender<B> {
     Http2(http2::SendRequest<B>),
 }
 
+/// A request under way over a connection.
+pub(super) struct Busy(Arc<About>);
+
 struct About {
     connected: Connected,
     peer: Option<Peer>,
@@ -38,6 +42,13 @@ struct About {
     expires: Option<Instant>,
     /// Whether it ended by an error and not by GOAWAY.
     is_broken: AtomicBool,
+    usage: Mutex<Usage>,
+}
+
+struct Usage {
+    under_way: usize,
+    /// The end of the last one.
+    ended: Instant,
 }
 
 impl<B> Link<B>
@@ -52,11 +63,16 @@ where
         T: Read + Write + Connection + Unpin + Send + 'static,
     {
         let connected = stream.connected();
+        let made = Instant::now();
         let about = Arc::new(About {
             peer: stream.peer().cloned(),
-            made: Instant::now(),
+            made,
             expires: stream.expires(),
             is_broken: AtomicBool::new(false),
+            usage: Mutex::new(Usage {
+                under_way: 0,
+                ended: made,
+            }),
             connected,
         });
         let sender = match about.connected.is_negotiated_h2() {
@@ -161,6 +177,21 @@ impl<B> Link<B> {
         }
     }
 
+    /// To be held while a request is under way.
+    pub(super) fn busy(&self) -> Busy {
+        self.about.usage().under_way += 1;
+        Busy(Arc::clone(&self.about))
+    }
+
+    /// Since when nothing is under way; this instant, if something is.
+    pub(super) fn idle_since(&self) -> Instant {
+        let usage = self.about.usage();
+        match usage.under_way {
+            0 => usage.ended,
+            _ => Instant::now(),
+        }
+    }
+
     pub(super) fn reused(self) -> Self {
         Self {
             is_reused: true,
@@ -222,6 +253,26 @@ impl<B> Link<B> {
 
     pub(super) fn age(&self) -> Duration {
         self.about.made.elapsed()
+    }
+}
+
+impl About {
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut usage = self.0.usage();
+        usage.under_way = usage.under_way.saturating_sub(1);
+        usage.ended = Instant::now();
+    }
+}
+
+impl fmt::Debug for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Busy")
     }
 }
 

@@ -196,7 +196,9 @@ where
 
     /// When a connection is not kept any longer.
     fn ends(&self, kept: &Kept<B>) -> Option<Instant> {
-        let idle = self.idle_for.map(|limit| kept.since + limit);
+        // A shared one stays among the kept while it is used.
+        let since = kept.since.max(kept.link.idle_since());
+        let idle = self.idle_for.map(|limit| since + limit);
         idle.into_iter().chain(kept.link.expires()).min()
     }
 

@@ -19,6 +19,7 @@ use certwright_transport::bundle::Bundle;
 use certwright_transport::connector::Connector;
 use certwright_transport::servers_transport::{ForwardingTimeouts, Spiffe};
 use certwright_transport::upstream::Verified;
+use certwright_transport::upstream_client::ResponseBody;
 use certwright_transport::{Material, Roots, Rotating, ServersTransport, Upstream, UpstreamClient};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -112,7 +113,7 @@ pub fn get(uri: &str) -> Request<Full<Bytes>> {
 }
 
 /// The body of a response, read to its end.
-pub async fn text(response: Response<Incoming>) -> String {
+pub async fn text(response: Response<ResponseBody>) -> String {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
