@@ -228,7 +228,7 @@ fn what_holds_no_manifest_is_refused_with_its_place() {
         ("empty.yaml", "there is no Certificate in the manifests"),
         (
             "namespace.yaml",
-            "Certificate ../web: \"..\" cannot name a file",
+            "namespace.yaml:19:34: metadata.namespace: must have only lower-case letters",
         ),
         ("", "latin1.yaml:2: is not UTF-8"),
         (
