@@ -36,6 +36,10 @@ pub use response_body::ResponseBody;
 /// at once, and the others when their requests are done. One that an update overtakes while it is made is made anew,
 /// twice if need be.
 ///
+/// Where a server allows fewer streams at a time than there are requests (RFC 9113, 5.1.2), those that are left wait
+/// for one: there is no second connection, as Go would make. The response header timeout counts during that wait for
+/// requests without a body, and from the end of the body for others.
+///
 /// `B` is the body of requests. It runs inside a tokio runtime with timers.
 pub struct UpstreamClient<B, T = Tcp> {
     connector: Connector<T>,

@@ -321,6 +321,37 @@ async fn an_http2_server_that_stalls_ends_by_the_same_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_wait_for_a_stream_counts_where_there_is_no_body() {
+    let world = World::new(true, limits);
+    let tls = Arc::clone(&world.tls);
+    let pipes = Pipes::new(move |pipe, _| {
+        let tls = Arc::clone(&tls);
+        async move {
+            let stream = TlsAcceptor::from(tls).accept(pipe).await.unwrap();
+            let mut server = h2::server::Builder::new();
+            let mut connection = server
+                .max_concurrent_streams(1)
+                .handshake::<_, Bytes>(stream)
+                .await
+                .unwrap();
+            let mut held = Vec::new();
+            while let Some(Ok(request)) = connection.accept().await {
+                held.push(request);
+            }
+        }
+    });
+    let client = world.client(pipes.clone());
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { end(&client).await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(end(&client).await, (Phase::Headers, 5, true));
+    assert_eq!(first.await.unwrap(), (Phase::Headers, 5, true));
+    assert_eq!(pipes.made(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_server_is_refused_in_its_own_phase() {
     let world = World::new(false, limits);
     let stranger = serving(&Authority::root("other"), false);
