@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certwright_sni_store::Resolver;
 use hyper::server::conn::http1;
@@ -32,7 +33,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let listener = TcpListener::bind(address).await?;
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A client gone already, or too many of them for a while: no reason to stop serving.
+                println!("{error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         // The address a wildcard socket was reached at is known here only.
         let mut config = config.clone();
         config.cert_resolver = Arc::new(resolver.at_address(stream.local_addr()?.ip()));

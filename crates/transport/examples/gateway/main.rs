@@ -34,14 +34,18 @@ use hyper::header::{
 use hyper::http::uri::{Authority, Parts};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use routes::{Route, Routes};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+
+/// How long a client may take for a handshake, and for the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Reply = Response<Either<ResponseBody, Full<Bytes>>>;
 
@@ -117,18 +121,32 @@ impl Gateway {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         loop {
-            let (stream, client) = listener.accept().await?;
+            let (stream, client) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // A client gone already, or too many of them for a while: no reason to stop serving.
+                    println!("{error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
             let (this, acceptor) = (Arc::clone(&self), acceptor.clone());
             tokio::spawn(async move {
-                let stream = match acceptor.accept(stream).await {
-                    Ok(stream) => stream,
-                    Err(error) => return println!("{client}: {error}"),
+                let stream = match timeout(PATIENCE, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => return println!("{client}: {error}"),
+                    Err(_) => return println!("{client}: no handshake in {PATIENCE:?}"),
                 };
                 let service = service_fn(move |request| {
                     let this = Arc::clone(&this);
                     async move { Ok::<_, Infallible>(this.forward(request).await) }
                 });
-                auto::Builder::new(TokioExecutor::new())
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                server
+                    .http1()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(PATIENCE);
+                server
                     .serve_connection(TokioIo::new(stream), service)
                     .await
                     .ok();
