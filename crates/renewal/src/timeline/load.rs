@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Write};
 
+use super::HEAD;
 use crate::fleet::Load;
 use crate::instant::Utc;
 
@@ -232,10 +233,6 @@ const LEFT: usize = 300;
 const BAR: usize = 9400;
 const BASE: usize = 1950;
 const HEIGHT: usize = 1500;
-
-const HEAD: &str = "\
-<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 10000 2400\" font-family=\"sans-serif\" font-size=\"240\">
-";
 
 const STYLE: &str = "\
 <style>
