@@ -41,8 +41,12 @@ pub use txn::{Guard, MAX_TXN_LEN, MAX_TXN_OPS, Txn, Write};
 pub use value::Value;
 pub use watch::{Change, Event, Watch};
 
-/// Parsers of what others wrote, for the fuzz targets of this repository.
-#[cfg(fuzzing)]
+/// Parsers of what others wrote, for the fuzz targets of this repository and the test that replays their inputs.
+#[cfg(any(
+    fuzzing,
+    all(feature = "conformance", feature = "etcd", feature = "file")
+))]
+#[doc(hidden)]
 pub mod fuzzing {
     /// Writes of a journal; and what they are written as.
     pub fn journal(bytes: &[u8]) -> Option<Vec<u8>> {

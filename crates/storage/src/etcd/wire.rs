@@ -274,7 +274,10 @@ pub(super) struct ErrorAnswer {
 }
 
 /// Every kind of answer, read from the same bytes.
-#[cfg(fuzzing)]
+#[cfg(any(
+    fuzzing,
+    all(feature = "conformance", feature = "etcd", feature = "file")
+))]
 pub fn fuzz(bytes: &[u8]) {
     let _ = read::<RangeAnswer>(bytes);
     let _ = read::<TxnAnswer>(bytes);
