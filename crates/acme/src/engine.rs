@@ -63,6 +63,11 @@ struct Shared {
 pub struct Options {
     /// What other replicas are told about who orders.
     pub owner: String,
+    /// Tells apart engines on one store that must not share certificates, such as one for
+    /// a public CA and one for a private one; usually empty.
+    pub group: String,
+    /// What becomes of certificates whose issuer is not in the list any more.
+    pub strangers: Strangers,
     /// How long the right to order a certificate outlives a replica that died, in whole
     /// seconds; it is kept alive three times as often.
     pub lease: Duration,
@@ -86,6 +91,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             owner: format!("process {}", std::process::id()),
+            group: String::new(),
+            strangers: Strangers::default(),
             lease: Duration::from_secs(15),
             alpn: None,
             orders: 64,
@@ -95,6 +102,17 @@ impl Default for Options {
             patience: Duration::from_secs(90),
         }
     }
+}
+
+/// What becomes of certificates that were ordered from an issuer that is not in the list
+/// any more. Imported ones are kept in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strangers {
+    /// They are renewed when they are due.
+    #[default]
+    Keep,
+    /// They are renewed at once: who leaves a CA's staging server wants none of them.
+    Replace,
 }
 
 /// What is asked of an engine.
@@ -222,6 +240,10 @@ impl Engine {
         self.shared.hide(shown);
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
     pub(crate) fn storage(&self) -> &dyn Storage {
         &*self.shared.storage
     }
@@ -232,7 +254,7 @@ impl Engine {
 
     /// The name of a certificate in the store.
     pub fn id(&self, wanted: &Wanted) -> CertId {
-        wanted.id(&self.shared.issuer_names())
+        wanted.id(&self.shared.options.group)
     }
 
     /// The certificate in use, if there is one.

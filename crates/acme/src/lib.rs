@@ -32,7 +32,7 @@ mod testing;
 mod wanted;
 
 pub use certificate::IssuedCertificate;
-pub use engine::{Demand, Engine, EngineError, Options, Outcome};
+pub use engine::{Demand, Engine, EngineError, Options, Outcome, Strangers};
 pub use identifier::Identifier;
 pub use issuer::Issuer;
 pub use keeper::{CertificateSink, Keeper};

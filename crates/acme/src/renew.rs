@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::certificate::IssuedCertificate;
-use crate::engine::{Demand, Engine, EngineError, Outcome};
+use crate::engine::{Demand, Engine, EngineError, Outcome, Strangers};
 use crate::event::Event;
 use crate::issuer::Issuer;
 use crate::layout::CertId;
@@ -108,9 +108,13 @@ impl Engine {
         let now = self.runtime().now();
         let demand = match self.renewal(&id, policy).await? {
             None => Demand::Missing,
-            Some(renewal) if renewal.schedule.is_due(now) => Demand::Renew {
-                after: renewal.certificate.generation(),
-            },
+            Some(renewal)
+                if renewal.schedule.is_due(now) || self.is_stranger(&renewal.certificate) =>
+            {
+                Demand::Renew {
+                    after: renewal.certificate.generation(),
+                }
+            }
             // An order under way, or answers that a crash has left shown.
             Some(_) if self.storage().get(&id.journal()).await?.is_some() => Demand::Missing,
             Some(renewal) => {
@@ -130,6 +134,14 @@ impl Engine {
                 .map(|renewal| renewal.next()),
         };
         Ok((outcome, next))
+    }
+
+    /// Whether it is to be replaced because of who issued it.
+    fn is_stranger(&self, certificate: &IssuedCertificate) -> bool {
+        let known = |issuer: &Issuer| issuer.name == certificate.issuer();
+        self.options().strangers == Strangers::Replace
+            && certificate.order.is_some()
+            && !self.issuers().iter().any(known)
     }
 
     /// Revokes a certificate at the issuer it is from. It stays in the store, and in

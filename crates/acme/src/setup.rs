@@ -11,7 +11,7 @@ use crate::challenge::dns01::{Dns01, DnsProvider};
 use crate::challenge::{Pause, Solvers};
 use crate::config::{IssuerOptions, LETS_ENCRYPT, Resolver, Trust};
 use crate::domains::OrderNames;
-use crate::engine::Options;
+use crate::engine::{Options, Strangers};
 use crate::http::{HttpError, HttpOptions};
 use crate::issuer::Issuer;
 use crate::limits::Quotas;
@@ -65,9 +65,12 @@ impl Resolver {
     }
 
     /// How an engine goes about it: as by default, with the CA given
-    /// `certificateTimeout` to make a certificate if that is longer.
+    /// `certificateTimeout` to make a certificate if that is longer. Issuers are called by
+    /// their `caServer`, so a certificate of a server that is no longer named, such as one
+    /// for staging, is replaced.
     pub fn engine_options(&self) -> Options {
         let mut options = Options::default();
+        options.strangers = Strangers::Replace;
         options.patience = options.patience.max(self.certificate_timeout);
         options
     }

@@ -42,16 +42,18 @@ impl Wanted {
         }
     }
 
-    /// Its name in the store: that of every certificate of these issuers for the same
-    /// identifiers, in whatever order, with the same profile and kind of key.
-    pub fn id(&self, issuers: &[&str]) -> CertId {
+    /// Its name in the store, within a group ([`Options::group`]): that of every
+    /// certificate for the same identifiers, in whatever order, with the same profile and
+    /// kind of key. Who issues it is no part of it: a list of issuers may grow and shrink.
+    ///
+    /// [`Options::group`]: crate::Options::group
+    pub fn id(&self, group: &str) -> CertId {
         let mut names: Vec<String> = self.identifiers.iter().map(Identifier::value).collect();
         names.sort_unstable();
         names.dedup();
         let key = self.key.to_string();
         let profile = self.profile.as_deref().unwrap_or_default();
-        let (issuers, names) = (issuers.join("\n"), names.join("\n"));
-        CertId::of([issuers.as_str(), profile, &key, &names])
+        CertId::of([group, profile, &key, &names.join("\n")])
     }
 
     /// The identifiers, each once, the main one first.
@@ -111,10 +113,10 @@ mod tests {
     #[test]
     fn names_in_the_store() {
         let one = wanted(&["a.test", "B.test"]);
-        let id = |wanted: &Wanted| wanted.id(&["le"]);
+        let id = |wanted: &Wanted| wanted.id("");
         assert_eq!(id(&one), id(&wanted(&["b.test", "a.test", "A.test"])));
         assert_ne!(id(&one), id(&wanted(&["a.test"])));
-        assert_ne!(id(&one), one.id(&["le", "zero"]));
+        assert_ne!(id(&one), one.id("internal"));
         let short = Wanted {
             profile: Some("shortlived".to_owned()),
             ..one.clone()

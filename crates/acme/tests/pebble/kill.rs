@@ -110,7 +110,7 @@ impl Drop for Running {
 
 fn wanted(name: &str) -> (Wanted, CertId) {
     let wanted = Wanted::new(vec![name.parse().unwrap()]);
-    let id = wanted.id(&["pebble"]);
+    let id = wanted.id("");
     (wanted, id)
 }
 
