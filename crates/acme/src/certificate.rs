@@ -15,22 +15,16 @@ use crate::identifier::Identifier;
 use crate::secret::StoredKey;
 
 /// A certificate in use: chain, key, and where they are from.
-#[derive(Serialize, Deserialize)]
 pub struct IssuedCertificate {
     pub(crate) identifiers: Vec<Identifier>,
     pub(crate) generation: u64,
     pub(crate) issuer: String,
     pub(crate) chain: String,
     pub(crate) key: StoredKey,
-    #[serde(with = "crate::instant")]
     pub(crate) not_before: OffsetDateTime,
-    #[serde(with = "crate::instant")]
     pub(crate) not_after: OffsetDateTime,
-    #[serde(with = "crate::instant")]
     pub(crate) obtained: OffsetDateTime,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ari_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<String>,
 }
 
@@ -104,12 +98,56 @@ impl IssuedCertificate {
     /// # Errors
     /// [`RecordError`] if it is none, or of a later release.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        Record::decode(bytes, KIND, VERSION)?.read()
+        let stored: Stored = Record::decode(bytes, KIND, VERSION)?.read()?;
+        Ok(Self {
+            identifiers: stored.identifiers,
+            generation: stored.generation,
+            issuer: stored.issuer,
+            chain: stored.chain,
+            key: stored.key,
+            not_before: stored.not_before,
+            not_after: stored.not_after,
+            obtained: stored.obtained,
+            ari_id: stored.ari_id,
+            order: stored.order,
+        })
     }
 
     pub(crate) fn encode(&self) -> Result<Value, RecordError> {
-        Ok(Record::new(KIND, VERSION, self)?.encode())
+        let stored = Stored {
+            identifiers: self.identifiers.clone(),
+            generation: self.generation,
+            issuer: self.issuer.clone(),
+            chain: self.chain.clone(),
+            key: self.key.copy(),
+            not_before: self.not_before,
+            not_after: self.not_after,
+            obtained: self.obtained,
+            ari_id: self.ari_id.clone(),
+            order: self.order.clone(),
+        };
+        Ok(Record::new(KIND, VERSION, &stored)?.encode())
     }
+}
+
+/// The record. Of its own, so that nobody outside serializes a private key by accident.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    identifiers: Vec<Identifier>,
+    generation: u64,
+    issuer: String,
+    chain: String,
+    key: StoredKey,
+    #[serde(with = "crate::instant")]
+    not_before: OffsetDateTime,
+    #[serde(with = "crate::instant")]
+    not_after: OffsetDateTime,
+    #[serde(with = "crate::instant")]
+    obtained: OffsetDateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ari_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
 }
 
 impl fmt::Debug for IssuedCertificate {
@@ -125,6 +163,17 @@ impl fmt::Debug for IssuedCertificate {
 
 const KIND: &str = "acme-certificate";
 const VERSION: u32 = 1;
+
+/// ```compile_fail
+/// # fn serialize<T: serde::Serialize>() {}
+/// serialize::<certwright_acme::IssuedCertificate>();
+/// ```
+/// ```compile_fail
+/// # fn serialize<T: serde::Serialize>() {}
+/// serialize::<certwright_acme::journal::Journal>();
+/// ```
+#[cfg(doctest)]
+struct KeysAreNotSerialized;
 
 /// The identifier of a leaf in renewal information; `None` without an authority key
 /// identifier.

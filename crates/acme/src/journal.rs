@@ -27,7 +27,7 @@ pub(crate) use history::Circumstances;
 pub use history::{Failure, History};
 
 /// What is under way for one certificate.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Journal {
     /// For what; the first is the main one.
     pub(crate) identifiers: Vec<Identifier>,
@@ -36,10 +36,8 @@ pub struct Journal {
     /// How far it is.
     pub(crate) stage: Stage,
     /// What is shown to the CA, or may be, and must be taken away.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) receipts: Vec<Receipt>,
     /// What went wrong since the last certificate.
-    #[serde(default)]
     pub(crate) history: History,
 }
 
@@ -126,11 +124,25 @@ impl Journal {
     /// # Errors
     /// [`RecordError`] if it is none, or of a later release.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        Record::decode(bytes, KIND, VERSION)?.read()
+        let written: Written = Record::decode(bytes, KIND, VERSION)?.read()?;
+        Ok(Self {
+            identifiers: written.identifiers,
+            generation: written.generation,
+            stage: written.stage,
+            receipts: written.receipts,
+            history: written.history,
+        })
     }
 
     pub(crate) fn encode(&self) -> Result<Value, RecordError> {
-        Ok(Record::new(KIND, VERSION, self)?.encode())
+        let writing = Writing {
+            identifiers: &self.identifiers,
+            generation: self.generation,
+            stage: &self.stage,
+            receipts: &self.receipts,
+            history: &self.history,
+        };
+        Ok(Record::new(KIND, VERSION, &writing)?.encode())
     }
 
     /// The name of the stage, such as `finalizing`.
@@ -315,6 +327,30 @@ pub struct WrongStage {
 
 const KIND: &str = "acme-order";
 const VERSION: u32 = 1;
+
+/// The record as it is read. Of its own, so that nobody outside serializes a private key
+/// by accident.
+#[derive(Deserialize)]
+struct Written {
+    identifiers: Vec<Identifier>,
+    generation: u64,
+    stage: Stage,
+    #[serde(default)]
+    receipts: Vec<Receipt>,
+    #[serde(default)]
+    history: History,
+}
+
+/// The record as it is written.
+#[derive(Serialize)]
+struct Writing<'a> {
+    identifiers: &'a [Identifier],
+    generation: u64,
+    stage: &'a Stage,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    receipts: &'a [Receipt],
+    history: &'a History,
+}
 
 #[cfg(test)]
 mod tests {
