@@ -26,6 +26,12 @@ pub trait Runtime: Send + Sync + fmt::Debug {
 
     /// A fresh private key.
     fn new_key(&self, algorithm: KeyAlgorithm) -> Task<'_, Result<KeyPair, KeyError>>;
+
+    /// Does this beside everything else, if it can: a courtesy to others that nothing
+    /// depends on, such as giving back a lease whose holder was dropped.
+    fn aside(&self, work: Task<'static, ()>) {
+        drop(work);
+    }
 }
 
 /// The results of all tasks, run side by side, in their order.
@@ -79,5 +85,11 @@ impl Runtime for TokioRuntime {
                 _ => KeyPair::generate(algorithm),
             }
         })
+    }
+
+    fn aside(&self, work: Task<'static, ()>) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(work);
+        }
     }
 }

@@ -60,7 +60,7 @@ impl<'e> Drive<'e> {
         lease: Lease,
     ) -> Self {
         Self {
-            hold: Hold::new(&*shared.storage, &*shared.runtime, lease),
+            hold: Hold::new(&shared.storage, &*shared.runtime, lease),
             journal: Journal::new(wanted.distinct()),
             current: None,
             known: None,

@@ -3,6 +3,7 @@
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
+use std::sync::Arc;
 use std::time::Duration;
 
 use certwright_storage::{Fence, Lease, Storage, StorageError};
@@ -11,14 +12,18 @@ use crate::runtime::Runtime;
 
 /// The right to order one certificate.
 pub(super) struct Hold<'e> {
-    storage: &'e dyn Storage,
+    storage: &'e Arc<dyn Storage>,
     runtime: &'e dyn Runtime,
     lease: Option<Lease>,
     fence: Fence,
 }
 
 impl<'e> Hold<'e> {
-    pub(super) fn new(storage: &'e dyn Storage, runtime: &'e dyn Runtime, lease: Lease) -> Self {
+    pub(super) fn new(
+        storage: &'e Arc<dyn Storage>,
+        runtime: &'e dyn Runtime,
+        lease: Lease,
+    ) -> Self {
         Self {
             storage,
             runtime,
@@ -101,6 +106,18 @@ impl<'e> Hold<'e> {
         StorageError::LeaseLost {
             name: self.fence.name.clone(),
             token: self.fence.token,
+        }
+    }
+}
+
+impl Drop for Hold<'_> {
+    /// Whoever comes next need not wait until the lease has run out.
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            let storage = Arc::clone(self.storage);
+            self.runtime.aside(Box::pin(async move {
+                let _ = storage.release(lease).await;
+            }));
         }
     }
 }

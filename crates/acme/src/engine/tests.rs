@@ -678,3 +678,23 @@ fn certificates_of_an_issuer_that_is_gone_are_replaced_if_asked_for() {
         assert_eq!(setting.ca.state().issued.len(), issued, "{strangers:?}");
     }
 }
+
+#[tokio::test]
+async fn an_order_that_is_dropped_lets_go_at_once() {
+    let storage = MemoryStorage::default();
+    let ca = FakeCa::at_present(&storage);
+    let engine = || {
+        let account = AccountSpec::new("https://ca.test/dir");
+        let protocol = Arc::new(ca.clone());
+        let issuer = Issuer::new("ca", account, protocol, Solvers::http01());
+        let storage = Arc::new(storage.clone());
+        let runtime = Arc::new(crate::runtime::TokioRuntime);
+        Engine::new(storage, runtime, vec![issuer], Options::default()).unwrap()
+    };
+    let wanted = Wanted::new(identifiers(&["a.test"]));
+    let one = engine();
+    assert!(run_for(5, one.obtain(&wanted, Demand::Missing)).is_none());
+    tokio::task::yield_now().await;
+    let outcome = engine().obtain(&wanted, Demand::Missing).await.unwrap();
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+}
