@@ -234,6 +234,10 @@ pub(crate) struct State {
     /// How many times an order is seen processing.
     pub(crate) processing: u32,
     pub(crate) renewal: Option<RenewalInfo>,
+    /// Authorizations too many in each order.
+    pub(crate) surplus: usize,
+    /// The name in each authorization, instead of the one that was ordered.
+    pub(crate) misnamed: Option<Identifier>,
     pub(crate) txt: Vec<TxtRecord>,
     authority: Option<Arc<CertificateAuthority>>,
 }
@@ -356,7 +360,7 @@ impl State {
         let count = order.order.identifiers.len();
         OrderState {
             status: order.status,
-            authorizations: (0..count)
+            authorizations: (0..count + self.surplus)
                 .map(|at| format!("authorization/{index}/{at}"))
                 .collect(),
             finalize: format!("finalize/{index}"),
@@ -388,7 +392,10 @@ impl State {
             }
         };
         AuthorizationState {
-            identifier: order.order.identifiers[at].clone(),
+            identifier: match &self.misnamed {
+                Some(name) => name.clone(),
+                None => order.order.identifiers[at].clone(),
+            },
             status: match (order.valid[at], order.failed[at]) {
                 (true, _) => AuthorizationStatus::Valid,
                 (_, Some(_)) => AuthorizationStatus::Invalid,

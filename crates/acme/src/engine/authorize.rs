@@ -12,13 +12,14 @@ use crate::challenge::dns01::{Checks, Dns01, DnsError, TxtRecord};
 use crate::challenge::tls_alpn01;
 use crate::challenge::{ChallengeKind, Receipt};
 use crate::event::Event;
+use crate::identifier::Identifier;
 use crate::issuer::Issuer;
 use crate::journal::Order;
 use crate::layout::{self, Shown};
 use crate::problem::Class;
 use crate::protocol::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
-    OrderStatus,
+    OrderStatus, ProtocolError,
 };
 use crate::runtime::all;
 
@@ -78,10 +79,40 @@ impl Drive<'_> {
         account: &Account,
         state: &OrderState,
     ) -> Result<Vec<AuthorizationState>, Trouble> {
+        let ordered = self.journal.identifiers.len();
+        let found = state.authorizations.len();
+        if found > ordered {
+            return Err(ProtocolError::Malformed {
+                request: "the order",
+                reason: format!("it has {found} authorizations for {ordered} identifiers"),
+            }
+            .into());
+        }
         let urls = state.authorizations.iter();
         let asked = urls.map(|url| issuer.protocol.authorization(account, url));
         let answers = self.hold.during(all(asked.collect())).await?;
-        Ok(answers.into_iter().collect::<Result<_, _>>()?)
+        let mut authorizations = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for authorization in &mut authorizations {
+            authorization.identifier = self.ordered(&authorization.identifier)?;
+        }
+        Ok(authorizations)
+    }
+
+    /// The identifier of ours that an authorization is for: nothing is shown for a name
+    /// that was not ordered, whatever the CA answers.
+    fn ordered(&self, found: &Identifier) -> Result<Identifier, Trouble> {
+        let ours = &self.journal.identifiers;
+        // Some CAs leave out that it is for a wildcard.
+        let bare = |one: &&Identifier| one.is_wildcard() && one.base() == found.value();
+        let one = ours.iter().find(|one| *one == found);
+        match one.or_else(|| ours.iter().find(bare)) {
+            Some(one) => Ok(one.clone()),
+            None => Err(ProtocolError::Malformed {
+                request: "an authorization",
+                reason: format!("it is for {found}, which was not ordered"),
+            }
+            .into()),
+        }
     }
 
     fn choose<'a>(

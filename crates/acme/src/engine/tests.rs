@@ -698,3 +698,39 @@ async fn an_order_that_is_dropped_lets_go_at_once() {
     let outcome = engine().obtain(&wanted, Demand::Missing).await.unwrap();
     assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
 }
+
+#[test]
+fn nothing_is_shown_for_what_was_not_ordered() {
+    type Lie = fn(&mut crate::testing::State);
+    let lies: [(Lie, &str); 2] = [
+        (
+            |state| state.misnamed = Some("victim.test".parse().unwrap()),
+            "the answer to an authorization cannot be used: it is for victim.test, which was not ordered",
+        ),
+        (
+            |state| state.surplus = 1,
+            "the answer to the order cannot be used: it has 2 authorizations for 1 identifiers",
+        ),
+    ];
+    for (lie, said) in lies {
+        let mut setting = Setting::new(&["a.test"]);
+        setting.solvers = Solvers::dns01(Dns01::new(Arc::new(FakeDns(setting.ca.clone()))));
+        lie(&mut setting.ca.state());
+        let outcome = setting.obtain(Demand::Missing);
+        let Outcome::Waiting { failure, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(failure.unwrap().detail, said);
+        assert_eq!(setting.ca.calls("answer"), 0);
+        assert_eq!(setting.ca.state().txt, []);
+    }
+}
+
+#[test]
+fn an_authorization_of_a_wildcard_may_come_without_its_star() {
+    let mut setting = Setting::new(&["*.a.test"]);
+    setting.solvers = Solvers::dns01(Dns01::new(Arc::new(FakeDns(setting.ca.clone()))));
+    setting.ca.state().misnamed = Some("a.test".parse().unwrap());
+    let outcome = setting.obtain(Demand::Missing);
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+}
