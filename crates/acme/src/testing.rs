@@ -234,6 +234,8 @@ pub(crate) struct State {
     /// How many times an order is seen processing.
     pub(crate) processing: u32,
     pub(crate) renewal: Option<RenewalInfo>,
+    /// What is said to answers that were acted upon.
+    pub(crate) late: Option<Problem>,
     /// Authorizations too many in each order.
     pub(crate) surplus: usize,
     /// The name in each authorization, instead of the one that was ordered.
@@ -512,7 +514,14 @@ impl Protocol for FakeCa {
                 order.failed[at] = Some(kind);
                 order.status = OrderStatus::Invalid;
             }
-            Ok(())
+            match &state.late {
+                Some(problem) => Err(ProtocolError::Refused {
+                    request: "answer",
+                    problem: Box::new(problem.clone()),
+                    retry_after: None,
+                }),
+                None => Ok(()),
+            }
         })
     }
 

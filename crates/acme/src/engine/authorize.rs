@@ -16,7 +16,7 @@ use crate::identifier::Identifier;
 use crate::issuer::Issuer;
 use crate::journal::Order;
 use crate::layout::{self, Shown};
-use crate::problem::Class;
+use crate::problem::{Class, ErrorType};
 use crate::protocol::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
     OrderStatus, ProtocolError,
@@ -63,10 +63,19 @@ impl Drive<'_> {
             // One that the CA is looking at already must not be asked for again.
             challenge.status == ChallengeStatus::Pending
         });
-        let answers =
-            unanswered.map(|(_, challenge)| issuer.protocol.answer(account, &challenge.url));
-        for answered in self.hold.during(all(answers.collect())).await? {
-            answered?;
+        let unanswered: Vec<&ChallengeState> = unanswered.map(|(_, challenge)| *challenge).collect();
+        let answers = unanswered.iter();
+        let answers = answers.map(|challenge| issuer.protocol.answer(account, &challenge.url));
+        let answers = self.hold.during(all(answers.collect())).await?;
+        for (challenge, answered) in unanswered.into_iter().zip(answers) {
+            match answered {
+                Ok(()) => {}
+                Err(error) if is_late(&error) => {
+                    self.still_pending(issuer, account, state, challenge, error)
+                        .await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let state = self.watch(issuer, account, order, OrderStatus::Pending, None);
         self.known = Some(state.await?);
@@ -112,6 +121,31 @@ impl Drive<'_> {
                 reason: format!("it is for {found}, which was not ordered"),
             }
             .into()),
+        }
+    }
+
+    /// A challenge the CA does not want an answer for: an error only if it is pending all
+    /// the same, and not already looked at because somebody else, or we before a crash,
+    /// were faster.
+    async fn still_pending(
+        &mut self,
+        issuer: &Issuer,
+        account: &Account,
+        state: &OrderState,
+        challenge: &ChallengeState,
+        error: ProtocolError,
+    ) -> Result<(), Trouble> {
+        let again = self.authorizations(issuer, account, state).await?;
+        let pending = again.iter().any(|authorization| {
+            let mut challenges = authorization.challenges.iter();
+            authorization.status == AuthorizationStatus::Pending
+                && challenges.any(|one| {
+                    one.url == challenge.url && one.status == ChallengeStatus::Pending
+                })
+        });
+        match pending {
+            true => Err(error.into()),
+            false => Ok(()),
         }
     }
 
@@ -338,6 +372,13 @@ impl Drive<'_> {
                 })
             })
     }
+}
+
+/// Whether a refusal may mean that the challenge is in another state by now: Boulder says
+/// `malformed` then.
+fn is_late(error: &ProtocolError) -> bool {
+    matches!(error, ProtocolError::Refused { problem, .. }
+        if problem.kind == ErrorType::Malformed && (400..404).contains(&problem.status))
 }
 
 /// Why an order became invalid: what its challenges say, else what it says itself.

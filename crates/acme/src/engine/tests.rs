@@ -734,3 +734,20 @@ fn an_authorization_of_a_wildcard_may_come_without_its_star() {
     let outcome = setting.obtain(Demand::Missing);
     assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
 }
+
+#[test]
+fn an_answer_that_comes_too_late_is_none_too_many() {
+    // It was validated before: the authorization says so when it is read again.
+    let setting = Setting::new(&["a.test"]);
+    let malformed = || Problem::new(400, ErrorType::Malformed);
+    setting.ca.state().late = Some(malformed());
+    let outcome = setting.obtain(Demand::Missing);
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    assert_eq!(setting.ca.calls("new_order"), 1);
+    // It is pending, and refused.
+    let setting = Setting::new(&["a.test"]);
+    let refused = Fault::Refuse(malformed(), None);
+    setting.ca.fault("answer", refused);
+    let outcome = setting.obtain(Demand::Missing);
+    assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
+}
