@@ -82,6 +82,9 @@ pub struct Options {
     pub first_poll: Duration,
     /// The longest pause between two looks.
     pub longest_poll: Duration,
+    /// How long a DNS provider, or a name server, may take for one answer. What was asked
+    /// of it is taken back later in any case: it may have been done.
+    pub provider_timeout: Duration,
     /// How long a CA may take to look at our answers, or to make a certificate, before
     /// it is left alone for a while.
     pub patience: Duration,
@@ -99,6 +102,7 @@ impl Default for Options {
             new_orders: 1,
             first_poll: Duration::from_millis(20),
             longest_poll: Duration::from_secs(5),
+            provider_timeout: Duration::from_secs(60),
             patience: Duration::from_secs(90),
         }
     }

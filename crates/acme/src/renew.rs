@@ -128,10 +128,14 @@ impl Engine {
             Outcome::Busy { .. } => Some(now + BUSY),
             Outcome::Parked(_) => None,
             // Asks for renewal information right after the certificate was issued.
-            Outcome::Issued(_) | Outcome::Current(_) => self
-                .renewal(&id, policy)
-                .await?
-                .map(|renewal| renewal.next()),
+            Outcome::Issued(_) | Outcome::Current(_) => {
+                let left = self.storage().get(&id.journal()).await?.is_some();
+                let renewal = self.renewal(&id, policy).await?;
+                renewal.map(|renewal| match left {
+                    true => renewal.next().min(clean_again(&renewal.certificate, now)),
+                    false => renewal.next(),
+                })
+            }
         };
         Ok((outcome, next))
     }
@@ -172,6 +176,13 @@ impl Engine {
         let revoked = issuer.protocol.revoke(&account, &leaf, reason).await;
         revoked.map_err(EngineError::Revocation)
     }
+}
+
+/// When to try again to take away what is still shown: after a minute, and then after as
+/// long as it has been shown, up to six hours.
+fn clean_again(certificate: &IssuedCertificate, now: OffsetDateTime) -> OffsetDateTime {
+    let since = now - certificate.obtained();
+    now.saturating_add(since.clamp(Duration::MINUTE, Duration::hours(6)))
 }
 
 /// How soon to look again at what another replica is at.

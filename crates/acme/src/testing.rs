@@ -234,6 +234,8 @@ pub(crate) struct State {
     /// How many times an order is seen processing.
     pub(crate) processing: u32,
     pub(crate) renewal: Option<RenewalInfo>,
+    /// A DNS provider that never answers: whether it acts all the same.
+    pub(crate) dumb: Option<bool>,
     /// What is said to answers that were acted upon.
     pub(crate) late: Option<Problem>,
     /// Authorizations too many in each order.
@@ -593,11 +595,15 @@ impl DnsProvider for FakeDns {
     fn append<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
         Box::pin(async move {
             pass().await;
-            {
+            let dumb = {
                 let mut state = self.0.state();
-                state.txt.retain(|there| there != record);
-                state.txt.push(record.clone());
-            }
+                if state.dumb != Some(false) {
+                    state.txt.retain(|there| there != record);
+                    state.txt.push(record.clone());
+                }
+                state.dumb.is_some()
+            };
+            silence(dumb).await;
             pass().await;
             Ok(())
         })
@@ -606,10 +612,23 @@ impl DnsProvider for FakeDns {
     fn remove<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
         Box::pin(async move {
             pass().await;
-            self.0.state().txt.retain(|there| there != record);
+            let dumb = {
+                let mut state = self.0.state();
+                if state.dumb != Some(false) {
+                    state.txt.retain(|there| there != record);
+                }
+                state.dumb.is_some()
+            };
+            silence(dumb).await;
             pass().await;
             Ok(())
         })
+    }
+}
+
+async fn silence(dumb: bool) {
+    while dumb {
+        pass().await;
     }
 }
 

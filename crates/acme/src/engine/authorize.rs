@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use certwright_storage::Txn;
+use certwright_storage::{StorageError, Txn};
 
 use super::EngineError;
 use super::drive::Drive;
@@ -21,7 +21,7 @@ use crate::protocol::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
     OrderStatus, ProtocolError,
 };
-use crate::runtime::all;
+use crate::runtime::{Task, all, within};
 
 impl Drive<'_> {
     /// Ordered or Presenting, with the order pending: shows what is to be shown, tells
@@ -63,7 +63,8 @@ impl Drive<'_> {
             // One that the CA is looking at already must not be asked for again.
             challenge.status == ChallengeStatus::Pending
         });
-        let unanswered: Vec<&ChallengeState> = unanswered.map(|(_, challenge)| *challenge).collect();
+        let unanswered: Vec<&ChallengeState> =
+            unanswered.map(|(_, challenge)| *challenge).collect();
         let answers = unanswered.iter();
         let answers = answers.map(|challenge| issuer.protocol.answer(account, &challenge.url));
         let answers = self.hold.during(all(answers.collect())).await?;
@@ -139,9 +140,8 @@ impl Drive<'_> {
         let pending = again.iter().any(|authorization| {
             let mut challenges = authorization.challenges.iter();
             authorization.status == AuthorizationStatus::Pending
-                && challenges.any(|one| {
-                    one.url == challenge.url && one.status == ChallengeStatus::Pending
-                })
+                && challenges
+                    .any(|one| one.url == challenge.url && one.status == ChallengeStatus::Pending)
         });
         match pending {
             true => Err(error.into()),
@@ -199,8 +199,9 @@ impl Drive<'_> {
                 let mut record = TxtRecord::new(identifier, &answer);
                 let view = issuer.solvers.dns01.as_ref();
                 if let Some(view) = view.and_then(|dns| dns.view.as_ref()) {
-                    let canonical = view.canonical(&record.name);
-                    record.name = self.hold.during(canonical).await??;
+                    let name = record.name.clone();
+                    let canonical = view.canonical(&name);
+                    record.name = self.asked("the name server", &name, canonical).await??;
                 }
                 Receipt::Dns01 { record }
             }
@@ -262,7 +263,9 @@ impl Drive<'_> {
         // One after the other: providers replace the record with its values, and two
         // changes at once would lose one.
         for record in records {
-            self.hold.during(dns.provider.append(record)).await??;
+            let appended = dns.provider.append(record);
+            self.asked("the DNS provider", &record.name, appended)
+                .await??;
         }
         self.hold.sleep(dns.delay).await?;
         let (Some(view), Checks::Wait) = (&dns.view, dns.checks) else {
@@ -271,7 +274,8 @@ impl Drive<'_> {
         let end = self.shared.runtime.instant() + dns.propagation_timeout;
         for record in records {
             loop {
-                let unseen = match self.hold.during(view.lacks(record)).await? {
+                let lacks = view.lacks(record);
+                let unseen = match self.asked("the name server", &record.name, lacks).await? {
                     Ok(None) => break,
                     Ok(Some(server)) => DnsError::NotSeen {
                         name: record.name.clone(),
@@ -344,8 +348,30 @@ impl Drive<'_> {
                 record.name
             )));
         };
-        let removed = self.hold.during(dns.provider.remove(record)).await?;
+        let removed = dns.provider.remove(record);
+        let removed = self
+            .asked("the DNS provider", &record.name, removed)
+            .await?;
         Ok(removed.map_err(|error| error.to_string()))
+    }
+
+    /// What somebody answers who may never do: the lease must not be held for ever.
+    async fn asked<T>(
+        &mut self,
+        whom: &str,
+        name: &str,
+        work: Task<'_, Result<T, DnsError>>,
+    ) -> Result<Result<T, DnsError>, StorageError> {
+        let shared = self.shared;
+        let limit = shared.options.provider_timeout;
+        let answer = self.hold.during(within(&*shared.runtime, limit, work));
+        Ok(answer.await?.unwrap_or_else(|| {
+            Err(DnsError::Provider {
+                provider: whom.to_owned(),
+                name: name.to_owned(),
+                reason: format!("no answer after {limit:?}"),
+            })
+        }))
     }
 
     /// Why the CA gave the order up.

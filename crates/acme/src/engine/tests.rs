@@ -751,3 +751,45 @@ fn an_answer_that_comes_too_late_is_none_too_many() {
     let outcome = setting.obtain(Demand::Missing);
     assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
 }
+
+#[test]
+fn a_dns_provider_that_never_answers_holds_nothing_up() {
+    use certwright_renewal::RenewalPolicy;
+
+    let mut setting = Setting::new(&["a.test"]);
+    setting.solvers = Solvers::dns01(Dns01::new(Arc::new(FakeDns(setting.ca.clone()))));
+    setting.ca.state().dumb = Some(true);
+    let outcome = setting.obtain(Demand::Missing);
+    let Outcome::Waiting { failure, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    let failure = failure.unwrap();
+    assert_eq!(
+        (failure.class, failure.detail.as_str()),
+        (
+            Class::Transient,
+            "the DNS provider did not change _acme-challenge.a.test: no answer after 60s"
+        )
+    );
+    let spent = setting.world.now() - crate::testing::START;
+    assert!(spent < time::Duration::minutes(2), "{spent}");
+    // It works for a while, and not when the record is to be removed.
+    setting.ca.state().dumb = None;
+    let engine = setting.engine();
+    let tend = || run(engine.tend(&setting.wanted, &RenewalPolicy::default())).unwrap();
+    setting.world.advance(Duration::from_secs(60));
+    let mut order = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
+    while setting.ca.calls("finalize") == 0 {
+        assert!(run_for(1, order.as_mut()).is_none());
+    }
+    setting.ca.state().dumb = Some(false);
+    assert!(matches!(run(order).unwrap(), Outcome::Issued(_)));
+    let (_, next) = tend();
+    let pause = next.unwrap() - setting.world.now();
+    assert!(pause <= time::Duration::hours(6), "{pause}");
+    assert_eq!(setting.ca.state().txt.len(), 1);
+    setting.ca.state().dumb = None;
+    tend();
+    assert_eq!(setting.ca.state().txt, []);
+    assert!(setting.journal().is_none());
+}
