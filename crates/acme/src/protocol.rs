@@ -210,6 +210,22 @@ pub struct RenewalInfo {
     pub retry_after: Option<RetryAfter>,
 }
 
+impl RenewalInfo {
+    /// Reads the body of an answer; `retry_after` is that of its header.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Malformed`] for a body that is no JSON, or without a window of two
+    /// instants. Whether the window is one, [`AriWindow`](certwright_renewal::AriWindow) says.
+    pub fn read(body: &[u8], retry_after: Option<RetryAfter>) -> Result<Self, ProtocolError> {
+        let read: Result<wire::Renewal, _> = serde_json::from_slice(body);
+        let read = read.map_err(|error| ProtocolError::Malformed {
+            request: "renewal information",
+            reason: error.to_string(),
+        });
+        Ok(read?.read(retry_after))
+    }
+}
+
 /// Why a certificate is revoked (RFC 5280 section 5.3.1), as far as subscribers may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

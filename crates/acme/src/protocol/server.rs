@@ -413,8 +413,7 @@ impl Protocol for AcmeServer {
             if !answer.status.is_success() {
                 return Err(refusal(request, &answer));
             }
-            let renewal: wire::Renewal = read(request, &answer)?;
-            Ok(renewal.read(retry_after(&answer)))
+            RenewalInfo::read(&answer.body, retry_after(&answer))
         })
     }
 
