@@ -1,16 +1,22 @@
 //! Accounts: a key, made and stored before the CA hears of it, and what the CA calls it.
 
 use core::fmt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
+    RSA_PKCS1_SHA256,
+};
 use base64ct::{Base64, Base64Url, Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding};
 use certwright_issuance::{KeyError, KeyPair};
 use certwright_storage::{Key, Record, RecordError, Revision, Storage, StorageError, Txn};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -19,43 +25,65 @@ use crate::protocol::{Protocol, ProtocolError};
 use crate::runtime::Runtime;
 use crate::secret::StoredKey;
 
-/// The key of an account, ECDSA P-256.
+/// The key of an account: ECDSA P-256 or P-384, or RSA.
 pub struct AccountKey {
-    pkcs8: Zeroizing<Vec<u8>>,
-    pair: EcdsaKeyPair,
-    x: String,
-    y: String,
+    signing: Signing,
+    jwk: BTreeMap<&'static str, String>,
     thumbprint: String,
+}
+
+enum Signing {
+    Es256(EcdsaKeyPair, Zeroizing<Vec<u8>>),
+    Es384(EcdsaKeyPair),
+    Rs256(rsa::KeyPair),
 }
 
 impl AccountKey {
     /// The account key in this key pair.
     ///
     /// # Errors
-    /// [`AccountError::KeyKind`] if it is not ECDSA P-256.
+    /// [`AccountError::KeyKind`] if it is neither ECDSA P-256 or P-384 nor RSA.
     pub fn new(key: &KeyPair) -> Result<Self, AccountError> {
-        let found = key.algorithm();
-        if found != KeyAlgorithm::Ecdsa(Curve::P256) {
-            return Err(AccountError::KeyKind { found });
-        }
         let pkcs8 = key.to_der(KeyEncoding::Pkcs8)?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
-            .map_err(|_| AccountError::Key(KeyError::Sign))?;
-        let point = pair.public_key().as_ref();
-        let coordinate = |part: core::ops::Range<usize>| {
-            Base64UrlUnpadded::encode_string(point.get(part).unwrap_or_default())
+        let refused = |_| AccountError::Key(KeyError::Sign);
+        let (signing, jwk) = match key.algorithm() {
+            KeyAlgorithm::Ecdsa(Curve::P256) => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8);
+                let pair = pair.map_err(refused)?;
+                let jwk = ec_jwk("P-256", &pair);
+                (Signing::Es256(pair, pkcs8), jwk)
+            }
+            KeyAlgorithm::Ecdsa(Curve::P384) => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &pkcs8);
+                let pair = pair.map_err(refused)?;
+                let jwk = ec_jwk("P-384", &pair);
+                (Signing::Es384(pair), jwk)
+            }
+            KeyAlgorithm::Rsa(_) => {
+                let pair = rsa::KeyPair::from_pkcs8(&pkcs8).map_err(refused)?;
+                let public = pair.public_key();
+                let number = |value: &[u8]| Base64UrlUnpadded::encode_string(value);
+                let jwk = [
+                    ("kty", "RSA".to_owned()),
+                    (
+                        "n",
+                        number(public.modulus().big_endian_without_leading_zero()),
+                    ),
+                    (
+                        "e",
+                        number(public.exponent().big_endian_without_leading_zero()),
+                    ),
+                ];
+                (Signing::Rs256(pair), jwk.into())
+            }
+            found => return Err(AccountError::KeyKind { found }),
         };
-        // An uncompressed point: 4, then the coordinates.
-        let (x, y) = (coordinate(1..33), coordinate(33..65));
-        // RFC 7638 section 3.2: the required members in order, nothing else.
-        let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let digest = digest(&SHA256, jwk.as_bytes());
+        // RFC 7638 section 3: the required members in the order of their names, nothing else.
+        let digest = digest(&SHA256, json!(jwk).to_string().as_bytes());
         let thumbprint = Base64UrlUnpadded::encode_string(digest.as_ref());
         Ok(Self {
-            pkcs8,
-            pair,
-            x,
-            y,
+            signing,
+            jwk,
             thumbprint,
         })
     }
@@ -71,20 +99,58 @@ impl AccountKey {
         format!("{token}.{}", self.thumbprint)
     }
 
-    pub(crate) fn pkcs8(&self) -> &[u8] {
-        &self.pkcs8
+    /// The key in PKCS#8 if it is ECDSA P-256, which is all that instant-acme signs with.
+    pub(crate) fn es256_pkcs8(&self) -> Option<&[u8]> {
+        match &self.signing {
+            Signing::Es256(_, pkcs8) => Some(pkcs8),
+            Signing::Es384(_) | Signing::Rs256(_) => None,
+        }
     }
 
-    /// The coordinates of the public key, in base64url.
-    pub(crate) fn point(&self) -> (&str, &str) {
-        (&self.x, &self.y)
+    /// The public key as a JSON Web Key (RFC 7517).
+    pub(crate) fn jwk(&self) -> Json {
+        json!(self.jwk)
     }
 
-    /// An ES256 signature: r and s.
+    /// What its signatures are called (RFC 7518 section 3.1).
+    pub(crate) fn algorithm(&self) -> &'static str {
+        match &self.signing {
+            Signing::Es256(..) => "ES256",
+            Signing::Es384(_) => "ES384",
+            Signing::Rs256(_) => "RS256",
+        }
+    }
+
+    /// A signature as JWS has it: r and s for ECDSA, PKCS#1 v1.5 for RSA.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let signed = self.pair.sign(&SystemRandom::new(), message);
-        Ok(signed.map_err(|_| KeyError::Sign)?.as_ref().to_vec())
+        let random = SystemRandom::new();
+        match &self.signing {
+            Signing::Es256(pair, _) | Signing::Es384(pair) => {
+                let signed = pair.sign(&random, message);
+                Ok(signed.map_err(|_| KeyError::Sign)?.as_ref().to_vec())
+            }
+            Signing::Rs256(pair) => {
+                let mut signed = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signed)
+                    .map_err(|_| KeyError::Sign)?;
+                Ok(signed)
+            }
+        }
     }
+}
+
+/// RFC 7518 section 6.2.1.
+fn ec_jwk(curve: &str, pair: &EcdsaKeyPair) -> BTreeMap<&'static str, String> {
+    // An uncompressed point: 4, then the coordinates.
+    let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
+    let (x, y) = point.split_at(point.len() / 2);
+    [
+        ("kty", "EC".to_owned()),
+        ("crv", curve.to_owned()),
+        ("x", Base64UrlUnpadded::encode_string(x)),
+        ("y", Base64UrlUnpadded::encode_string(y)),
+    ]
+    .into()
 }
 
 impl fmt::Debug for AccountKey {
@@ -171,16 +237,20 @@ pub struct AccountSpec {
     pub directory: String,
     /// Tells apart several accounts at one directory; usually empty.
     pub label: String,
+    /// Which key a new account gets: ECDSA P-256, which every CA must take (RFC 8555
+    /// section 6.2), ECDSA P-384 or RSA. An account that is stored keeps its own.
+    pub key: KeyAlgorithm,
     /// What to register with.
     pub registration: Registration,
 }
 
 impl AccountSpec {
-    /// The account at this directory without contacts.
+    /// The account at this directory with an ECDSA P-256 key and without contacts.
     pub fn new(directory: &str) -> Self {
         Self {
             directory: directory.to_owned(),
             label: String::new(),
+            key: KeyAlgorithm::Ecdsa(Curve::P256),
             registration: Registration::default(),
         }
     }
@@ -241,6 +311,28 @@ impl AccountSpec {
         Ok(account)
     }
 
+    /// Stores an account that was registered elsewhere, unless there is one already. Whether
+    /// the stored one has this key.
+    ///
+    /// # Errors
+    /// [`AccountError::KeyKind`] for a key that cannot sign, [`AccountError::Storage`] and
+    /// [`AccountError::Record`] as of [`AccountSpec::ensure`].
+    pub async fn adopt(
+        &self,
+        storage: &dyn Storage,
+        key: &KeyPair,
+        url: &str,
+        contacts: &[String],
+    ) -> Result<bool, AccountError> {
+        let ours = AccountKey::new(key)?;
+        let place = self.place();
+        self.put_new(storage, &place, key, Some(url), contacts)
+            .await?;
+        let stored = Stored::read(storage, &place).await?;
+        let stored = stored.ok_or(AccountError::Vanished)?.data.key.read()?;
+        Ok(AccountKey::new(&stored)?.thumbprint == ours.thumbprint)
+    }
+
     /// Notes that the CA does not know the account any more: it is registered again, with
     /// the same key.
     ///
@@ -265,27 +357,42 @@ impl AccountSpec {
         runtime: &dyn Runtime,
         place: &Key,
     ) -> Result<(Stored, bool), AccountError> {
-        let key = runtime.new_key(KeyAlgorithm::Ecdsa(Curve::P256)).await?;
+        let key = runtime.new_key(self.key).await?;
+        // One that cannot sign is not stored.
+        AccountKey::new(&key)?;
+        let contacts = &self.registration.contacts;
+        let made = self.put_new(storage, place, &key, None, contacts).await?;
+        let stored = Stored::read(storage, place).await?;
+        Ok((stored.ok_or(AccountError::Vanished)?, made))
+    }
+
+    /// Stores an account unless there is one; whether it is certain that it did.
+    async fn put_new(
+        &self,
+        storage: &dyn Storage,
+        place: &Key,
+        key: &KeyPair,
+        url: Option<&str>,
+        contacts: &[String],
+    ) -> Result<bool, AccountError> {
         let binding = self.registration.binding.as_ref();
         let data = Data {
             directory: self.directory.clone(),
             label: self.label.clone(),
             eab_kid: binding.map(|binding| binding.kid.clone()),
-            key: StoredKey::of(&key)?,
-            url: None,
-            contacts: self.registration.contacts.clone(),
+            key: StoredKey::of(key)?,
+            url: url.map(str::to_owned),
+            contacts: contacts.to_vec(),
         };
         let record = Record::new(KIND, VERSION, &data)?;
         let put = Txn::new().if_absent(place.clone());
-        let made = match storage.txn(put.put(place.clone(), record.encode())).await {
-            Ok(_) => true,
+        match storage.txn(put.put(place.clone(), record.encode())).await {
+            Ok(_) => Ok(true),
             // Another replica was faster, or it is not known whether we were: either
             // way the stored key counts, and may have been registered.
-            Err(StorageError::Conflict { .. } | StorageError::Indeterminate { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        let stored = Stored::read(storage, place).await?;
-        Ok((stored.ok_or(AccountError::Vanished)?, made))
+            Err(StorageError::Conflict { .. } | StorageError::Indeterminate { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Asks first when somebody may have registered the key before: some CAs refuse a
@@ -369,7 +476,7 @@ pub enum AccountError {
     #[error("the account's key is not usable")]
     Key(#[from] KeyError),
     /// An account key of another kind.
-    #[error("an account's key must be ECDSA P-256, this one is {found}")]
+    #[error("an account's key must be ECDSA P-256 or P-384, or RSA; this one is {found}")]
     KeyKind {
         /// What it is.
         found: KeyAlgorithm,
@@ -417,17 +524,71 @@ mod tests {
     }
 
     #[test]
-    fn only_p256_signs_for_accounts() {
-        let p384 = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P384)).unwrap();
-        let error = AccountKey::new(&p384).unwrap_err();
+    fn keys_sign_as_jws_has_it() {
+        use aws_lc_rs::signature::{
+            ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256,
+            UnparsedPublicKey, VerificationAlgorithm,
+        };
+        let rsa = KeyAlgorithm::Rsa(certwright_cert_model::key::RsaSize::MIN);
+        let cases: [(_, &dyn VerificationAlgorithm, _, _); 3] = [
+            (
+                KeyAlgorithm::Ecdsa(Curve::P256),
+                &ECDSA_P256_SHA256_FIXED,
+                "ES256",
+                64,
+            ),
+            (
+                KeyAlgorithm::Ecdsa(Curve::P384),
+                &ECDSA_P384_SHA384_FIXED,
+                "ES384",
+                96,
+            ),
+            (rsa, &RSA_PKCS1_2048_8192_SHA256, "RS256", 256),
+        ];
+        for (algorithm, verification, name, length) in cases {
+            let pair = KeyPair::generate(algorithm).unwrap();
+            let key = AccountKey::new(&pair).unwrap();
+            assert_eq!(key.algorithm(), name);
+            assert_eq!(key.thumbprint().len(), 43);
+            assert_eq!(key.authorization("t"), format!("t.{}", key.thumbprint()));
+            assert_eq!(key.es256_pkcs8().is_some(), name == "ES256");
+            let signature = key.sign(b"x").unwrap();
+            assert_eq!(signature.len(), length);
+            let part = |name: &str| {
+                let jwk = key.jwk();
+                Base64UrlUnpadded::decode_vec(jwk[name].as_str().unwrap()).unwrap()
+            };
+            match algorithm {
+                KeyAlgorithm::Rsa(_) => {
+                    let parts = rsa::PublicKeyComponents {
+                        n: part("n"),
+                        e: part("e"),
+                    };
+                    let checked = parts.verify(&RSA_PKCS1_2048_8192_SHA256, b"x", &signature);
+                    checked.unwrap();
+                }
+                _ => {
+                    let point = [vec![4], part("x"), part("y")].concat();
+                    let public = UnparsedPublicKey::new(verification, point);
+                    public.verify(b"x", &signature).unwrap();
+                }
+            }
+        }
+        let p521 = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P521)).unwrap();
         assert_eq!(
-            error.to_string(),
-            "an account's key must be ECDSA P-256, this one is ECDSA P-384"
+            AccountKey::new(&p521).unwrap_err().to_string(),
+            "an account's key must be ECDSA P-256 or P-384, or RSA; this one is ECDSA P-521"
         );
-        let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
-        let key = AccountKey::new(&key).unwrap();
-        assert_eq!(key.thumbprint().len(), 43);
-        assert_eq!(key.sign(b"x").unwrap().len(), 64);
-        assert_eq!(key.authorization("t"), format!("t.{}", key.thumbprint()));
+    }
+
+    #[test]
+    fn the_jwk_of_an_rsa_key_is_in_order_for_its_thumbprint() {
+        let pair = KeyPair::generate(KeyAlgorithm::Rsa(Default::default())).unwrap();
+        let key = AccountKey::new(&pair).unwrap();
+        let text = key.jwk().to_string();
+        assert!(
+            text.starts_with(r#"{"e":"AQAB","kty":"RSA","n":""#),
+            "{text}"
+        );
     }
 }

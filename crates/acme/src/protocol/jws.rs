@@ -24,10 +24,10 @@ pub(super) fn sign(
     url: &str,
     payload: Option<&Json>,
 ) -> Result<Vec<u8>, KeyError> {
-    let mut header = json!({ "alg": "ES256", "nonce": nonce, "url": url });
+    let mut header = json!({ "alg": key.algorithm(), "nonce": nonce, "url": url });
     match signer {
         Signer::Account(account) => header["kid"] = account.into(),
-        Signer::Key => header["jwk"] = jwk(key),
+        Signer::Key => header["jwk"] = key.jwk(),
     }
     let protected = encode(&header);
     let payload = payload.map(encode).unwrap_or_default();
@@ -38,7 +38,7 @@ pub(super) fn sign(
 /// The binding of an account's key to an account elsewhere (section 7.3.4).
 pub(super) fn bind(key: &AccountKey, binding: &ExternalBinding, url: &str) -> Json {
     let protected = encode(&json!({ "alg": "HS256", "kid": binding.kid, "url": url }));
-    let payload = encode(&jwk(key));
+    let payload = encode(&key.jwk());
     let mac = hmac::Key::new(hmac::HMAC_SHA256, binding.mac());
     let tag = hmac::sign(&mac, format!("{protected}.{payload}").as_bytes());
     json!({
@@ -46,11 +46,6 @@ pub(super) fn bind(key: &AccountKey, binding: &ExternalBinding, url: &str) -> Js
         "payload": payload,
         "signature": Base64UrlUnpadded::encode_string(tag.as_ref()),
     })
-}
-
-fn jwk(key: &AccountKey) -> Json {
-    let (x, y) = key.point();
-    json!({ "crv": "P-256", "kty": "EC", "x": x, "y": y })
 }
 
 fn encode(json: &Json) -> String {
@@ -84,8 +79,7 @@ mod tests {
     fn requests_are_signed_by_the_key_and_name_it() {
         let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
         let key = AccountKey::new(&key).unwrap();
-        let (x, y) = key.point();
-        let point = [x, y].map(|part| Base64UrlUnpadded::decode_vec(part).unwrap());
+        let point = ["x", "y"].map(|part| decode(&key.jwk(), part));
         let point = [&[4][..], &point[0], &point[1]].concat();
         for (signer, payload) in [
             (Signer::Key, Some(json!({ "a": 1 }))),
@@ -109,6 +103,6 @@ mod tests {
         let tag = decode(&bound, "signature");
         hmac::verify(&mac, signed_text(&bound).as_bytes(), &tag).unwrap();
         let payload: Json = serde_json::from_slice(&decode(&bound, "payload")).unwrap();
-        assert_eq!(payload, jwk(&key));
+        assert_eq!(payload, key.jwk());
     }
 }

@@ -13,6 +13,7 @@ use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
@@ -191,15 +192,21 @@ impl AcmeServer {
         })
     }
 
-    /// instant-acme's view of an account.
-    async fn account(&self, account: &Account) -> Result<instant_acme::Account, ProtocolError> {
+    /// instant-acme's view of an account; `None` if it cannot sign with the account's key.
+    async fn account(
+        &self,
+        account: &Account,
+    ) -> Result<Option<instant_acme::Account>, ProtocolError> {
+        let Some(pkcs8) = account.key.es256_pkcs8() else {
+            return Ok(None);
+        };
         // Known from here on, so that it is not asked for again.
         self.directory().await?;
         if let Some(known) = lock(&self.shared.accounts).get(&account.url) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
         let http = Box::new(Shim(self.clone()));
-        let key = PrivatePkcs8KeyDer::from(account.key.pkcs8());
+        let key = PrivatePkcs8KeyDer::from(pkcs8);
         let builder = instant_acme::Account::builder_with_http(http);
         let directory = self.shared.directory_url.clone();
         let made = builder
@@ -207,7 +214,7 @@ impl AcmeServer {
             .await;
         let made = made.map_err(|error| super::shim::error("an account", error))?;
         lock(&self.shared.accounts).insert(account.url.clone(), made.clone());
-        Ok(made)
+        Ok(Some(made))
     }
 
     async fn order_of(
@@ -234,7 +241,10 @@ impl AcmeServer {
             });
         }
         for _ in 0..NONCE_TRIES {
-            match self.account(account).await?.new_order(&new).await {
+            let Some(known) = self.account(account).await? else {
+                return self.order_by_hand(account, &new, replaced).await;
+            };
+            match known.new_order(&new).await {
                 Ok(made) => return Ok(order_state(made)),
                 Err(error) => match super::shim::error(request, error) {
                     ProtocolError::Refused { problem, .. }
@@ -250,6 +260,37 @@ impl AcmeServer {
             retry_after: None,
         })
     }
+
+    /// The same for accounts whose keys instant-acme does not sign with, such as Traefik's.
+    async fn order_by_hand(
+        &self,
+        account: &Account,
+        new: &instant_acme::NewOrder<'_>,
+        replaced: Option<&str>,
+    ) -> Result<(String, OrderState), ProtocolError> {
+        let request = "a new order";
+        let url = self.directory().await?.new_order;
+        let signer = (&*account.key, Signer::Account(&account.url));
+        let payload = payload(request, new)?;
+        let answer = self.post(request, signer, &url, Some(&payload)).await?;
+        let order: wire::Order = read(request, &answer)?;
+        if replaced.is_some_and(|said| order.replaces.as_deref() != Some(said)) {
+            return Err(super::shim::not_replaced(request));
+        }
+        let state = order.read(retry_after(&answer));
+        let malformed = |reason| ProtocolError::Malformed { request, reason };
+        let location = answer.header("location").map(str::to_owned);
+        let location = location.ok_or_else(|| malformed("it has no Location".to_owned()))?;
+        Ok((location, state.map_err(malformed)?))
+    }
+}
+
+/// What instant-acme would send.
+fn payload<T: Serialize>(request: &'static str, theirs: &T) -> Result<Json, ProtocolError> {
+    serde_json::to_value(theirs).map_err(|error| ProtocolError::Malformed {
+        request,
+        reason: error.to_string(),
+    })
 }
 
 fn order_state(order: instant_acme::Order) -> (String, OrderState) {
@@ -432,12 +473,21 @@ impl Protocol for AcmeServer {
                 RevocationReason::KeyCompromise => Theirs::KeyCompromise,
                 RevocationReason::Superseded => Theirs::Superseded,
             });
-            let request = instant_acme::RevocationRequest {
+            let (request, what) = ("a revocation", "revocation");
+            let theirs = instant_acme::RevocationRequest {
                 certificate: &certificate,
                 reason,
             };
-            let revoked = self.account(account).await?.revoke(&request).await;
-            revoked.map_err(|error| super::shim::error("a revocation", error))
+            if let Some(known) = self.account(account).await? {
+                let revoked = known.revoke(&theirs).await;
+                return revoked.map_err(|error| super::shim::error(request, error));
+            }
+            let url = self.directory().await?.revoke_cert;
+            let url = url.ok_or(ProtocolError::Unsupported { what })?;
+            let signer = (&*account.key, Signer::Account(&account.url));
+            let payload = payload(request, &theirs)?;
+            let asked = self.post(request, signer, &url, Some(&payload));
+            asked.await.map(drop)
         })
     }
 }

@@ -98,12 +98,7 @@ pub(super) fn error(request: &'static str, error: Error) -> ProtocolError {
         Error::Other(other) => match other.downcast::<Carried>() {
             Ok(carried) => carried.0.about(request),
             Err(other) if other.to_string().starts_with("replaces field mismatch") => {
-                // A CA with renewal information that does not know `replaces`.
-                ProtocolError::Refused {
-                    request,
-                    problem: Box::new(Problem::new(0, ErrorType::AlreadyReplaced)),
-                    retry_after: None,
-                }
+                not_replaced(request)
             }
             Err(other) => malformed(request, other.to_string()),
         },
@@ -115,6 +110,15 @@ pub(super) fn error(request: &'static str, error: Error) -> ProtocolError {
         Error::Crypto | Error::KeyRejected => ProtocolError::Signature { request },
         Error::Unsupported(what) => ProtocolError::Unsupported { what },
         error => malformed(request, error.to_string()),
+    }
+}
+
+/// A CA with renewal information that does not know `replaces`.
+pub(super) fn not_replaced(request: &'static str) -> ProtocolError {
+    ProtocolError::Refused {
+        request,
+        problem: Box::new(Problem::new(0, ErrorType::AlreadyReplaced)),
+        retry_after: None,
     }
 }
 

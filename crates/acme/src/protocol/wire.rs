@@ -17,6 +17,8 @@ use crate::problem::{Problem, RetryAfter};
 pub(super) struct Directory {
     pub(super) new_nonce: String,
     pub(super) new_account: String,
+    pub(super) new_order: String,
+    pub(super) revoke_cert: Option<String>,
     pub(super) renewal_info: Option<String>,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct Order {
     finalize: String,
     certificate: Option<String>,
     error: Option<Json>,
+    /// Said again by a CA that took note of it (RFC 9773 section 5).
+    pub(super) replaces: Option<String>,
 }
 
 #[derive(Deserialize)]
