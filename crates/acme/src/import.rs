@@ -1,8 +1,10 @@
-//! Reading Traefik's `acme.json`: its accounts and certificates. The file itself is never written.
+//! Traefik's `acme.json`: its accounts and certificates, read, and taken over into the store by
+//! [`Resolver::import`](crate::config::Resolver::import). The file itself is never written.
 //!
 //! The form is that of Traefik 2 and 3: an object of resolvers, each with `Account` and `Certificates`.
 
 mod host;
+mod takeover;
 
 use core::fmt;
 use std::fs::File;
@@ -15,12 +17,15 @@ use certwright_cert_model::document::{
 };
 use certwright_cert_model::{FieldPath, ViolationKind, Violations};
 use certwright_issuance::KeyPair;
+use certwright_storage::{RecordError, StorageError};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::account::AccountError;
 use crate::chain::Chain;
 use crate::domains::Domain;
 
 pub use host::same_host;
+pub use takeover::{Import, ImportReport};
 
 /// The largest file that is read, in bytes: room for ten thousand certificates.
 pub const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -286,10 +291,13 @@ fn wipe(node: &mut Node) {
     }
 }
 
-/// A file that is no `acme.json`.
+/// Why an `acme.json` is not read, or not taken over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
+    /// The account cannot be stored.
+    #[error("the account of acme.json cannot be stored")]
+    Account(#[from] AccountError),
     /// The file is no UTF-8 text.
     #[error("acme.json is no UTF-8 text from byte {at} on")]
     Encoding {
@@ -310,6 +318,12 @@ pub enum ImportError {
     /// No JSON.
     #[error("acme.json is no JSON document")]
     Json(#[source] SyntaxError),
+    /// A record in the store cannot be read or written.
+    #[error("what the store says about the import of acme.json cannot be used")]
+    Record(#[from] RecordError),
+    /// The store failed; what was imported by then stays, and the rest follows next time.
+    #[error("acme.json cannot be taken over into the store")]
+    Storage(#[from] StorageError),
     /// More than [`MAX_FILE`] bytes.
     #[error("acme.json has more than {MAX_FILE} bytes")]
     TooLong,

@@ -110,6 +110,11 @@ pub(crate) fn limits(account: &Key) -> Key {
     key(&format!("{ROOT}/limits/{name}"))
 }
 
+/// That a resolver's `acme.json` was taken over.
+pub(crate) fn import(resolver: &str) -> Key {
+    key(&format!("{ROOT}/imports/{}", hash([resolver])))
+}
+
 /// The answer to an HTTP-01 challenge, by its token alone: two orders for one name do
 /// not overwrite each other.
 pub(crate) fn http_token(token: &str) -> Key {
