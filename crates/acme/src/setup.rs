@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certwright_cert_model::pem;
+use certwright_storage::Storage;
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
@@ -11,11 +12,13 @@ use crate::challenge::dns01::{Dns01, DnsProvider};
 use crate::challenge::{Pause, Solvers};
 use crate::config::{IssuerOptions, LETS_ENCRYPT, Resolver, Trust};
 use crate::domains::OrderNames;
-use crate::engine::{Options, Strangers};
+use crate::engine::{Engine, EngineError, Options, Strangers};
 use crate::http::{HttpError, HttpOptions};
+use crate::import::{Import, ImportError};
 use crate::issuer::Issuer;
 use crate::limits::Quotas;
 use crate::protocol::AcmeServer;
+use crate::runtime::Runtime;
 use crate::wanted::Wanted;
 
 impl Resolver {
@@ -46,6 +49,28 @@ impl Resolver {
                 self.issuer(&name, options, solvers.clone())
             })
             .collect()
+    }
+
+    /// An engine for these options over this store, such as one in
+    /// [`Resolver::data_directory`]; what an `acme.json` of Traefik holds is taken over first,
+    /// once, as [`Resolver::import`] does it.
+    ///
+    /// `options` are those of [`Resolver::engine_options`], completed: TLS-ALPN-01 needs its
+    /// sink there.
+    ///
+    /// # Errors
+    /// As [`Resolver::issuers`], and [`SetupError::Import`].
+    pub async fn engine(
+        &self,
+        dns: Option<Arc<dyn DnsProvider>>,
+        storage: Arc<dyn Storage>,
+        runtime: Arc<dyn Runtime>,
+        options: Options,
+    ) -> Result<(Engine, Import), SetupError> {
+        let issuers = self.issuers(dns)?;
+        let imported = self.import(&*storage, &issuers).await?;
+        let engine = Engine::new(storage, runtime, issuers, options)?;
+        Ok((engine, imported))
     }
 
     /// The certificate for these names, the first as its main one.
@@ -241,9 +266,15 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>, SetupError> {
 const MAX_ROOTS: usize = 4 << 20;
 
 /// Why options do not make an engine.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SetupError {
+    /// There can be no engine of these issuers.
+    #[error("the issuers make no engine")]
+    Engine(#[from] EngineError),
+    /// Traefik's file cannot be taken over.
+    #[error("storage: the file cannot be imported; mend it, or move it away to start without it")]
+    Import(#[from] ImportError),
     /// A name that is none.
     #[error("{name:?} is no name for a certificate")]
     Name {
