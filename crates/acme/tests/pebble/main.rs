@@ -7,6 +7,7 @@ mod account;
 mod alpn;
 mod dns;
 mod kill;
+mod lego;
 mod order;
 mod server;
 mod watched;

@@ -170,7 +170,7 @@ pub(crate) fn issuer(server: AcmeServer, directory: &str, solvers: Solvers) -> I
     issuer
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&paths).map(|path| path.join(program));
     let found = places.find(|place| place.is_file());
