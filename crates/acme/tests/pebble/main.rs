@@ -6,6 +6,9 @@
 mod account;
 mod alpn;
 mod dns;
+#[path = "../fake/server.rs"]
+#[allow(dead_code, reason = "its own tests use more of it")]
+mod fake;
 mod kill;
 mod lego;
 mod order;
