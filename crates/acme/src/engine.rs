@@ -25,7 +25,7 @@ use tokio::sync::{Mutex as Turn, Semaphore};
 use crate::account::AccountError;
 use crate::certificate::IssuedCertificate;
 use crate::challenge::http01::Http01;
-use crate::challenge::tls_alpn01::{self, AlpnSink, ChallengeCertificate};
+use crate::challenge::tls_alpn01::{self, AlpnSink, ChallengeCertificate, TlsAlpn01};
 use crate::event::Events;
 use crate::issuer::Issuer;
 use crate::journal::{Failure, WrongStage};
@@ -50,6 +50,7 @@ struct Shared {
     issuers: Vec<Issuer>,
     options: Options,
     http01: Http01,
+    tls_alpn01: TlsAlpn01,
     events: Events,
     turns: Mutex<HashMap<CertId, Weak<Turn<()>>>>,
     orders: Semaphore,
@@ -208,6 +209,7 @@ impl Engine {
         Ok(Self {
             shared: Arc::new(Shared {
                 http01: Http01::new(Arc::clone(&storage)),
+                tls_alpn01: TlsAlpn01::new(Arc::clone(&storage), Arc::clone(&runtime)),
                 events: Events::new(),
                 turns: Mutex::default(),
                 orders: Semaphore::new(options.orders.max(1)),
@@ -224,6 +226,11 @@ impl Engine {
     /// The answers to HTTP-01 challenges.
     pub fn http01(&self) -> &Http01 {
         &self.shared.http01
+    }
+
+    /// The answers to TLS-ALPN-01 challenges, for servers that can wait for one.
+    pub fn tls_alpn01(&self) -> &TlsAlpn01 {
+        &self.shared.tls_alpn01
     }
 
     /// What happens.
@@ -308,6 +315,7 @@ impl Shared {
         match shown {
             Shown::Token(token) => self.http01.show(token, authorization),
             Shown::Name(name) => {
+                self.tls_alpn01.show(name, authorization);
                 let made = tls_alpn01::identifier_of(name)
                     .and_then(|identifier| ChallengeCertificate::new(&identifier, authorization));
                 if let (Some(sink), Some(made)) = (&self.options.alpn, made) {
@@ -318,10 +326,14 @@ impl Shared {
     }
 
     fn hide(&self, shown: &Shown) {
-        match (shown, &self.options.alpn) {
-            (Shown::Token(token), _) => self.http01.hide(token),
-            (Shown::Name(name), Some(sink)) => sink.forget(name),
-            (Shown::Name(_), None) => {}
+        match shown {
+            Shown::Token(token) => self.http01.hide(token),
+            Shown::Name(name) => {
+                self.tls_alpn01.hide(name);
+                if let Some(sink) = &self.options.alpn {
+                    sink.forget(name);
+                }
+            }
         }
     }
 

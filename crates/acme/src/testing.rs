@@ -117,7 +117,7 @@ impl Runtime for World {
 }
 
 /// Comes back at the next poll.
-async fn pass() {
+pub(crate) async fn pass() {
     let mut passed = false;
     poll_fn(|context| {
         if core::mem::replace(&mut passed, true) {

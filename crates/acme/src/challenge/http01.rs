@@ -25,13 +25,31 @@ pub const PATH: &str = "/.well-known/acme-challenge/";
 pub struct Http01 {
     local: Arc<RwLock<HashMap<String, String>>>,
     storage: Arc<dyn Storage>,
+    thumbprint: Option<Arc<str>>,
 }
 
 impl Http01 {
     /// Answers of the replicas on this store.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let local = Arc::default();
-        Self { local, storage }
+        Self {
+            local: Arc::default(),
+            storage,
+            thumbprint: None,
+        }
+    }
+
+    /// Answers every well-formed token with the thumbprint of this account
+    /// ([`AccountKey::thumbprint`](crate::account::AccountKey::thumbprint)), without
+    /// asking the store: for replicas that cannot reach it, or must not.
+    ///
+    /// The risk: whoever can place orders with this account (its key is needed for that)
+    /// gets certificates for every name that leads here, whether an engine of ours
+    /// ordered or not; and everybody can see which account it is. It works for one
+    /// account at a time: tokens of others are answered wrongly.
+    #[must_use]
+    pub fn stateless(mut self, thumbprint: &str) -> Self {
+        self.thumbprint = Some(thumbprint.into());
+        self
     }
 
     /// The body for a request's path (without query), to be sent with status 200 and
@@ -49,6 +67,9 @@ impl Http01 {
         };
         if let Some(answer) = self.known(token) {
             return Ok(Some(answer));
+        }
+        if let Some(thumbprint) = &self.thumbprint {
+            return Ok(Some(format!("{token}.{thumbprint}")));
         }
         let key = layout::http_token(token);
         let entry = self.storage.get(&key).await?;
@@ -123,6 +144,26 @@ mod tests {
             answers.answer(&format!("{PATH}{ours}")).await.unwrap(),
             None
         );
+    }
+
+    #[tokio::test]
+    async fn without_state_every_token_is_answered_and_nothing_else() {
+        let answers = Http01::new(Arc::new(MemoryStorage::default()));
+        let ours = "a".repeat(22);
+        answers.show(&ours, "ours");
+        let stateless = answers.clone().stateless("thumb");
+        let token = "b".repeat(43);
+        for (path, expected) in [
+            (format!("{PATH}{ours}"), Some("ours".to_owned())),
+            (format!("{PATH}{token}"), Some(format!("{token}.thumb"))),
+            (format!("{PATH}short"), None),
+            (format!("{PATH}{token}/x"), None),
+            (format!("/x{PATH}{token}"), None),
+        ] {
+            assert_eq!(stateless.answer(&path).await.unwrap(), expected, "{path}");
+        }
+        let unknown = answers.answer(&format!("{PATH}{token}")).await.unwrap();
+        assert_eq!(unknown, None, "it is an opt-in");
     }
 
     #[test]

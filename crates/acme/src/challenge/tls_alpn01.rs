@@ -1,6 +1,8 @@
 //! TLS-ALPN-01 (RFC 8737): the certificates that answer, for whoever listens on port
 //! 443.
 
+mod answers;
+
 use core::fmt;
 use core::net::IpAddr;
 
@@ -10,8 +12,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::identifier::Identifier;
 
+pub use answers::TlsAlpn01;
+
 /// Who answers TLS clients that offer `acme-tls/1` alone: the challenge map of a
 /// certificate store, for example.
+///
+/// Told by the store's watch, which may be behind the CA's question on replicas that did
+/// not order; a server that reads the hello before it goes on asks [`TlsAlpn01`] as well.
 pub trait AlpnSink: Send + Sync + fmt::Debug {
     /// Answer for this server name with this certificate from now on, and until
     /// [`AlpnSink::forget`].
