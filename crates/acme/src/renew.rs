@@ -185,8 +185,9 @@ fn clean_again(certificate: &IssuedCertificate, now: OffsetDateTime) -> OffsetDa
     now.saturating_add(since.clamp(Duration::MINUTE, Duration::hours(6)))
 }
 
-/// How soon to look again at what another replica is at.
-const BUSY: Duration = Duration::seconds(5);
+/// How soon to look again at what another replica is at: if it died, its lease is taken
+/// over at most so much later than it could be.
+const BUSY: Duration = Duration::SECOND;
 
 /// What a CA said about a renewal, for one generation of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
