@@ -115,6 +115,12 @@ pub(crate) fn import(resolver: &str) -> Key {
     key(&format!("{ROOT}/imports/{}", hash([resolver])))
 }
 
+/// The lease of who may show an answer to TLS-ALPN-01 for a server name: only one can be
+/// shown.
+pub(crate) fn alpn_lock(name: &str) -> Key {
+    key(&format!("{ROOT}/locks/alpn/{name}"))
+}
+
 /// The answer to an HTTP-01 challenge, by its token alone: two orders for one name do
 /// not overwrite each other.
 pub(crate) fn http_token(token: &str) -> Key {

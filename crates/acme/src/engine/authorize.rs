@@ -1,5 +1,6 @@
 //! Proving control: answers written down, shown, and pointed out to the CA.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use certwright_storage::{StorageError, Txn};
@@ -58,6 +59,7 @@ impl Drive<'_> {
             let receipt = self.receipt(issuer, account, authorization, challenge);
             receipts.push(receipt.await?);
         }
+        let alone = self.reserve(&receipts).await?;
         self.show(issuer, receipts).await?;
         let unanswered = chosen.iter().filter(|(_, challenge)| {
             // One that the CA is looking at already must not be asked for again.
@@ -80,7 +82,41 @@ impl Drive<'_> {
         }
         let state = self.watch(issuer, account, order, OrderStatus::Pending, None);
         self.known = Some(state.await?);
+        if alone {
+            // The next one for these names is waiting.
+            self.clean().await?;
+        }
         Ok(())
+    }
+
+    /// Waits until nobody else shows answers to TLS-ALPN-01 for these names, of which a
+    /// server can show one at a time; whether there are any.
+    async fn reserve(&mut self, receipts: &[Receipt]) -> Result<bool, Trouble> {
+        let names = receipts.iter().filter_map(|receipt| match receipt {
+            Receipt::TlsAlpn01 { name, .. } => Some(name),
+            Receipt::Dns01 { .. } | Receipt::Http01 { .. } => None,
+        });
+        // In one order for all, so that no two wait for each other.
+        let names: BTreeSet<&String> = names.collect();
+        let shared = self.shared;
+        let options = &shared.options;
+        let end = shared.runtime.instant() + options.patience;
+        for name in &names {
+            let place = layout::alpn_lock(name);
+            while let Some(owner) = self
+                .hold
+                .also(&place, &options.owner, options.lease)
+                .await?
+            {
+                if shared.runtime.instant() > end {
+                    let detail =
+                        format!("{owner} is proving {name} by tls-alpn-01 for another order");
+                    return Err(Setback::new(Class::Transient, detail).into());
+                }
+                self.hold.sleep(TURN).await?;
+            }
+        }
+        Ok(!names.is_empty())
     }
 
     async fn authorizations(
@@ -312,6 +348,13 @@ impl Drive<'_> {
                     name,
                     authorization,
                 } => {
+                    let options = &self.shared.options;
+                    let lock = layout::alpn_lock(name);
+                    let held = self.hold.also(&lock, &options.owner, options.lease);
+                    if held.await?.is_some() {
+                        // Whoever is at it writes over our answer, and takes its own away.
+                        continue;
+                    }
                     let place = layout::alpn_name(name);
                     let found = self.shared.storage.get(&place);
                     match self.hold.during(found).await?? {
@@ -337,7 +380,9 @@ impl Drive<'_> {
             }
         }
         self.journal.receipts = left;
-        self.write(txn).await
+        self.write(txn).await?;
+        self.hold.let_go().await;
+        Ok(())
     }
 
     async fn unpublish(&mut self, record: &TxtRecord) -> Result<Result<(), String>, EngineError> {
@@ -440,6 +485,9 @@ fn setback_of(authorizations: &[AuthorizationState], state: &OrderState) -> Setb
         ..Setback::new(class, details.join("; "))
     }
 }
+
+/// How long to wait before asking again for a name.
+const TURN: Duration = Duration::from_millis(250);
 
 fn list(kinds: &[&str]) -> String {
     match kinds.is_empty() {

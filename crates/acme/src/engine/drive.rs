@@ -380,6 +380,7 @@ impl<'e> Drive<'e> {
     async fn set_back(&mut self, setback: Setback) -> Result<(), EngineError> {
         let now = self.now();
         self.known = None;
+        self.hold.let_go().await;
         let shared = self.shared;
         let names = shared.issuer_names();
         let index = match self.journal.plan() {

@@ -4,17 +4,18 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use certwright_storage::{Fence, Lease, Storage, StorageError};
+use certwright_storage::{Acquisition, Fence, Key, Lease, Storage, StorageError};
 
 use crate::runtime::Runtime;
 
-/// The right to order one certificate.
+/// The right to order one certificate, and what else nobody may do at the same time.
 pub(super) struct Hold<'e> {
     storage: &'e Arc<dyn Storage>,
     runtime: &'e dyn Runtime,
-    lease: Option<Lease>,
+    /// The certificate's own first.
+    leases: Vec<Lease>,
     fence: Fence,
 }
 
@@ -28,7 +29,35 @@ impl<'e> Hold<'e> {
             storage,
             runtime,
             fence: lease.fence(),
-            lease: Some(lease),
+            leases: vec![lease],
+        }
+    }
+
+    /// Asks for another lease, to be kept alive with the first until
+    /// [`Hold::let_go`]; answers with its holder if that is somebody else.
+    pub(super) async fn also(
+        &mut self,
+        name: &Key,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Option<String>, StorageError> {
+        if self.leases.iter().any(|lease| lease.name() == name) {
+            return Ok(None);
+        }
+        let storage = self.storage;
+        match self.during(storage.acquire(name, owner, ttl)).await?? {
+            Acquisition::Granted(lease) => {
+                self.leases.push(lease);
+                Ok(None)
+            }
+            Acquisition::Held { owner } => Ok(Some(owner)),
+        }
+    }
+
+    /// Gives back all leases but the certificate's own.
+    pub(super) async fn let_go(&mut self) {
+        while self.leases.len() > 1 {
+            self.give_back().await;
         }
     }
 
@@ -67,39 +96,49 @@ impl<'e> Hold<'e> {
     }
 
     pub(super) async fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        while !self.leases.is_empty() {
+            self.give_back().await;
+        }
+    }
+
+    async fn give_back(&mut self) {
+        if let Some(lease) = self.leases.pop() {
             // If it does not arrive, the lease runs out by itself.
             let _ = self.storage.release(lease).await;
         }
     }
 
-    /// Until a third of the lease is used up.
+    /// Until a third of a lease is used up.
     fn until_renewal(&self) -> Duration {
-        let Some(lease) = &self.lease else {
-            return Duration::ZERO;
-        };
-        let left = lease.deadline();
-        let left = left.saturating_duration_since(self.runtime.instant());
-        left.saturating_sub(lease.ttl().mul_f64(REST))
+        let now = self.runtime.instant();
+        let pauses = self.leases.iter().map(|lease| until_renewal(lease, now));
+        pauses.min().unwrap_or_default()
     }
 
     async fn keep_alive(&mut self) -> Result<(), StorageError> {
-        let Some(lease) = &mut self.lease else {
-            return Err(self.lost());
-        };
-        if !lease.is_held(self.runtime.instant()) {
+        if self.leases.is_empty() {
             return Err(self.lost());
         }
-        match self.storage.keep_alive(lease).await {
-            Ok(()) => Ok(()),
-            Err(error @ StorageError::LeaseLost { .. }) => Err(error),
-            // It may come back before the lease is over.
-            Err(_) => {
-                let pause = lease.ttl().mul_f64(RETRY);
-                self.runtime.sleep(pause).await;
-                Ok(())
+        let (storage, runtime) = (self.storage, self.runtime);
+        for lease in &mut self.leases {
+            let now = runtime.instant();
+            if !until_renewal(lease, now).is_zero() {
+                continue;
+            }
+            if !lease.is_held(now) {
+                return Err(StorageError::LeaseLost {
+                    name: lease.name().clone(),
+                    token: lease.token(),
+                });
+            }
+            match storage.keep_alive(lease).await {
+                Ok(()) => {}
+                Err(error @ StorageError::LeaseLost { .. }) => return Err(error),
+                // It may come back before the lease is over.
+                Err(_) => runtime.sleep(lease.ttl().mul_f64(RETRY)).await,
             }
         }
+        Ok(())
     }
 
     fn lost(&self) -> StorageError {
@@ -113,13 +152,18 @@ impl<'e> Hold<'e> {
 impl Drop for Hold<'_> {
     /// Whoever comes next need not wait until the lease has run out.
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        for lease in self.leases.drain(..) {
             let storage = Arc::clone(self.storage);
             self.runtime.aside(Box::pin(async move {
                 let _ = storage.release(lease).await;
             }));
         }
     }
+}
+
+fn until_renewal(lease: &Lease, now: Instant) -> Duration {
+    let left = lease.deadline().saturating_duration_since(now);
+    left.saturating_sub(lease.ttl().mul_f64(REST))
 }
 
 /// The share of a lease that is kept in reserve. Nine tenths are usable.

@@ -301,22 +301,72 @@ fn another_challenge_when_one_fails() {
 }
 
 #[test]
+fn two_orders_for_one_name_show_their_answers_in_turn() {
+    for at_once in [1, 2, 5, 20] {
+        let mut setting = Setting::new(&["a.test"]);
+        setting.solvers = Solvers::tls_alpn01();
+        let (one, other) = (setting.engine(), setting.engine());
+        let wider = Wanted::new(identifiers(&["b.test", "a.test"]));
+        let mut first = Box::pin(one.obtain(&setting.wanted, Demand::Missing));
+        let mut second = Box::pin(other.obtain(&wider, Demand::Missing));
+        let (mut done, mut also) = (None, None);
+        for _ in 0..100_000 {
+            if done.is_none() {
+                done = run_for(at_once, first.as_mut());
+            }
+            if also.is_none() {
+                also = run_for(1, second.as_mut());
+            }
+            if done.is_some() && also.is_some() {
+                break;
+            }
+        }
+        for outcome in [done, also] {
+            let outcome = outcome.unwrap().unwrap();
+            assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+        }
+        assert_eq!(setting.ca.calls("new_order"), 2);
+        assert_eq!(setting.litter(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn the_answer_of_another_order_for_the_same_name_stays() {
-    use crate::layout::alpn_name;
+    use crate::layout::{alpn_lock, alpn_name};
 
     let mut setting = Setting::new(&["a.test"]);
     setting.solvers = Solvers::tls_alpn01();
     let engine = setting.engine();
-    let mut order = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
     let place = alpn_name("a.test");
+    let mut order = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
     while run(setting.storage.get(&place)).unwrap().is_none() {
         assert!(run_for(1, order.as_mut()).is_none());
     }
-    run(setting.storage.txn(Txn::new().put(place.clone(), "theirs"))).unwrap();
-    let outcome = run(order).unwrap();
-    assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}");
+    // It dies, and another takes its turn.
+    drop(order);
+    setting.world.advance(Duration::from_secs(15));
+    let lock = alpn_lock("a.test");
+    let lease = setting
+        .storage
+        .acquire(&lock, "they", Duration::from_secs(86_400));
+    let lease = run(lease).unwrap().granted().unwrap();
+    let put = Txn::new()
+        .put(place.clone(), "theirs")
+        .if_held(lease.fence());
+    run(setting.storage.txn(put)).unwrap();
+    let outcome = setting.obtain(Demand::Missing);
+    let Outcome::Waiting { failure, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(
+        failure.unwrap().detail,
+        "they is proving a.test by tls-alpn-01 for another order"
+    );
     let left = run(setting.storage.get(&place)).unwrap().unwrap();
     assert_eq!(left.value.as_bytes(), b"theirs");
+    run(setting.storage.release(lease)).unwrap();
+    setting.obtain_at_last();
+    assert_eq!(setting.litter(), Vec::<String>::new());
 }
 
 #[test]
