@@ -262,6 +262,11 @@ impl AccountSpec {
         layout::account(&self.directory, kid, &self.label)
     }
 
+    /// The lease of who registers it.
+    pub(crate) fn lock(&self) -> Key {
+        layout::account_lock(&self.place())
+    }
+
     /// Where what it has used of its quotas is stored.
     pub(crate) fn limits_place(&self) -> Key {
         layout::limits(&self.place())
@@ -280,7 +285,7 @@ impl AccountSpec {
         runtime: &dyn Runtime,
     ) -> Result<Account, AccountError> {
         let place = self.place();
-        let (mut stored, made) = match Stored::read(storage, &place).await? {
+        let (stored, made) = match Stored::read(storage, &place).await? {
             Some(stored) => (stored, false),
             None => self.create(storage, runtime, &place).await?,
         };
@@ -290,7 +295,7 @@ impl AccountSpec {
             None => {
                 let url = self.register(protocol, &key, made).await?;
                 let contacts = self.registration.contacts.clone();
-                stored = stored
+                stored
                     .write(storage, &place, |data| {
                         data.url = Some(url.clone());
                         data.contacts = contacts;
@@ -299,16 +304,49 @@ impl AccountSpec {
                 url
             }
         };
-        let account = Account { url, key };
-        if stored.data.contacts != self.registration.contacts {
-            let contacts = &self.registration.contacts;
-            protocol.update_contacts(&account, contacts).await?;
-            let contacts = contacts.clone();
-            stored
-                .write(storage, &place, |data| data.contacts = contacts)
-                .await?;
+        Ok(Account { url, key })
+    }
+
+    /// The account as it is stored; `None` unless it is registered.
+    ///
+    /// # Errors
+    /// The store's, or a record or key that cannot be read.
+    pub async fn known(&self, storage: &dyn Storage) -> Result<Option<Account>, AccountError> {
+        let stored = Stored::read(storage, &self.place()).await?;
+        let Some((stored, url)) = stored.and_then(|mut stored| {
+            let url = stored.data.url.take()?;
+            Some((stored, url))
+        }) else {
+            return Ok(None);
+        };
+        let key = Arc::new(AccountKey::new(&stored.data.key.read()?)?);
+        Ok(Some(Account { url, key }))
+    }
+
+    /// Tells the CA the contacts, if they are others than it was told last.
+    ///
+    /// # Errors
+    /// [`AccountError::Protocol`] if the CA refuses them, such as an address at a domain
+    /// without mail; the account goes on with those it has.
+    pub async fn update_contacts(
+        &self,
+        storage: &dyn Storage,
+        protocol: &dyn Protocol,
+        account: &Account,
+    ) -> Result<(), AccountError> {
+        let place = self.place();
+        let contacts = &self.registration.contacts;
+        match Stored::read(storage, &place).await? {
+            Some(stored) if stored.data.contacts != *contacts => {
+                protocol.update_contacts(account, contacts).await?;
+                let contacts = contacts.clone();
+                stored
+                    .write(storage, &place, |data| data.contacts = contacts)
+                    .await?;
+            }
+            _ => {}
         }
-        Ok(account)
+        Ok(())
     }
 
     /// Stores an account that was registered elsewhere, unless there is one already. Whether

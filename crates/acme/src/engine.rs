@@ -17,7 +17,7 @@ use std::time::Duration;
 use certwright_issuance::KeyError;
 use certwright_issuance::certificate::CertificateError;
 use certwright_issuance::csr::CsrError;
-use certwright_storage::{Acquisition, RecordError, Storage, StorageError};
+use certwright_storage::{Acquisition, Key, RecordError, Storage, StorageError};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex as Turn, Semaphore};
@@ -55,7 +55,8 @@ struct Shared {
     turns: Mutex<HashMap<CertId, Weak<Turn<()>>>>,
     orders: Semaphore,
     new_orders: Vec<Semaphore>,
-    registrations: Vec<Turn<()>>,
+    /// When the contacts of each account are told again to a CA that refused them.
+    contacts: Mutex<HashMap<Key, OffsetDateTime>>,
 }
 
 /// How an engine goes about it.
@@ -205,7 +206,6 @@ impl Engine {
         }
         let new_orders = issuers.iter();
         let new_orders = new_orders.map(|_| Semaphore::new(options.new_orders.max(1)));
-        let registrations = issuers.iter().map(|_| Turn::default()).collect();
         Ok(Self {
             shared: Arc::new(Shared {
                 http01: Http01::new(Arc::clone(&storage)),
@@ -214,7 +214,7 @@ impl Engine {
                 turns: Mutex::default(),
                 orders: Semaphore::new(options.orders.max(1)),
                 new_orders: new_orders.collect(),
-                registrations,
+                contacts: Mutex::default(),
                 storage,
                 runtime,
                 issuers,

@@ -61,6 +61,13 @@ pub enum Event {
         /// Where the reason can be read.
         explanation_url: Option<String>,
     },
+    /// The CA does not take the account's contacts; everything else goes on.
+    ContactsRefused {
+        /// The issuer's name.
+        issuer: String,
+        /// Why.
+        reason: String,
+    },
     /// An answer to a challenge could not be taken away; it is tried again later.
     NotCleaned {
         /// For which certificate.
@@ -121,6 +128,9 @@ impl Events {
             } => tracing::info!(
                 certificate = %id, %start, %end, ?explanation_url, "renewal window changed"
             ),
+            Event::ContactsRefused { issuer, reason } => {
+                tracing::warn!(issuer, reason, "contacts not updated");
+            }
             Event::NotCleaned { id, reason } => {
                 tracing::warn!(certificate = %id, reason, "challenge not taken away");
             }

@@ -115,6 +115,12 @@ pub(crate) fn import(resolver: &str) -> Key {
     key(&format!("{ROOT}/imports/{}", hash([resolver])))
 }
 
+/// The lease of who registers an account.
+pub(crate) fn account_lock(account: &Key) -> Key {
+    let name = account.as_str().rsplit('/').next().unwrap_or_default();
+    key(&format!("{ROOT}/locks/accounts/{name}"))
+}
+
 /// The lease of who may show an answer to TLS-ALPN-01 for a server name: only one can be
 /// shown.
 pub(crate) fn alpn_lock(name: &str) -> Key {

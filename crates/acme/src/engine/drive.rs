@@ -1,6 +1,6 @@
 //! One certificate's way, from what its journal says to where it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::failure::{Setback, Trouble, Wait};
 use super::hold::Hold;
 use super::{Demand, EngineError, Outcome, Shared, quota};
-use crate::account::Account;
+use crate::account::{Account, AccountError};
 use crate::certificate::IssuedCertificate;
 use crate::challenge::ChallengeKind;
 use crate::event::Event;
@@ -360,20 +360,81 @@ impl<'e> Drive<'e> {
         }
         let shared = self.shared;
         let issuer = &shared.issuers[index];
-        let ensured = async {
-            // Two at once would both send a binding that works once.
-            let _turn = match issuer.account.registration.binding {
-                Some(_) => Some(shared.registrations[index].lock().await),
-                None => None,
-            };
-            let (storage, runtime) = (&*shared.storage, &*shared.runtime);
-            let account = &issuer.account;
-            account.ensure(storage, &*issuer.protocol, runtime).await
+        let known = issuer.account.known(&*shared.storage);
+        let known = self.hold.during(known).await?;
+        let known = known.map_err(|error| Trouble::of_account(&issuer.name, error))?;
+        let account = match known {
+            Some(account) => {
+                self.tell_contacts(issuer, &account).await?;
+                account
+            }
+            None => self.register(issuer).await?,
         };
-        let ensured = self.hold.during(ensured).await?;
-        let account = ensured.map_err(|error| Trouble::of_account(&issuer.name, error))?;
         self.account = Some((index, account.clone()));
         Ok((index, account))
+    }
+
+    /// Registers the account, one at a time: a binding may work once.
+    async fn register(&mut self, issuer: &Issuer) -> Result<Account, Trouble> {
+        let shared = self.shared;
+        let options = &shared.options;
+        let (storage, runtime) = (&*shared.storage, &*shared.runtime);
+        let spec = &issuer.account;
+        let of_account = |error| Trouble::of_account(&issuer.name, error);
+        let end = runtime.instant() + options.patience;
+        let lock = spec.lock();
+        while let Some(owner) = self.hold.also(&lock, &options.owner, options.lease).await? {
+            if runtime.instant() > end {
+                let detail = format!("{owner} is registering the account");
+                return Err(Setback::new(Class::Transient, detail).into());
+            }
+            self.hold.sleep(TURN).await?;
+            let known = self.hold.during(spec.known(storage)).await?;
+            if let Some(account) = known.map_err(of_account)? {
+                return Ok(account);
+            }
+        }
+        let now = self.now();
+        let wanted = self.quota(issuer, issuer.quotas);
+        if let Err(limited) = wanted.registrations(now).await? {
+            let mut setback = Setback::new(Class::RateLimited, limited.to_string());
+            setback.wait = Some(Wait::Until(limited.until));
+            return Err(setback.into());
+        }
+        let ensured = spec.ensure(storage, &*issuer.protocol, runtime);
+        let account = self.hold.during(ensured).await?.map_err(of_account)?;
+        self.hold.let_go().await;
+        Ok(account)
+    }
+
+    /// Tells the CA other contacts. A CA that does not like them makes certificates all
+    /// the same.
+    async fn tell_contacts(&mut self, issuer: &Issuer, account: &Account) -> Result<(), Trouble> {
+        let shared = self.shared;
+        let (place, now) = (issuer.account.place(), self.now());
+        if lock(&shared.contacts)
+            .get(&place)
+            .is_some_and(|again| *again > now)
+        {
+            return Ok(());
+        }
+        let (storage, protocol) = (&*shared.storage, &*issuer.protocol);
+        let told = issuer.account.update_contacts(storage, protocol, account);
+        match self.hold.during(told).await? {
+            Ok(()) => Ok(()),
+            Err(AccountError::Protocol(error)) if error.class() == Class::Account => {
+                Err(error.into())
+            }
+            Err(AccountError::Protocol(error)) => {
+                lock(&shared.contacts).insert(place, now.saturating_add(CONTACTS));
+                shared.events.emit(Event::ContactsRefused {
+                    issuer: issuer.name.clone(),
+                    reason: error.to_string(),
+                });
+                Ok(())
+            }
+            Err(error) => Err(Trouble::of_account(&issuer.name, error)),
+        }
     }
 
     /// Writes down what went wrong and what follows from it.
@@ -525,6 +586,15 @@ impl<'e> Drive<'e> {
         let parts = issuers.iter().map(String::as_str).chain([wanted.as_str()]);
         CertId::of(parts).as_str().to_owned()
     }
+}
+
+/// How long to wait before asking again for a lease.
+const TURN: Duration = Duration::from_millis(250);
+/// How long until contacts that were refused are told again.
+const CONTACTS: time::Duration = time::Duration::DAY;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What an order takes tokens of.

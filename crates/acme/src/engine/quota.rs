@@ -29,6 +29,16 @@ impl Account<'_> {
         .await
     }
 
+    /// Until when the CA wants no new accounts.
+    pub(super) async fn registrations(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<Result<(), Limited>, EngineError> {
+        let scopes = [Scope::NewAccounts];
+        self.change(now, |limits| limits.check(&self.quotas, &scopes, now))
+            .await
+    }
+
     /// Gives back what an order for these names took that came to nothing: CAs count
     /// orders by account, but certificates by name.
     pub(super) async fn refund(
