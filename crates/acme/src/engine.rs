@@ -1,6 +1,7 @@
 //! The engine: takes a certificate from wanted to stored, whatever happens in between.
 
 mod authorize;
+mod breaker;
 mod commit;
 mod drive;
 mod failure;
@@ -34,6 +35,7 @@ use crate::protocol::ProtocolError;
 use crate::runtime::Runtime;
 use crate::wanted::Wanted;
 
+use breaker::Breaker;
 use drive::Drive;
 
 /// Orders certificates from a list of issuers, over a store that other replicas may share.
@@ -47,7 +49,9 @@ pub struct Engine {
 struct Shared {
     storage: Arc<dyn Storage>,
     runtime: Arc<dyn Runtime>,
+    /// Asked through their breakers.
     issuers: Vec<Issuer>,
+    breakers: Vec<Arc<Breaker>>,
     options: Options,
     http01: Http01,
     tls_alpn01: TlsAlpn01,
@@ -204,13 +208,24 @@ impl Engine {
                 return Err(EngineError::SameName { name });
             }
         }
+        let events = Events::new();
+        let mut issuers = issuers;
+        let breakers = issuers.iter_mut().map(|issuer| {
+            let inner = Arc::clone(&issuer.protocol);
+            let (runtime, events) = (Arc::clone(&runtime), events.clone());
+            let breaker = Arc::new(Breaker::new(&issuer.name, inner, runtime, events));
+            issuer.protocol = Arc::<Breaker>::clone(&breaker);
+            breaker
+        });
+        let breakers = breakers.collect();
         let new_orders = issuers.iter();
         let new_orders = new_orders.map(|_| Semaphore::new(options.new_orders.max(1)));
         Ok(Self {
             shared: Arc::new(Shared {
                 http01: Http01::new(Arc::clone(&storage)),
                 tls_alpn01: TlsAlpn01::new(Arc::clone(&storage), Arc::clone(&runtime)),
-                events: Events::new(),
+                events,
+                breakers,
                 turns: Mutex::default(),
                 orders: Semaphore::new(options.orders.max(1)),
                 new_orders: new_orders.collect(),

@@ -68,6 +68,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A CA does not answer, and is left alone for a while.
+    IssuerAway {
+        /// The issuer's name.
+        issuer: String,
+        /// Until when.
+        until: OffsetDateTime,
+        /// How the last request ended.
+        reason: String,
+    },
+    /// A CA that was left alone answers again.
+    IssuerBack {
+        /// The issuer's name.
+        issuer: String,
+    },
     /// An answer to a challenge could not be taken away; it is tried again later.
     NotCleaned {
         /// For which certificate.
@@ -131,6 +145,12 @@ impl Events {
             Event::ContactsRefused { issuer, reason } => {
                 tracing::warn!(issuer, reason, "contacts not updated");
             }
+            Event::IssuerAway {
+                issuer,
+                until,
+                reason,
+            } => tracing::warn!(issuer, %until, reason, "CA does not answer"),
+            Event::IssuerBack { issuer } => tracing::info!(issuer, "CA answers again"),
             Event::NotCleaned { id, reason } => {
                 tracing::warn!(certificate = %id, reason, "challenge not taken away");
             }

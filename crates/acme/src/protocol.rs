@@ -274,6 +274,14 @@ pub enum ProtocolError {
         /// When to come back, if it said.
         retry_after: Option<RetryAfter>,
     },
+    /// Nothing was sent: the CA did not answer for a while, and is left alone.
+    #[error("{request} is not asked for before {until}, as the CA did not answer")]
+    LeftAlone {
+        /// What was to be asked.
+        request: &'static str,
+        /// Until when.
+        until: OffsetDateTime,
+    },
     /// Our own signature could not be made.
     #[error("{request} cannot be signed")]
     Signature {
@@ -301,9 +309,10 @@ impl ProtocolError {
     pub fn class(&self) -> Class {
         match self {
             Self::Refused { problem, .. } => problem.class(),
-            Self::Malformed { .. } | Self::Signature { .. } | Self::Unreachable { .. } => {
-                Class::Transient
-            }
+            Self::LeftAlone { .. }
+            | Self::Malformed { .. }
+            | Self::Signature { .. }
+            | Self::Unreachable { .. } => Class::Transient,
             Self::Unsupported { .. } => Class::Permanent,
         }
     }
@@ -311,7 +320,8 @@ impl ProtocolError {
     /// The same about another request.
     fn about(mut self, what: &'static str) -> Self {
         match &mut self {
-            Self::Malformed { request, .. }
+            Self::LeftAlone { request, .. }
+            | Self::Malformed { request, .. }
             | Self::Refused { request, .. }
             | Self::Signature { request }
             | Self::Unreachable { request, .. } => *request = what,

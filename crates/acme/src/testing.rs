@@ -212,6 +212,8 @@ pub(crate) enum Fault {
 /// A CA in memory, slow enough to die in between.
 #[derive(Clone, Debug)]
 pub(crate) struct FakeCa {
+    /// What it is called among several that share everything else.
+    name: String,
     world: World,
     storage: MemoryStorage,
     state: Arc<Mutex<State>>,
@@ -234,6 +236,9 @@ pub(crate) struct State {
     /// How many times an order is seen processing.
     pub(crate) processing: u32,
     pub(crate) renewal: Option<RenewalInfo>,
+    /// Those who are away, by name, and how long it takes to see it.
+    pub(crate) away: Vec<String>,
+    pub(crate) timeout: Option<Duration>,
     /// A DNS provider that never answers: whether it acts all the same.
     pub(crate) dumb: Option<bool>,
     /// What is said to answers that were acted upon.
@@ -261,6 +266,7 @@ impl FakeCa {
     /// A CA that looks for answers in this store.
     pub(crate) fn new(world: &World, storage: &MemoryStorage) -> Self {
         let ca = Self {
+            name: String::new(),
             world: world.clone(),
             storage: storage.clone(),
             state: Arc::default(),
@@ -276,6 +282,14 @@ impl FakeCa {
         let ca = Self::new(&world, storage);
         world.advance(since.try_into().unwrap());
         ca
+    }
+
+    /// The same under another name.
+    pub(crate) fn called(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -306,6 +320,16 @@ impl FakeCa {
                 request,
                 reason: reason.to_owned(),
             };
+            let away = {
+                let state = self.state();
+                let away = state.away.contains(&self.name);
+                away.then_some(state.timeout.unwrap_or_default())
+            };
+            if let Some(timeout) = away {
+                *self.state().calls.entry("unanswered").or_default() += 1;
+                self.world.sleep(timeout).await;
+                return Err(unreachable("away"));
+            }
             let fault = {
                 let mut state = self.state();
                 *state.calls.entry(request).or_default() += 1;

@@ -164,11 +164,20 @@ impl<'e> Drive<'e> {
         let current = self.current.as_ref();
         let generation = current.map_or(1, |current| current.certificate.generation + 1);
         let issuers = self.shared.issuer_names();
-        let index = self.journal.history.issuer_index(&issuers);
+        let first = self.journal.history.issuer_index(&issuers);
         let shared = self.shared;
+        let index = shared.available(first).unwrap_or(first);
         let Some(issuer) = shared.issuers.get(index) else {
             return Err(EngineError::NoIssuer.into());
         };
+        if index != first {
+            self.journal.history.issuer = Some(issuer.name.clone());
+        }
+        if let Some(until) = shared.breakers[index].left_alone() {
+            // Before anything is counted.
+            let request = "a new order";
+            return Err(ProtocolError::LeftAlone { request, until }.into());
+        }
         let replaces = self.replaces(issuer);
         let quotas = quotas_of(issuer, replaces.is_some());
         let now = self.now();
@@ -497,6 +506,7 @@ impl<'e> Drive<'e> {
             &Circumstances {
                 issuers: &names,
                 other_challenges,
+                away: setback.away,
                 settings: &settings,
                 expires: self
                     .current
@@ -606,6 +616,13 @@ fn quotas_of(issuer: &Issuer, replaces: bool) -> Quotas {
 }
 
 impl Shared {
+    /// The issuer to ask, from this one on: the first that is not left alone. Those before
+    /// have had their turn, and come again after a pause.
+    fn available(&self, first: usize) -> Option<usize> {
+        let mut rest = first..self.issuers.len();
+        rest.find(|index| self.breakers[*index].left_alone().is_none())
+    }
+
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         let mut issuers = self.issuers.iter();
         issuers.position(|issuer| issuer.name == name)

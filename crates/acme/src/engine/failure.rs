@@ -29,6 +29,8 @@ pub(super) struct Setback {
     pub(super) detail: String,
     pub(super) wait: Option<Wait>,
     pub(super) scope: Option<RateLimitScope>,
+    /// Whether the issuer is left alone, and another one is better asked.
+    pub(super) away: bool,
     pub(super) challenges: Vec<(Identifier, ChallengeKind)>,
 }
 
@@ -46,6 +48,7 @@ impl Setback {
             detail: detail.into(),
             wait: None,
             scope: None,
+            away: false,
             challenges: Vec::new(),
         }
     }
@@ -61,6 +64,10 @@ impl From<ProtocolError> for Trouble {
     fn from(error: ProtocolError) -> Self {
         let mut setback = Setback::new(error.class(), error.to_string());
         setback.wait = error.retry_after().map(Wait::Said);
+        if let ProtocolError::LeftAlone { until, .. } = &error {
+            setback.wait = Some(Wait::Until(*until));
+            setback.away = true;
+        }
         if let ProtocolError::Refused { problem, .. } = &error {
             setback.scope = problem.rate_limit_scope();
         }

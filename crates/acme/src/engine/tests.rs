@@ -49,7 +49,7 @@ impl Setting {
         let issuers = (0..self.issuers).map(|index| {
             let mut account = AccountSpec::new(&format!("https://ca-{index}.test/dir"));
             account.registration = self.registration.clone();
-            let protocol = Arc::new(self.ca.clone());
+            let protocol = Arc::new(self.ca.called(&format!("ca-{index}")));
             let mut issuer = Issuer::new(
                 &format!("ca-{index}"),
                 account,
@@ -915,4 +915,50 @@ fn a_ca_that_wants_no_new_accounts_is_not_asked_for_one() {
     };
     assert_eq!(until(other.obtain(Demand::Missing)), expected);
     assert_eq!(other.ca.calls("register"), 1);
+}
+
+#[test]
+fn one_ca_that_is_away_holds_up_nobody_for_long() {
+    let setting = Setting {
+        issuers: 2,
+        ..Setting::new(&["a.test"])
+    };
+    setting.ca.state().away = vec!["ca-0".to_owned()];
+    // A request that nobody answers takes as long as its timeout.
+    setting.ca.state().timeout = Some(Duration::from_secs(30));
+    let engine = setting.engine();
+    let names: Vec<String> = (0..20).map(|number| format!("{number}.test")).collect();
+    let wanted: Vec<Wanted> = names
+        .iter()
+        .map(|name| Wanted::new(identifiers(&[name])))
+        .collect();
+    let (setting, engine) = (&setting, &engine);
+    let obtain = |wanted| async move {
+        for _ in 0..20 {
+            match engine.obtain(wanted, Demand::Missing).await.unwrap() {
+                Outcome::Issued(certificate) => return certificate,
+                Outcome::Waiting { until, .. } => {
+                    let pause = until - setting.world.now();
+                    let pause = pause.max(time::Duration::ZERO);
+                    let pause = pause.try_into().unwrap();
+                    Runtime::sleep(&setting.world, pause).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("no certificate after many tries");
+    };
+    let tasks = wanted
+        .iter()
+        .map(|wanted| -> crate::runtime::Task<'_, _> { Box::pin(obtain(wanted)) });
+    for certificate in run(crate::runtime::all(tasks.collect())) {
+        assert_eq!(certificate.issuer(), "ca-1");
+    }
+    let spent = setting.world.now() - crate::testing::START;
+    assert!(spent < time::Duration::minutes(5), "{spent}");
+    assert!(
+        setting.ca.calls("unanswered") <= 5,
+        "{}",
+        setting.ca.calls("unanswered")
+    );
 }

@@ -59,7 +59,7 @@ pub struct Failure {
     pub class: Class,
     /// What was said, in one line.
     pub detail: String,
-    /// Until when the CA wants to be left alone, if it said.
+    /// Until when the CA wants to be left alone, if it said, or is left alone by us.
     #[serde(
         default,
         with = "crate::instant::optional",
@@ -77,6 +77,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) issuers: &'a [&'a str],
     /// Whether every identifier that failed has another kind of challenge left.
     pub(crate) other_challenges: bool,
+    /// Whether the CA is left alone, as it did not answer others either.
+    pub(crate) away: bool,
     /// A digest of the settings.
     pub(crate) settings: &'a str,
     /// When the certificate in use expires, if there is one.
@@ -120,7 +122,7 @@ impl Journal {
     ///
     /// | class | order | then |
     /// |---|---|---|
-    /// | transient, order | kept, unless another issuer is asked | in 1 s, doubling, in the end hourly, not before the instant the CA named; another issuer after [`PATIENCE`] in a row, or if that instant is more than five minutes away, if no CSR was sent |
+    /// | transient, order | kept, unless another issuer is asked | in 1 s, doubling, in the end hourly, not before the instant the CA named; another issuer after [`PATIENCE`] in a row, if the CA is left alone, or if that instant is more than five minutes away, if no CSR was sent |
     /// | rate limited | kept if there is one | another issuer at once, else at the instant the CA named |
     /// | validation | dropped | other challenges at once, else another issuer, else after 1, 15, 30 min ... 32 h |
     /// | permanent | dropped | another issuer at once, else not before the settings change |
@@ -131,6 +133,7 @@ impl Journal {
         let Circumstances {
             issuers,
             other_challenges,
+            away,
             settings,
             expires,
             seed,
@@ -147,7 +150,8 @@ impl Journal {
                 history.transient = history.transient.saturating_add(1);
                 let far = now.saturating_add(Duration::minutes(5));
                 let soon = failure.until.is_none_or(|until| until <= far);
-                keep = sent || (soon && history.transient <= PATIENCE) || issuers.len() < 2;
+                let patient = !away && soon && history.transient <= PATIENCE;
+                keep = sent || patient || issuers.len() < 2;
                 let again = quick(history.transient, now, seed);
                 match keep {
                     true => Some(again),
@@ -315,6 +319,7 @@ mod tests {
         Circumstances {
             issuers,
             other_challenges,
+            away: false,
             settings: "s",
             expires: None,
             seed: Seed::new(b"a"),
