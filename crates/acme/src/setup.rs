@@ -68,7 +68,7 @@ impl Resolver {
         options: Options,
     ) -> Result<(Engine, Import), SetupError> {
         let issuers = self.issuers(dns)?;
-        let imported = self.import(&*storage, &issuers).await?;
+        let imported = self.import(&*storage, &issuers, &options.group).await?;
         let engine = Engine::new(storage, runtime, issuers, options)?;
         Ok((engine, imported))
     }

@@ -60,8 +60,10 @@ impl Resolver {
     /// renewed when they are due. What the store has already stays. The file is only read, and
     /// never again once this was done to the end; killed in the middle, it goes on next time.
     ///
-    /// `issuers` are those of [`Resolver::issuers`]. Call it before an engine orders anything. It
-    /// blocks for as long as it takes to read the file.
+    /// `issuers` are those of [`Resolver::issuers`], `group` is the engine's ([`Options::group`]). Call it
+    /// before an engine orders anything. It blocks for as long as it takes to read the file.
+    ///
+    /// [`Options::group`]: crate::Options::group
     ///
     /// # Errors
     ///
@@ -70,6 +72,7 @@ impl Resolver {
         &self,
         storage: &dyn Storage,
         issuers: &[Issuer],
+        group: &str,
     ) -> Result<Import, ImportError> {
         let Some(path) = self.import_file() else {
             return Ok(Import::NoFile);
@@ -82,7 +85,9 @@ impl Resolver {
         if !path.try_exists().is_ok_and(|exists| exists) {
             return Ok(Import::NoFile);
         }
-        let report = self.take_over(read_file(path)?, storage, issuers).await?;
+        let report = self
+            .take_over(read_file(path)?, storage, issuers, group)
+            .await?;
         let record = Record::new(KIND, VERSION, &report)?.encode();
         put_new(
             storage,
@@ -100,6 +105,7 @@ impl Resolver {
         imported: Imported,
         storage: &dyn Storage,
         issuers: &[Issuer],
+        group: &str,
     ) -> Result<ImportReport, ImportError> {
         let mut report = ImportReport::default();
         let others = self.without_others(&imported);
@@ -118,15 +124,14 @@ impl Resolver {
                     .push(format!("account {}: {reason}", account.uri)),
             }
         }
-        let names: Vec<&str> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
-        let issuer = home.map_or(names.first().copied(), |home| Some(&home.name));
-        let issuer = issuer.unwrap_or_default();
+        let issuer = home.or(issuers.first());
+        let issuer = issuer.map_or("", |issuer| issuer.name.as_str());
         let mut chosen: HashMap<CertId, IssuedCertificate> = HashMap::new();
         let mut order = Vec::new();
         let certificates = imported.certificates.into_iter();
         for certificate in certificates.filter(|one| ours(&one.resolver)) {
             let main = certificate.domain.main.clone();
-            let (id, taken) = match self.certificate(certificate, issuer, &names) {
+            let (id, taken) = match self.certificate(certificate, issuer, group) {
                 Ok(taken) => taken,
                 Err(reason) => {
                     report
@@ -187,7 +192,7 @@ impl Resolver {
         &self,
         imported: ImportedCertificate,
         issuer: &str,
-        issuers: &[&str],
+        group: &str,
     ) -> Result<(CertId, IssuedCertificate), String> {
         let leaf = imported.chain.leaf().ok_or("the chain is empty")?;
         let mut names = names_in(leaf);
@@ -211,7 +216,7 @@ impl Resolver {
             ari_id: None,
             order: None,
         };
-        Ok((wanted.id(issuers), taken))
+        Ok((wanted.id(group), taken))
     }
 }
 
@@ -352,14 +357,14 @@ mod tests {
     impl Setup {
         async fn import(&self) -> Import {
             let slow = Slow(self.storage.clone());
-            let done = self.resolver.import(&slow, &self.issuers).await;
+            let done = self.resolver.import(&slow, &self.issuers, "").await;
             done.unwrap()
         }
 
         fn place(&self, names: &[&str]) -> certwright_storage::Key {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let names = OrderNames::new(&names, Wildcards::Allowed).unwrap();
-            self.resolver.wanted(&names).unwrap().id(&[CA]).current()
+            self.resolver.wanted(&names).unwrap().id("").current()
         }
     }
 
@@ -472,7 +477,7 @@ mod tests {
         let broken = setup.dir.path().join("acme.json");
         std::fs::write(&broken, "{").unwrap();
         setup.resolver.storage = broken;
-        let failed = run(setup.resolver.import(&setup.storage, &setup.issuers));
+        let failed = run(setup.resolver.import(&setup.storage, &setup.issuers, ""));
         assert!(matches!(failed, Err(ImportError::Json(_))), "{failed:?}");
     }
 }
