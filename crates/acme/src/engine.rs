@@ -1,5 +1,6 @@
 //! The engine: takes a certificate from wanted to stored, whatever happens in between.
 
+mod abandon;
 mod authorize;
 mod breaker;
 mod commit;
@@ -91,6 +92,9 @@ pub struct Options {
     /// How long a DNS provider, or a name server, may take for one answer. What was asked
     /// of it is taken back later in any case: it may have been done.
     pub provider_timeout: Duration,
+    /// How long nobody may have looked at an order, pauses not counted, before a sweep
+    /// takes it for one that nobody wants.
+    pub abandoned_after: Duration,
     /// How long a CA may take to look at our answers, or to make a certificate, before
     /// it is left alone for a while.
     pub patience: Duration,
@@ -108,6 +112,7 @@ impl Default for Options {
             new_orders: 1,
             first_poll: Duration::from_millis(20),
             longest_poll: Duration::from_secs(5),
+            abandoned_after: Duration::from_secs(86_400),
             provider_timeout: Duration::from_secs(60),
             patience: Duration::from_secs(90),
         }

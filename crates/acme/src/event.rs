@@ -61,6 +61,13 @@ pub enum Event {
         /// Where the reason can be read.
         explanation_url: Option<String>,
     },
+    /// An order that nobody wants was given up, and nothing is shown for it any more.
+    Abandoned {
+        /// For which certificate.
+        id: CertId,
+        /// The name of the stage it ended in.
+        stage: &'static str,
+    },
     /// The CA does not take the account's contacts; everything else goes on.
     ContactsRefused {
         /// The issuer's name.
@@ -142,6 +149,9 @@ impl Events {
             } => tracing::info!(
                 certificate = %id, %start, %end, ?explanation_url, "renewal window changed"
             ),
+            Event::Abandoned { id, stage } => {
+                tracing::info!(certificate = %id, stage, "order abandoned");
+            }
             Event::ContactsRefused { issuer, reason } => {
                 tracing::warn!(issuer, reason, "contacts not updated");
             }

@@ -37,8 +37,24 @@ pub struct Journal {
     pub(crate) stage: Stage,
     /// What is shown to the CA, or may be, and must be taken away.
     pub(crate) receipts: Vec<Receipt>,
+    /// Orders that are not gone on with, and whose authorizations the CA may wait for.
+    pub(crate) given_up: Vec<GivenUp>,
+    /// When it was written last.
+    pub(crate) touched: Option<OffsetDateTime>,
     /// What went wrong since the last certificate.
     pub(crate) history: History,
+}
+
+/// An order that is not gone on with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GivenUp {
+    /// The issuer's name.
+    pub(crate) issuer: String,
+    /// The order.
+    pub(crate) order: Order,
+    /// Since when.
+    #[serde(with = "crate::instant")]
+    pub(crate) at: OffsetDateTime,
 }
 
 /// How far an order is.
@@ -115,6 +131,8 @@ impl Journal {
             generation: 0,
             stage: Stage::Waiting,
             receipts: Vec::new(),
+            given_up: Vec::new(),
+            touched: None,
             history: History::default(),
         }
     }
@@ -130,6 +148,8 @@ impl Journal {
             generation: written.generation,
             stage: written.stage,
             receipts: written.receipts,
+            given_up: written.given_up,
+            touched: written.touched,
             history: written.history,
         })
     }
@@ -140,6 +160,8 @@ impl Journal {
             generation: self.generation,
             stage: &self.stage,
             receipts: &self.receipts,
+            given_up: &self.given_up,
+            touched: self.touched,
             history: &self.history,
         };
         Ok(Record::new(KIND, VERSION, &writing)?.encode())
@@ -195,7 +217,10 @@ impl Journal {
 
     /// Whether nothing in it is worth keeping.
     pub(crate) fn is_blank(&self) -> bool {
-        matches!(self.stage, Stage::Waiting) && self.receipts.is_empty() && self.history.is_blank()
+        matches!(self.stage, Stage::Waiting)
+            && self.receipts.is_empty()
+            && self.given_up.is_empty()
+            && self.history.is_blank()
     }
 
     /// Waiting → Ordering.
@@ -278,8 +303,16 @@ impl Journal {
     }
 
     /// Any → Waiting: the order is not gone on with. The receipts stay.
-    pub(crate) fn dropped(&mut self) {
-        self.take();
+    pub(crate) fn dropped(&mut self, at: OffsetDateTime) {
+        let (Stage::Ordered { plan, order } | Stage::Presenting { plan, order }) = self.take()
+        else {
+            return;
+        };
+        let issuer = plan.issuer;
+        self.given_up.push(GivenUp { issuer, order, at });
+        // They let go by themselves after some days.
+        let surplus = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.given_up.drain(..surplus);
     }
 
     /// What to do, given the order's state at the CA.
@@ -325,6 +358,9 @@ pub struct WrongStage {
     pub wanted: &'static str,
 }
 
+/// How many orders are remembered to be given up.
+const MAX_GIVEN_UP: usize = 4;
+
 const KIND: &str = "acme-order";
 const VERSION: u32 = 1;
 
@@ -338,6 +374,10 @@ struct Written {
     #[serde(default)]
     receipts: Vec<Receipt>,
     #[serde(default)]
+    given_up: Vec<GivenUp>,
+    #[serde(default, with = "crate::instant::optional")]
+    touched: Option<OffsetDateTime>,
+    #[serde(default)]
     history: History,
 }
 
@@ -349,6 +389,13 @@ struct Writing<'a> {
     stage: &'a Stage,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     receipts: &'a [Receipt],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    given_up: &'a [GivenUp],
+    #[serde(
+        with = "crate::instant::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    touched: Option<OffsetDateTime>,
     history: &'a History,
 }
 
@@ -472,9 +519,18 @@ mod tests {
         journal
             .presenting(vec![receipt("a"), receipt("b")])
             .unwrap();
-        journal.dropped();
+        journal.dropped(OffsetDateTime::UNIX_EPOCH);
         assert_eq!(journal.receipts, [receipt("a"), receipt("b")]);
         assert!(!journal.is_blank());
+        journal.receipts.clear();
+        assert_eq!(journal.given_up.len(), 1);
+        assert!(!journal.is_blank(), "the CA still waits");
+        for _ in 0..MAX_GIVEN_UP {
+            journal.ordering(1, plan()).unwrap();
+            journal.ordered(order()).unwrap();
+            journal.dropped(OffsetDateTime::UNIX_EPOCH);
+        }
+        assert_eq!(journal.given_up.len(), MAX_GIVEN_UP);
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl CertId {
         self.place("locks", "")
     }
 
+    /// The name in the key of a journal.
+    pub(crate) fn of_journal(key: &Key) -> Option<Self> {
+        let digits = key.as_str().strip_prefix(ORDERS)?;
+        Some(Self(digits.to_owned()))
+    }
+
     /// The name in the key of a certificate in use.
     pub fn of_current(key: &Key) -> Option<Self> {
         let rest = key.as_str().strip_prefix(CERTIFICATES)?;
@@ -94,6 +100,8 @@ impl Shown {
 
 /// What all certificates' keys start with.
 pub const CERTIFICATES: &str = "/acme/v1/certificates/";
+/// What all journals' keys start with.
+pub const ORDERS: &str = "/acme/v1/orders/";
 /// What the keys of all answers to challenges start with.
 pub const CHALLENGES: &str = "/acme/v1/challenges/";
 const ROOT: &str = "/acme/v1";
@@ -167,6 +175,8 @@ mod tests {
         assert_eq!(one.as_str().len(), 32);
         assert_eq!(CertId::of_current(&one.current()), Some(one.clone()));
         assert_eq!(CertId::of_current(&one.previous()), None);
+        assert_eq!(CertId::of_journal(&one.journal()), Some(one.clone()));
+        assert_eq!(CertId::of_journal(&one.current()), None);
         let shown = |key: &Key| Shown::of(key);
         assert_eq!(shown(&http_token("t")), Some(Shown::Token("t".to_owned())));
         assert_eq!(shown(&alpn_name("n")), Some(Shown::Name("n".to_owned())));

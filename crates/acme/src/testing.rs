@@ -97,11 +97,15 @@ impl Runtime for World {
                 pass().await;
             }
             // Those who would wake earlier come first, unless nobody polls them.
-            for _ in 0..100 {
+            let (mut last, mut still) = (self.clock.now(), 0);
+            loop {
                 let first = self.sleepers.lock().unwrap().first() == Some(&place);
-                if first || self.clock.now() >= end {
+                let now = self.clock.now();
+                if first || now >= end || still == 100 {
                     break;
                 }
+                still = if now == last { still + 1 } else { 0 };
+                last = now;
                 pass().await;
             }
             let now = self.clock.now();
@@ -257,6 +261,7 @@ pub(crate) struct FakeOrder {
     pub(crate) status: OrderStatus,
     pub(crate) finalized: usize,
     pub(crate) valid: Vec<bool>,
+    pub(crate) deactivated: Vec<bool>,
     failed: Vec<Option<ChallengeKind>>,
     left: u32,
     certificate: Option<usize>,
@@ -425,6 +430,7 @@ impl State {
                 None => order.order.identifiers[at].clone(),
             },
             status: match (order.valid[at], order.failed[at]) {
+                _ if order.deactivated[at] => AuthorizationStatus::Deactivated,
                 (true, _) => AuthorizationStatus::Valid,
                 (_, Some(_)) => AuthorizationStatus::Invalid,
                 _ => AuthorizationStatus::Pending,
@@ -484,6 +490,7 @@ impl Protocol for FakeCa {
                 status: OrderStatus::Pending,
                 finalized: 0,
                 valid: vec![false; count],
+                deactivated: vec![false; count],
                 failed: vec![None; count],
                 left: state.processing,
                 certificate: None,
@@ -551,8 +558,14 @@ impl Protocol for FakeCa {
         })
     }
 
-    fn deactivate<'a>(&'a self, _: &'a Account, _: &'a str) -> Call<'a, ()> {
-        self.serve("deactivate", |_| Ok(()))
+    fn deactivate<'a>(&'a self, _: &'a Account, url: &'a str) -> Call<'a, ()> {
+        self.serve("deactivate", |state| {
+            let numbers = numbers(url);
+            let order = &mut state.orders[numbers[0]];
+            order.deactivated[numbers[1]] = true;
+            order.status = OrderStatus::Invalid;
+            Ok(())
+        })
     }
 
     fn finalize<'a>(&'a self, _: &'a Account, url: &'a str, csr: &'a [u8]) -> Call<'a, OrderState> {

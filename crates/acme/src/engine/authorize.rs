@@ -333,9 +333,10 @@ impl Drive<'_> {
     /// Waiting: takes away what was shown. What cannot be taken away stays in the
     /// journal for the next time.
     pub(super) async fn clean(&mut self) -> Result<(), EngineError> {
-        if self.journal.receipts.is_empty() {
+        if self.journal.receipts.is_empty() && self.journal.given_up.is_empty() {
             return Ok(());
         }
+        self.give_up().await?;
         let mut txn = Txn::new();
         let mut left = Vec::new();
         for receipt in core::mem::take(&mut self.journal.receipts) {

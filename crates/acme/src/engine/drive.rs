@@ -83,7 +83,8 @@ impl<'e> Drive<'e> {
             && self.shared.index_of(&plan.issuer).is_none()
         {
             tracing::warn!(certificate = %self.id, issuer = plan.issuer, "the issuer is gone, and the order with it");
-            self.journal.dropped();
+            let now = self.now();
+            self.journal.dropped(now);
         }
         match self.demand {
             Demand::Force { .. } => {
@@ -121,7 +122,7 @@ impl<'e> Drive<'e> {
         }
     }
 
-    async fn load(&mut self) -> Result<(), EngineError> {
+    pub(super) async fn load(&mut self) -> Result<(), EngineError> {
         let storage = &self.shared.storage;
         if let Some(entry) = storage.get(&self.id.journal()).await? {
             self.journal = Journal::decode(entry.value.as_bytes())?;
@@ -546,6 +547,7 @@ impl<'e> Drive<'e> {
             None => txn.if_absent(place.clone()),
         };
         let blank = self.journal.is_blank();
+        self.journal.touched = Some(self.now());
         let txn = match blank {
             true => txn.delete(place),
             false => txn.put(place, self.journal.encode()?),

@@ -962,3 +962,62 @@ fn one_ca_that_is_away_holds_up_nobody_for_long() {
         setting.ca.calls("unanswered")
     );
 }
+
+#[test]
+fn an_order_nobody_wants_leaves_nothing_behind() {
+    let mut crashes = 0;
+    for polls in (0..400).step_by(3) {
+        let mut setting = Setting::new(&["a.test", "b.test"]);
+        setting.solvers = Solvers {
+            dns01: Some(Dns01::new(Arc::new(FakeDns(setting.ca.clone())))),
+            ..Solvers::default()
+        };
+        let engine = setting.engine();
+        if run_for(polls, engine.obtain(&setting.wanted, Demand::Missing)).is_some() {
+            break;
+        }
+        drop(engine);
+        let Some(journal) = setting.journal() else {
+            continue;
+        };
+        let sent = ["finalizing", "issued"].contains(&journal.stage());
+        crashes += 1;
+        let engine = setting.engine();
+        let sweep = || run(engine.sweep(|_| false)).unwrap();
+        setting.world.advance(Duration::from_secs(3600));
+        assert_eq!(sweep(), 0, "another replica may want it");
+        setting.world.advance(Duration::from_secs(86_400));
+        assert_eq!(run(engine.sweep(|_| true)).unwrap(), 0);
+        assert_eq!(sweep(), usize::from(!sent), "{}", journal.stage());
+        if sent {
+            setting.world.advance(Duration::from_secs(30 * 86_400));
+            assert_eq!(sweep(), 1);
+        }
+        assert_eq!(setting.ca.state().txt, []);
+        assert_eq!(setting.litter(), Vec::<String>::new());
+        if ["ordered", "presenting"].contains(&journal.stage()) {
+            let state = setting.ca.state();
+            let order = state.orders.last().unwrap();
+            for at in 0..2 {
+                assert!(order.valid[at] || order.deactivated[at], "{order:?}");
+            }
+        }
+    }
+    assert!(crashes > 10, "{crashes}");
+}
+
+#[test]
+fn a_failed_order_keeps_no_authorization_pending() {
+    let setting = Setting::new(&["a.test", "b.test"]);
+    // The first answer does not arrive, the second one is not found.
+    setting.ca.fault("answer", Fault::Away);
+    setting.ca.state().blind = vec![ChallengeKind::Http01];
+    for class in [Class::Transient, Class::Validation] {
+        let Outcome::Waiting { failure, .. } = setting.obtain(Demand::Missing) else {
+            panic!();
+        };
+        assert_eq!(failure.unwrap().class, class);
+        setting.world.advance(Duration::from_secs(10));
+    }
+    assert_eq!(setting.ca.state().orders[0].deactivated, [true, false]);
+}

@@ -230,7 +230,7 @@ impl Journal {
         history.next_at = next_at.filter(|at| *at > now);
         history.last = Some(failure);
         if !keep {
-            self.dropped();
+            self.dropped(now);
         }
     }
 }
