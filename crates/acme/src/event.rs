@@ -50,6 +50,13 @@ pub enum Event {
         /// The name of the stage it reached.
         stage: &'static str,
     },
+    /// Something panicked: a mistake of ours, or of a sink. It is begun anew, or left out.
+    Panicked {
+        /// What.
+        what: String,
+        /// Its words.
+        reason: String,
+    },
     /// The CA suggests another time for a renewal than before.
     RenewalMoved {
         /// Of which certificate.
@@ -141,6 +148,7 @@ impl Events {
                 tracing::error!(certificate = %id, reason, "certificate not usable");
             }
             Event::Step { id, stage } => tracing::debug!(certificate = %id, stage, "order"),
+            Event::Panicked { what, reason } => tracing::error!(what, reason, "panicked"),
             Event::RenewalMoved {
                 id,
                 start,

@@ -1,8 +1,11 @@
 //! Certificates kept: served from the store as they change, ordered and renewed in time.
 
+use core::any::Any;
 use core::fmt;
+use core::panic::AssertUnwindSafe;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certwright_renewal::RenewalPolicy;
@@ -13,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::certificate::IssuedCertificate;
 use crate::engine::Engine;
+use crate::event::Event;
 use crate::layout::{CERTIFICATES, CHALLENGES, CertId, Shown};
 use crate::wanted::Wanted;
 
@@ -39,8 +43,11 @@ pub struct Keeper {
     policy: RenewalPolicy,
     listed: Receiver<bool>,
     tasks: JoinSet<()>,
-    wanted: HashMap<CertId, AbortHandle>,
+    wanted: Wants,
 }
+
+/// What is kept, and by which task.
+type Wants = Arc<Mutex<HashMap<CertId, AbortHandle>>>;
 
 impl Keeper {
     /// Serves what is in the store through this sink; renews by this policy where the CA
@@ -48,14 +55,33 @@ impl Keeper {
     pub fn new(engine: Engine, policy: RenewalPolicy, sink: Arc<dyn CertificateSink>) -> Self {
         let mut tasks = JoinSet::new();
         let (told, listed) = channel(false);
-        tasks.spawn(follow_certificates(engine.clone(), sink, told));
-        tasks.spawn(follow_challenges(engine.clone()));
+        let told = Arc::new(told);
+        let (wanted, known) = (Wants::default(), Known::default());
+        let follows = {
+            let (engine, sink) = (engine.clone(), Arc::clone(&sink));
+            move || {
+                let (sink, told) = (Arc::clone(&sink), Arc::clone(&told));
+                follow_certificates(engine.clone(), sink, told, Arc::clone(&known))
+            }
+        };
+        tasks.spawn(supervise(engine.clone(), "following certificates", follows));
+        let known = Known::default();
+        let shows = {
+            let engine = engine.clone();
+            move || follow_challenges(engine.clone(), Arc::clone(&known))
+        };
+        tasks.spawn(supervise(engine.clone(), "following challenges", shows));
+        let sweeps = {
+            let (engine, wanted, listed) = (engine.clone(), Arc::clone(&wanted), listed.clone());
+            move || sweep(engine.clone(), Arc::clone(&wanted), listed.clone())
+        };
+        tasks.spawn(supervise(engine.clone(), "sweeping", sweeps));
         Self {
             engine,
             policy,
             listed,
             tasks,
-            wanted: HashMap::new(),
+            wanted,
         }
     }
 
@@ -65,20 +91,93 @@ impl Keeper {
         // Those that were forgotten.
         while self.tasks.try_join_next().is_some() {}
         let id = self.engine.id(&wanted);
-        if !self.wanted.contains_key(&id) {
-            let (engine, policy) = (self.engine.clone(), self.policy);
-            let tended = tend(engine, wanted, policy, self.listed.clone());
-            self.wanted.insert(id.clone(), self.tasks.spawn(tended));
+        let mut wants = lock(&self.wanted);
+        if !wants.contains_key(&id) {
+            let (engine, policy, listed) = (self.engine.clone(), self.policy, self.listed.clone());
+            let tends = move || tend(engine.clone(), wanted.clone(), policy, listed.clone());
+            let tended = supervise(self.engine.clone(), "tending a certificate", tends);
+            wants.insert(id.clone(), self.tasks.spawn(tended));
         }
         id
     }
 
-    /// Does not obtain or renew this certificate any more; it stays where it is.
+    /// Does not obtain or renew this certificate any more; it stays where it is. An order
+    /// under way is given up, unless another replica is at it.
     pub fn forget(&mut self, id: &CertId) {
-        if let Some(task) = self.wanted.remove(id) {
+        if let Some(task) = lock(&self.wanted).remove(id) {
             task.abort();
+            let (engine, wanted) = (self.engine.clone(), Arc::clone(&self.wanted));
+            self.tasks.spawn(abandon(engine, wanted, id.clone()));
         }
     }
+}
+
+/// Runs this until it ends; if it panics, says so and begins anew.
+async fn supervise<F: Future<Output = ()> + Send + 'static>(
+    engine: Engine,
+    what: &'static str,
+    work: impl Fn() -> F,
+) {
+    let mut pause = SHORTEST;
+    loop {
+        // Aborted with this one.
+        let mut task = JoinSet::new();
+        task.spawn(work());
+        match task.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                report(&engine, what, &*error.into_panic());
+            }
+            _ => return,
+        }
+        engine.runtime().sleep(pause).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+fn report(engine: &Engine, what: &str, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    engine.events().emit(Event::Panicked {
+        what: what.to_owned(),
+        reason: text.unwrap_or_default(),
+    });
+}
+
+/// Gives up what is under way for a certificate that was forgotten.
+async fn abandon(engine: Engine, wanted: Wants, id: CertId) {
+    // Its lease is given back a moment after its task is gone.
+    for _ in 0..3 {
+        if lock(&wanted).contains_key(&id) {
+            return;
+        }
+        match engine.abandon(&id).await {
+            Ok(true) => return,
+            Ok(false) => engine.runtime().sleep(SHORTEST).await,
+            Err(error) => {
+                tracing::warn!(certificate = %id, error = %Chain(&error), "order not abandoned");
+                return;
+            }
+        }
+    }
+}
+
+/// Takes away, every hour, what orders have left that nobody wants.
+async fn sweep(engine: Engine, wanted: Wants, mut listed: Receiver<bool>) {
+    if listed.wait_for(|listed| *listed).await.is_err() {
+        return;
+    }
+    loop {
+        // First of all: whoever starts says what is wanted by then.
+        engine.runtime().sleep(PIECE).await;
+        let swept = engine.sweep(|id| lock(&wanted).contains_key(id));
+        if let Err(error) = swept.await {
+            tracing::warn!(error = %Chain(&error), "abandoned orders not looked for");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One certificate's life.
@@ -119,7 +218,12 @@ async fn sleep_until(engine: &Engine, end: OffsetDateTime) {
     }
 }
 
-async fn follow_certificates(engine: Engine, sink: Arc<dyn CertificateSink>, told: Sender<bool>) {
+async fn follow_certificates(
+    engine: Engine,
+    sink: Arc<dyn CertificateSink>,
+    told: Arc<Sender<bool>>,
+    known: Known,
+) {
     let changed = |change: Change| match change {
         Change::Put(entry) => {
             let Some(id) = CertId::of_current(&entry.key) else {
@@ -138,13 +242,13 @@ async fn follow_certificates(engine: Engine, sink: Arc<dyn CertificateSink>, tol
             }
         }
     };
-    follow(&engine, CERTIFICATES, changed, || {
+    follow(&engine, CERTIFICATES, &known, changed, || {
         told.send_replace(true);
     })
     .await;
 }
 
-async fn follow_challenges(engine: Engine) {
+async fn follow_challenges(engine: Engine, known: Known) {
     let changed = |change: Change| match change {
         Change::Put(entry) => {
             if let (Some(shown), Ok(answer)) = (
@@ -160,13 +264,26 @@ async fn follow_challenges(engine: Engine) {
             }
         }
     };
-    follow(&engine, CHALLENGES, changed, || {}).await;
+    follow(&engine, CHALLENGES, &known, changed, || {}).await;
 }
 
 /// Everything under a prefix, and every change, for ever.
-async fn follow(engine: &Engine, prefix: &str, changed: impl Fn(Change), listed: impl Fn()) {
-    let mut known = BTreeSet::new();
+async fn follow(
+    engine: &Engine,
+    prefix: &str,
+    known: &Known,
+    changed: impl Fn(Change),
+    listed: impl Fn(),
+) {
+    let mut known = known.lock().await;
     let mut pause = SHORTEST;
+    // Who serves may not be able to serve this one; the others must be told all the same.
+    let changed = |change| {
+        let told = catch_unwind(AssertUnwindSafe(|| changed(change)));
+        if let Err(panic) = told {
+            report(engine, "telling a change", &*panic);
+        }
+    };
     loop {
         let followed = follow_once(engine, prefix, &mut known, &mut pause, &changed, &listed);
         // Without an error it is compacted: from the start.
@@ -217,6 +334,9 @@ async fn follow_once(
     Ok(())
 }
 
+/// The keys that were told, over panics.
+type Known = Arc<tokio::sync::Mutex<BTreeSet<Key>>>;
+
 /// An error with its causes, in one line.
 struct Chain<'e>(&'e dyn core::error::Error);
 
@@ -240,8 +360,6 @@ const PIECE: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
     use crate::account::AccountSpec;
     use crate::challenge::Solvers;
@@ -305,6 +423,88 @@ mod tests {
         }
         one.forget(&id);
         assert_eq!(ca.calls("new_order"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_panics_is_reported_and_the_others_are_served() {
+        #[derive(Debug, Default)]
+        struct Picky(Served, Mutex<Option<CertId>>);
+        impl CertificateSink for Picky {
+            fn publish(&self, id: &CertId, certificate: &Arc<IssuedCertificate>) {
+                lock(&self.1).get_or_insert_with(|| id.clone());
+                assert_ne!(lock(&self.1).as_ref(), Some(id), "not this one");
+                self.0.publish(id, certificate);
+            }
+
+            fn remove(&self, id: &CertId) {
+                self.0.remove(id);
+            }
+        }
+        let storage = MemoryStorage::default();
+        let ca = FakeCa::at_present(&storage);
+        let (sink, engine) = (Arc::new(Picky::default()), engine(&storage, &ca));
+        let mut events = engine.events().listen();
+        let mut keeper = Keeper::new(engine, RenewalPolicy::default(), sink.clone());
+        for name in ["a.test", "b.test", "c.test"] {
+            keeper.want(Wanted::new(identifiers(&[name])));
+        }
+        while lock(&sink.0.0).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let reason = loop {
+            if let Event::Panicked { reason, .. } = events.next().await.unwrap().unwrap() {
+                break reason;
+            }
+        };
+        assert!(reason.contains("not this one"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_reported_and_begun_anew() {
+        let storage = MemoryStorage::default();
+        let engine = engine(&storage, &FakeCa::at_present(&storage));
+        let mut events = engine.events().listen();
+        let begun = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&begun);
+        let work = move || {
+            let counted = Arc::clone(&counted);
+            async move {
+                let count = {
+                    let mut counted = lock(&counted);
+                    *counted += 1;
+                    *counted
+                };
+                assert!(count > 1, "the first time");
+            }
+        };
+        supervise(engine, "the test", work).await;
+        assert_eq!(*lock(&begun), 2);
+        let Some(Ok(Event::Panicked { what, reason })) = events.next().await else {
+            panic!();
+        };
+        assert_eq!(
+            (what.as_str(), reason.as_str()),
+            ("the test", "the first time")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_leaves_nothing_behind() {
+        let storage = MemoryStorage::default();
+        let ca = FakeCa::at_present(&storage);
+        ca.state().processing = 1_000_000;
+        let (mut keeper, _sink) = replica(&storage, &ca);
+        let id = keeper.want(Wanted::new(identifiers(&["a.test"])));
+        // It is refused, and then waits to be tried again.
+        ca.state().blind = vec![crate::challenge::ChallengeKind::Http01];
+        while storage.get(&id.journal()).await.unwrap().is_none() || ca.calls("answer") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        keeper.forget(&id);
+        while storage.get(&id.journal()).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(storage.list(CHALLENGES).await.unwrap().entries.is_empty());
     }
 
     #[tokio::test]
