@@ -288,6 +288,24 @@ impl Engine {
         wanted.id(&self.shared.options.group)
     }
 
+    /// Whether a certificate can be ordered from any of the issuers, as far as that can be
+    /// told before: look at a configuration with it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoIdentifier`], [`EngineError::TooManyNames`].
+    pub fn check(&self, wanted: &Wanted) -> Result<(), EngineError> {
+        let found = wanted.distinct().len();
+        if found == 0 {
+            return Err(EngineError::NoIdentifier);
+        }
+        let limits = self.shared.issuers.iter().map(Issuer::limit);
+        let limit = limits.max().unwrap_or_default();
+        if found > limit {
+            return Err(EngineError::TooManyNames { found, limit });
+        }
+        Ok(())
+    }
+
     /// The certificate in use, if there is one.
     ///
     /// # Errors
@@ -309,9 +327,7 @@ impl Engine {
     /// # Errors
     /// The store's, and what no CA can help with; failures of CAs are outcomes.
     pub async fn obtain(&self, wanted: &Wanted, demand: Demand) -> Result<Outcome, EngineError> {
-        if wanted.identifiers.is_empty() {
-            return Err(EngineError::NoIdentifier);
-        }
+        self.check(wanted)?;
         let shared = &self.shared;
         let id = self.id(wanted);
         let turn = shared.turn(&id);
@@ -422,6 +438,16 @@ pub enum EngineError {
     /// Nothing to order for.
     #[error("a certificate needs at least one name or address")]
     NoIdentifier,
+    /// More names than any of the issuers takes.
+    #[error(
+        "{found} names in one certificate, the CA takes at most {limit}; make several of it, or raise the issuer's max_names"
+    )]
+    TooManyNames {
+        /// How many.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Nobody to order from.
     #[error("an engine needs at least one issuer")]
     NoIssuer,

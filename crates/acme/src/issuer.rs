@@ -26,10 +26,19 @@ pub struct Issuer {
     pub profile: Option<String>,
     /// What the CA allows.
     pub quotas: Quotas,
+    /// How many names and addresses it takes in one order, at most [`MAX_NAMES`].
+    pub max_names: usize,
 }
 
+/// How many names and addresses a certificate may have here: what its journal says of them
+/// must fit into a transaction of the store.
+pub const MAX_NAMES: usize = 500;
+/// What the public CAs take.
+const PUBLIC_MAX_NAMES: usize = 100;
+
 impl Issuer {
-    /// An issuer with the quotas of Let's Encrypt and the CA's own choice of chain.
+    /// An issuer with the quotas of Let's Encrypt, its 100 names in an order, and the CA's
+    /// own choice of chain.
     pub fn new(
         name: &str,
         account: AccountSpec,
@@ -44,6 +53,11 @@ impl Issuer {
             chain: ChainPreference::default(),
             profile: None,
             quotas: Quotas::default(),
+            max_names: PUBLIC_MAX_NAMES,
         }
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.max_names.min(MAX_NAMES)
     }
 }

@@ -34,7 +34,7 @@ mod wanted;
 pub use certificate::IssuedCertificate;
 pub use engine::{Demand, Engine, EngineError, Options, Outcome, Strangers};
 pub use identifier::Identifier;
-pub use issuer::Issuer;
+pub use issuer::{Issuer, MAX_NAMES};
 pub use keeper::{CertificateSink, Keeper};
 pub use layout::CertId;
 pub use protocol::AcmeServer;

@@ -15,7 +15,7 @@ use crate::domains::OrderNames;
 use crate::engine::{Engine, EngineError, Options, Strangers};
 use crate::http::{HttpError, HttpOptions};
 use crate::import::{Import, ImportError};
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, MAX_NAMES};
 use crate::limits::Quotas;
 use crate::protocol::AcmeServer;
 use crate::runtime::Runtime;
@@ -77,12 +77,19 @@ impl Resolver {
     ///
     /// # Errors
     /// [`SetupError::Name`] if one is no name; [`OrderNames`] has checked them.
+    /// [`SetupError::TooManyNames`] if there are more than any certificate may have; what
+    /// an issuer takes, `Engine::check` says.
     pub fn wanted(&self, names: &OrderNames) -> Result<Wanted, SetupError> {
         let identifiers = names.names().iter().map(|name| {
             name.parse()
                 .map_err(|_| SetupError::Name { name: name.clone() })
         });
-        let mut wanted = Wanted::new(identifiers.collect::<Result<_, _>>()?);
+        let identifiers = identifiers.collect::<Result<Vec<_>, _>>()?;
+        let found = identifiers.len();
+        if found > MAX_NAMES {
+            return Err(SetupError::TooManyNames { found });
+        }
+        let mut wanted = Wanted::new(identifiers);
         wanted.key = self.key_type;
         wanted.common_name = self.common_name;
         wanted.emails.clone_from(&self.email_addresses);
@@ -127,6 +134,7 @@ impl Resolver {
         if options.ca_server != LETS_ENCRYPT {
             // The default is Let's Encrypt's own; a CA in house has no fifty names a week.
             issuer.quotas = Quotas::unlimited();
+            issuer.max_names = MAX_NAMES;
         }
         Ok(issuer)
     }
@@ -307,6 +315,14 @@ pub enum SetupError {
         place: String,
         /// What is wrong.
         reason: String,
+    },
+    /// More names than a certificate may have.
+    #[error(
+        "{found} names in one certificate, at most {MAX_NAMES} are possible; make several of it"
+    )]
+    TooManyNames {
+        /// How many.
+        found: usize,
     },
     /// The CA's server cannot be asked.
     #[error("caServer: {url} cannot be used")]

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use certwright_storage::{StorageError, Txn};
+use certwright_storage::{Guard, StorageError, Txn, Write};
 
 use super::EngineError;
-use super::drive::Drive;
+use super::drive::{AT_ONCE, Drive};
 use super::failure::{Setback, Trouble};
 use crate::account::Account;
 use crate::challenge::dns01::{Checks, Dns01, DnsError, TxtRecord};
@@ -247,22 +247,27 @@ impl Drive<'_> {
     /// Writes the answers down, shows them, and waits until the CA can see them.
     async fn show(&mut self, issuer: &Issuer, receipts: Vec<Receipt>) -> Result<(), Trouble> {
         self.journal.presenting(receipts.clone())?;
-        let mut txn = Txn::new();
+        // Before any of them is shown, so that it is taken away after a crash.
+        let mut writes = Vec::new();
         for receipt in &receipts {
-            // Written with the journal: when the CA is told, every replica can answer.
-            txn = match receipt {
+            // With the journal: when the CA is told, every replica can answer.
+            let (place, answer) = match receipt {
                 Receipt::Http01 {
                     token,
                     authorization,
-                } => txn.put(layout::http_token(token), authorization.as_str()),
+                } => (layout::http_token(token), authorization),
                 Receipt::TlsAlpn01 {
                     name,
                     authorization,
-                } => txn.put(layout::alpn_name(name), authorization.as_str()),
-                Receipt::Dns01 { .. } => txn,
+                } => (layout::alpn_name(name), authorization),
+                Receipt::Dns01 { .. } => continue,
             };
+            writes.push((None, Write::Put(place, answer.as_str().into())));
         }
-        self.write(txn).await?;
+        if writes.len() > AT_ONCE {
+            self.write(Txn::new()).await?;
+        }
+        self.write_many(writes).await?;
         let mut delay = Duration::ZERO;
         let mut records = Vec::new();
         for receipt in &receipts {
@@ -337,13 +342,13 @@ impl Drive<'_> {
             return Ok(());
         }
         self.give_up().await?;
-        let mut txn = Txn::new();
+        let mut writes = Vec::new();
         let mut left = Vec::new();
         for receipt in core::mem::take(&mut self.journal.receipts) {
             match &receipt {
                 Receipt::Http01 { token, .. } => {
                     self.shared.hide(&Shown::Token(token.clone()));
-                    txn = txn.delete(layout::http_token(token));
+                    writes.push((None, Write::Delete(layout::http_token(token))));
                 }
                 Receipt::TlsAlpn01 {
                     name,
@@ -363,8 +368,8 @@ impl Drive<'_> {
                         Some(entry) if entry.value.as_bytes() != authorization.as_bytes() => {}
                         Some(entry) => {
                             self.shared.hide(&Shown::Name(name.clone()));
-                            txn = txn.if_unchanged(place.clone(), entry.revision);
-                            txn = txn.delete(place);
+                            let same = Guard::Unchanged(place.clone(), entry.revision);
+                            writes.push((Some(same), Write::Delete(place)));
                         }
                         None => self.shared.hide(&Shown::Name(name.clone())),
                     }
@@ -381,7 +386,7 @@ impl Drive<'_> {
             }
         }
         self.journal.receipts = left;
-        self.write(txn).await?;
+        self.write_many(writes).await?;
         self.hold.let_go().await;
         Ok(())
     }

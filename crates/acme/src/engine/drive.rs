@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::RotationPolicy;
 use certwright_renewal::Seed;
-use certwright_storage::{Entry, Lease, Revision, Txn};
+use certwright_storage::{Entry, Guard, Lease, Revision, Txn, Write};
 use time::OffsetDateTime;
 
 use super::failure::{Setback, Trouble, Wait};
@@ -164,13 +164,21 @@ impl<'e> Drive<'e> {
         }
         let current = self.current.as_ref();
         let generation = current.map_or(1, |current| current.certificate.generation + 1);
-        let issuers = self.shared.issuer_names();
-        let first = self.journal.history.issuer_index(&issuers);
+        let names = self.issuers();
+        let first = self.journal.history.issuer_index(&names);
         let shared = self.shared;
-        let index = shared.available(first).unwrap_or(first);
-        let Some(issuer) = shared.issuers.get(index) else {
+        let rest = names
+            .iter()
+            .skip(first)
+            .filter_map(|name| shared.index_of(name));
+        let mut rest = rest.peekable();
+        let Some(&first) = rest.peek() else {
             return Err(EngineError::NoIssuer.into());
         };
+        // Those before have had their turn, and come again after a pause.
+        let reached = rest.find(|index| shared.breakers[*index].left_alone().is_none());
+        let index = reached.unwrap_or(first);
+        let issuer = &shared.issuers[index];
         if index != first {
             self.journal.history.issuer = Some(issuer.name.clone());
         }
@@ -453,11 +461,14 @@ impl<'e> Drive<'e> {
         self.known = None;
         self.hold.let_go().await;
         let shared = self.shared;
-        let names = shared.issuer_names();
-        let index = match self.journal.plan() {
-            Some(plan) => shared.index_of(&plan.issuer).unwrap_or_default(),
-            None => self.journal.history.issuer_index(&names),
+        let names = self.issuers();
+        let asked = names.get(self.journal.history.issuer_index(&names));
+        let asked = match self.journal.plan() {
+            Some(plan) => Some(plan.issuer.as_str()),
+            None => asked.copied(),
         };
+        let index = asked.and_then(|name| shared.index_of(name));
+        let index = index.unwrap_or_default();
         let issuer = &shared.issuers[index];
         let until = setback.wait.map(|wait| match wait {
             Wait::Said(retry_after) => retry_after.until(now, Bounds::FREEZE),
@@ -537,6 +548,31 @@ impl<'e> Drive<'e> {
         }
     }
 
+    /// Does these writes: what fits into one transaction with the journal at the end, after
+    /// everything else.
+    pub(super) async fn write_many(&mut self, writes: Vec<Guarded>) -> Result<(), EngineError> {
+        let mut rest = writes.into_iter();
+        loop {
+            let some: Vec<Guarded> = rest.by_ref().take(AT_ONCE).collect();
+            let mut txn = Txn::new();
+            for (guard, write) in some {
+                if let Some(guard) = guard {
+                    txn = txn.guard(guard);
+                }
+                txn = match write {
+                    Write::Delete(key) => txn.delete(key),
+                    Write::Put(key, value) => txn.put(key, value),
+                };
+            }
+            if rest.len() == 0 {
+                return self.write(txn).await;
+            }
+            let txn = txn.if_held(self.hold.fence());
+            let storage = &self.shared.storage;
+            self.hold.during(storage.txn(txn)).await??;
+        }
+    }
+
     /// Writes the journal, under the lease and only over what was read, along with what
     /// else is in the transaction.
     pub(super) async fn write(&mut self, also: Txn) -> Result<(), EngineError> {
@@ -564,6 +600,14 @@ impl<'e> Drive<'e> {
 
     pub(super) fn now(&self) -> OffsetDateTime {
         self.shared.runtime.now()
+    }
+
+    /// The issuers that take so many names, the most wanted first.
+    fn issuers(&self) -> Vec<&'e str> {
+        let count = self.wanted.distinct().len();
+        let fit = self.shared.issuers.iter();
+        let fit = fit.filter(|issuer| issuer.limit() >= count);
+        fit.map(|issuer| issuer.name.as_str()).collect()
     }
 
     fn names(&self) -> Vec<String> {
@@ -600,6 +644,11 @@ impl<'e> Drive<'e> {
     }
 }
 
+/// A write and what it depends on.
+pub(super) type Guarded = (Option<Guard>, Write);
+/// How many of them are in a transaction: a hundred names are one.
+pub(super) const AT_ONCE: usize = certwright_storage::MAX_TXN_OPS - 8;
+
 /// How long to wait before asking again for a lease.
 const TURN: Duration = Duration::from_millis(250);
 /// How long until contacts that were refused are told again.
@@ -618,13 +667,6 @@ fn quotas_of(issuer: &Issuer, replaces: bool) -> Quotas {
 }
 
 impl Shared {
-    /// The issuer to ask, from this one on: the first that is not left alone. Those before
-    /// have had their turn, and come again after a pause.
-    fn available(&self, first: usize) -> Option<usize> {
-        let mut rest = first..self.issuers.len();
-        rest.find(|index| self.breakers[*index].left_alone().is_none())
-    }
-
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         let mut issuers = self.issuers.iter();
         issuers.position(|issuer| issuer.name == name)

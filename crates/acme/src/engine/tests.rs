@@ -22,6 +22,7 @@ struct Setting {
     solvers: Solvers,
     issuers: usize,
     options: Options,
+    max_names: usize,
     registration: crate::account::Registration,
     quotas: Quotas,
 }
@@ -36,6 +37,7 @@ impl Setting {
             solvers: Solvers::http01(),
             issuers: 1,
             options: Options::default(),
+            max_names: 100,
             registration: crate::account::Registration::default(),
             quotas: Quotas::unlimited(),
             world,
@@ -57,6 +59,7 @@ impl Setting {
                 self.solvers.clone(),
             );
             issuer.quotas = self.quotas;
+            issuer.max_names = self.max_names;
             issuer
         });
         let storage = Arc::new(Slow(self.storage.clone()));
@@ -906,8 +909,9 @@ fn a_ca_that_wants_no_new_accounts_is_not_asked_for_one() {
         Outcome::Waiting { until, .. } => until,
         other => panic!("{other:?}"),
     };
-    let expected = setting.world.now() + time::Duration::hours(3);
-    assert_eq!(until(setting.obtain(Demand::Missing)), expected);
+    let expected = until(setting.obtain(Demand::Missing));
+    let pause = expected - setting.world.now();
+    assert!(pause > time::Duration::minutes(179), "{pause}");
     setting.world.advance(Duration::from_secs(60));
     let other = Setting {
         wanted: Wanted::new(identifiers(&["b.test"])),
@@ -1020,4 +1024,36 @@ fn a_failed_order_keeps_no_authorization_pending() {
         setting.world.advance(Duration::from_secs(10));
     }
     assert_eq!(setting.ca.state().orders[0].deactivated, [true, false]);
+}
+
+#[test]
+fn as_many_names_as_a_ca_takes() {
+    for (count, kind) in [(100, "alpn"), (100, "http"), (500, "http"), (130, "alpn")] {
+        let names: Vec<String> = (0..count).map(|number| format!("{number}.test")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut setting = Setting::new(&names);
+        setting.max_names = 1000;
+        if kind == "alpn" {
+            setting.solvers = Solvers::tls_alpn01();
+        }
+        let outcome = setting.obtain(Demand::Missing);
+        assert!(
+            matches!(outcome, Outcome::Issued(_)),
+            "{count} {kind}: {outcome:?}"
+        );
+        assert_eq!(setting.litter(), Vec::<String>::new(), "{count} {kind}");
+    }
+}
+
+#[test]
+fn more_names_than_a_ca_takes_are_said_before() {
+    let names: Vec<String> = (0..101).map(|number| format!("{number}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let setting = Setting::new(&names);
+    let engine = setting.engine();
+    let said = "101 names in one certificate, the CA takes at most 100; make several of it, or raise the issuer's max_names";
+    assert_eq!(engine.check(&setting.wanted).unwrap_err().to_string(), said);
+    let refused = run(engine.obtain(&setting.wanted, Demand::Missing));
+    assert_eq!(refused.unwrap_err().to_string(), said);
+    assert_eq!(setting.ca.calls("register"), 0);
 }
