@@ -26,6 +26,7 @@ pub struct IssuedCertificate {
     pub(crate) obtained: OffsetDateTime,
     pub(crate) ari_id: Option<String>,
     pub(crate) order: Option<String>,
+    pub(crate) profile: Option<String>,
 }
 
 impl IssuedCertificate {
@@ -110,6 +111,7 @@ impl IssuedCertificate {
             obtained: stored.obtained,
             ari_id: stored.ari_id,
             order: stored.order,
+            profile: stored.profile,
         })
     }
 
@@ -125,6 +127,7 @@ impl IssuedCertificate {
             obtained: self.obtained,
             ari_id: self.ari_id.clone(),
             order: self.order.clone(),
+            profile: self.profile.clone(),
         };
         Ok(Record::new(KIND, VERSION, &stored)?.encode())
     }
@@ -148,6 +151,9 @@ struct Stored {
     ari_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<String>,
+    /// The profile that was wanted, not the issuer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
 }
 
 impl fmt::Debug for IssuedCertificate {
@@ -223,6 +229,7 @@ mod tests {
             obtained: OffsetDateTime::UNIX_EPOCH,
             ari_id: None,
             order: None,
+            profile: None,
         };
         let stored = certificate.encode().unwrap();
         let read = IssuedCertificate::decode(stored.as_bytes()).unwrap();

@@ -57,6 +57,13 @@ pub enum Event {
         /// Its words.
         reason: String,
     },
+    /// A certificate that nobody wants left the store.
+    Removed {
+        /// Which.
+        id: CertId,
+        /// What it was for.
+        identifiers: Vec<Identifier>,
+    },
     /// The CA suggests another time for a renewal than before.
     RenewalMoved {
         /// Of which certificate.
@@ -149,6 +156,9 @@ impl Events {
             }
             Event::Step { id, stage } => tracing::debug!(certificate = %id, stage, "order"),
             Event::Panicked { what, reason } => tracing::error!(what, reason, "panicked"),
+            Event::Removed { id, .. } => {
+                tracing::info!(certificate = %id, "unused certificate removed");
+            }
             Event::RenewalMoved {
                 id,
                 start,

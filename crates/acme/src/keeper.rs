@@ -18,6 +18,7 @@ use crate::certificate::IssuedCertificate;
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::layout::{CERTIFICATES, CHALLENGES, CertId, Shown};
+use crate::unused::Unused;
 use crate::wanted::Wanted;
 
 /// Who serves certificates.
@@ -44,6 +45,7 @@ pub struct Keeper {
     listed: Receiver<bool>,
     tasks: JoinSet<()>,
     wanted: Wants,
+    unused: Arc<Mutex<Unused>>,
 }
 
 /// What is kept, and by which task.
@@ -71,9 +73,14 @@ impl Keeper {
             move || follow_challenges(engine.clone(), Arc::clone(&known))
         };
         tasks.spawn(supervise(engine.clone(), "following challenges", shows));
+        let unused = Arc::default();
         let sweeps = {
-            let (engine, wanted, listed) = (engine.clone(), Arc::clone(&wanted), listed.clone());
-            move || sweep(engine.clone(), Arc::clone(&wanted), listed.clone())
+            let (engine, listed) = (engine.clone(), listed.clone());
+            let (wanted, unused) = (Arc::clone(&wanted), Arc::clone(&unused));
+            move || {
+                let (wanted, unused) = (Arc::clone(&wanted), Arc::clone(&unused));
+                sweep(engine.clone(), policy, wanted, unused, listed.clone())
+            }
         };
         tasks.spawn(supervise(engine.clone(), "sweeping", sweeps));
         Self {
@@ -82,7 +89,16 @@ impl Keeper {
             listed,
             tasks,
             wanted,
+            unused,
         }
+    }
+
+    /// Does so with certificates in the store that are not wanted; looked at every hour,
+    /// an hour after the start for the first time.
+    #[must_use]
+    pub fn with_unused(self, unused: Unused) -> Self {
+        *lock(&self.unused) = unused;
+        self
     }
 
     /// Keeps this certificate from now on: obtains it if there is none, renews it. Twice
@@ -162,7 +178,13 @@ async fn abandon(engine: Engine, wanted: Wants, id: CertId) {
 }
 
 /// Takes away, every hour, what orders have left that nobody wants.
-async fn sweep(engine: Engine, wanted: Wants, mut listed: Receiver<bool>) {
+async fn sweep(
+    engine: Engine,
+    policy: RenewalPolicy,
+    wanted: Wants,
+    unused: Arc<Mutex<Unused>>,
+    mut listed: Receiver<bool>,
+) {
     if listed.wait_for(|listed| *listed).await.is_err() {
         return;
     }
@@ -172,6 +194,11 @@ async fn sweep(engine: Engine, wanted: Wants, mut listed: Receiver<bool>) {
         let swept = engine.sweep(|id| lock(&wanted).contains_key(id));
         if let Err(error) = swept.await {
             tracing::warn!(error = %Chain(&error), "abandoned orders not looked for");
+        }
+        let unused = *lock(&unused);
+        let tended = engine.tend_unused(unused, &policy, |id| lock(&wanted).contains_key(id));
+        if let Err(error) = tended.await {
+            tracing::warn!(error = %Chain(&error), "unused certificates not looked after");
         }
     }
 }

@@ -29,6 +29,7 @@ mod secret;
 mod setup;
 #[cfg(test)]
 mod testing;
+mod unused;
 mod wanted;
 
 pub use certificate::IssuedCertificate;
@@ -41,4 +42,5 @@ pub use protocol::AcmeServer;
 pub use renew::Renewal;
 pub use runtime::{Runtime, Task, TokioRuntime};
 pub use setup::SetupError;
+pub use unused::Unused;
 pub use wanted::Wanted;

@@ -288,6 +288,14 @@ pub enum ProtocolError {
         /// What was to be asked.
         request: &'static str,
     },
+    /// A profile the CA's directory does not list.
+    #[error("the CA has no profile {profile:?}, it offers {}", listed(.offered))]
+    UnknownProfile {
+        /// The profile.
+        profile: String,
+        /// Those there are.
+        offered: Vec<String>,
+    },
     /// There was no answer; the CA may have acted.
     #[error("no answer to {request}: {reason}")]
     Unreachable {
@@ -313,7 +321,7 @@ impl ProtocolError {
             | Self::Malformed { .. }
             | Self::Signature { .. }
             | Self::Unreachable { .. } => Class::Transient,
-            Self::Unsupported { .. } => Class::Permanent,
+            Self::UnknownProfile { .. } | Self::Unsupported { .. } => Class::Permanent,
         }
     }
 
@@ -325,7 +333,7 @@ impl ProtocolError {
             | Self::Refused { request, .. }
             | Self::Signature { request }
             | Self::Unreachable { request, .. } => *request = what,
-            Self::Unsupported { .. } => {}
+            Self::UnknownProfile { .. } | Self::Unsupported { .. } => {}
         }
         self
     }
@@ -336,5 +344,12 @@ impl ProtocolError {
             Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
     }
 }

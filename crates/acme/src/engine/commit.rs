@@ -56,6 +56,7 @@ impl Drive<'_> {
             obtained: now,
             ari_id: ari_id_of(leaf),
             order: Some(order.url),
+            profile: self.wanted.profile.clone(),
         });
         self.store(&issued).await?;
         shared.events.emit(Event::Issued {

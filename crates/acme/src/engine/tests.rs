@@ -1057,3 +1057,45 @@ fn more_names_than_a_ca_takes_are_said_before() {
     assert_eq!(refused.unwrap_err().to_string(), said);
     assert_eq!(setting.ca.calls("register"), 0);
 }
+
+#[test]
+fn certificates_nobody_wants() {
+    use crate::unused::Unused;
+    use certwright_renewal::RenewalPolicy;
+
+    let day = |number: u64| Duration::from_secs(number * 86_400);
+    let remove = Unused::Remove {
+        after_expiry: day(30),
+    };
+    // Days since it was obtained; certificates that were made, whether there is one.
+    for (unused, steps) in [
+        (
+            Unused::LetExpire,
+            [(80, 1, true), (119, 1, true), (121, 1, true)],
+        ),
+        (remove, [(80, 1, true), (119, 1, true), (121, 1, false)]),
+        (
+            Unused::Renew,
+            [(50, 1, true), (80, 2, true), (121, 2, true)],
+        ),
+    ] {
+        let mut setting = Setting::new(&["a.test", "192.0.2.1"]);
+        setting.wanted.profile = Some("short".to_owned());
+        setting.obtain_at_last();
+        let start = setting.world.now();
+        let policy = RenewalPolicy::default();
+        for (days, made, there) in steps {
+            let pause = start + day(days) - setting.world.now();
+            setting.world.advance(pause.try_into().unwrap());
+            let engine = setting.engine();
+            let tend = |wanted: bool| run(engine.tend_unused(unused, &policy, |_| wanted)).unwrap();
+            assert_eq!(tend(true), 0);
+            tend(false);
+            let what = format!("{unused:?} after {days} days");
+            assert_eq!(setting.ca.state().issued.len(), made, "{what}");
+            let current = run(engine.current(&setting.id())).unwrap();
+            assert_eq!(current.is_some(), there, "{what}");
+        }
+        assert_eq!(setting.litter().len(), usize::from(unused == Unused::Renew));
+    }
+}

@@ -230,6 +230,13 @@ impl AcmeServer {
         let identifiers: Vec<_> = identifiers.collect();
         let mut new = instant_acme::NewOrder::new(&identifiers);
         if let Some(profile) = &order.profile {
+            let offered = self.directory().await?.meta.profiles.unwrap_or_default();
+            if !offered.contains_key(profile) {
+                return Err(ProtocolError::UnknownProfile {
+                    profile: profile.clone(),
+                    offered: offered.into_keys().collect(),
+                });
+            }
             new = new.profile(profile);
         }
         let offers_renewals = self.directory().await?.renewal_info.is_some();

@@ -1,5 +1,7 @@
 //! The objects of RFC 8555 section 7.1 as they come.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value as Json;
 use time::OffsetDateTime;
@@ -20,6 +22,15 @@ pub(super) struct Directory {
     pub(super) new_order: String,
     pub(super) revoke_cert: Option<String>,
     pub(super) renewal_info: Option<String>,
+    #[serde(default)]
+    pub(super) meta: Meta,
+}
+
+/// What a CA says about itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Meta {
+    /// The profiles by name, with a text for people; `None` for a CA without profiles.
+    pub(super) profiles: Option<BTreeMap<String, Json>>,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,122 @@
+//! Certificates that are in the store and that nobody wants any more.
+
+use std::time::Duration;
+
+use certwright_renewal::RenewalPolicy;
+use certwright_storage::{Acquisition, Entry, Txn};
+
+use crate::certificate::IssuedCertificate;
+use crate::engine::{Engine, EngineError};
+use crate::event::Event;
+use crate::layout::{CERTIFICATES, CertId};
+use crate::wanted::Wanted;
+
+/// What becomes of certificates that nobody wants any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unused {
+    /// They are not renewed, and stay in the store. Names that were given up long ago use
+    /// up no quota of those in use.
+    #[default]
+    LetExpire,
+    /// They are not renewed, and leave the store so long after they expired.
+    Remove {
+        /// How long after.
+        after_expiry: Duration,
+    },
+    /// They are renewed like those that are wanted, as Traefik does.
+    Renew,
+}
+
+impl Engine {
+    /// Does with the certificates that nobody wants as `unused` says; those that are
+    /// `wanted` are left alone. Answers with how many were renewed or removed. A
+    /// [`Keeper`](crate::Keeper) does it every hour.
+    ///
+    /// A certificate is renewed as it was ordered, as far as it tells: one of another group
+    /// or with a label is left alone.
+    ///
+    /// # Errors
+    /// The store's; what fails for one certificate is told in `tracing`, and keeps nobody
+    /// from the others.
+    pub async fn tend_unused(
+        &self,
+        unused: Unused,
+        policy: &RenewalPolicy,
+        wanted: impl Fn(&CertId) -> bool,
+    ) -> Result<usize, EngineError> {
+        if unused == Unused::LetExpire {
+            return Ok(0);
+        }
+        let listing = self.storage().list(CERTIFICATES).await?;
+        let mut count = 0;
+        for entry in listing.entries {
+            let Some(id) = CertId::of_current(&entry.key).filter(|id| !wanted(id)) else {
+                continue;
+            };
+            let done = match unused {
+                Unused::LetExpire => Ok(false),
+                Unused::Remove { after_expiry } => self.remove(&id, &entry, after_expiry).await,
+                Unused::Renew => self.renew_unused(&id, &entry, policy).await,
+            };
+            match done {
+                Ok(done) => count += usize::from(done),
+                Err(error) => {
+                    tracing::warn!(certificate = %id, %error, "unused certificate not looked after");
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn renew_unused(
+        &self,
+        id: &CertId,
+        entry: &Entry,
+        policy: &RenewalPolicy,
+    ) -> Result<bool, EngineError> {
+        let certificate = IssuedCertificate::decode(entry.value.as_bytes())?;
+        let mut wanted = Wanted::new(certificate.identifiers().to_vec());
+        wanted.key = certificate.key.read()?.algorithm();
+        wanted.profile.clone_from(&certificate.profile);
+        if self.id(&wanted) != *id {
+            return Ok(false);
+        }
+        let (outcome, _) = self.tend(&wanted, policy).await?;
+        let now = outcome.certificate();
+        Ok(now.is_some_and(|now| now.generation() > certificate.generation()))
+    }
+
+    async fn remove(
+        &self,
+        id: &CertId,
+        entry: &Entry,
+        after_expiry: Duration,
+    ) -> Result<bool, EngineError> {
+        let certificate = IssuedCertificate::decode(entry.value.as_bytes())?;
+        let since = self.runtime().now() - certificate.not_after();
+        if since < after_expiry || !self.abandon(id).await? {
+            return Ok(false);
+        }
+        let (storage, options) = (self.storage(), self.options());
+        let lease = storage.acquire(&id.lock(), &options.owner, options.lease);
+        let Acquisition::Granted(lease) = lease.await? else {
+            return Ok(false);
+        };
+        let txn = Txn::new()
+            .if_held(lease.fence())
+            .if_unchanged(id.current(), entry.revision)
+            .delete(id.current())
+            .delete(id.previous())
+            .delete(id.rejected())
+            .delete(id.renewal());
+        let done = storage.txn(txn).await;
+        let _ = storage.release(lease).await;
+        done?;
+        self.events().emit(Event::Removed {
+            id: id.clone(),
+            identifiers: certificate.identifiers,
+        });
+        Ok(true)
+    }
+}
