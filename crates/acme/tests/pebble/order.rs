@@ -214,6 +214,39 @@ async fn nonces_that_are_refused() {
     .await;
 }
 
+/// Debian's Pebble deadlocks when new orders overlap.
+#[tokio::test]
+async fn new_orders_come_one_by_one() {
+    let Some(pebble) = Pebble::start(Settings::default()) else {
+        return;
+    };
+    let (engine, _) = engine(pebble.issuer(Solvers::http01()), Options::default());
+    let address = ([127, 0, 0, 1], pebble.http_port).into();
+    let _listener = engine.http01().listen(address).await.unwrap();
+    let orders: Vec<_> = (0..40)
+        .map(|index| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let name = format!("n{index}.example.test");
+                obtain(&engine, &wanted(&[name.as_str()])).await
+            })
+        })
+        .collect();
+    for order in orders {
+        order.await.unwrap();
+    }
+    let log = pebble.log();
+    let asked = |line: &&str| line.contains("/order-plz -> calling handler");
+    let lines = log
+        .lines()
+        .filter(|line| asked(line) || line.contains("Added order"));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 80);
+    for pair in lines.chunks(2) {
+        assert!(asked(&pair[0]) && !asked(&pair[1]), "{pair:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_answer_as_it_should() {
     let Some(pebble) = Pebble::start(Settings::default()) else {
