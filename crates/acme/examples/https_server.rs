@@ -9,19 +9,30 @@
 //! | `ACME_ROOT` | the machine's roots; else a PEM file |
 //! | `ACME_STORAGE` | `acme` |
 //! | `HTTP_PORT`, `HTTPS_PORT` | 80, 443 |
+//!
+//! The staging directory's certificates are trusted by no browser, and its limits are wide;
+//! `ACME_DIRECTORY=https://acme-v02.api.letsencrypt.org/directory` gets real ones.
+//!
+//! To try it on one machine, with Debian's `pebble`, whose own certificate `ACME_ROOT` verifies and
+//! whose configuration has 5002 and 5001 as `httpPort` and `tlsPort`:
+//! `ACME_DIRECTORY=https://127.0.0.1:14000/dir ACME_ROOT=ca.pem HTTP_PORT=5002 HTTPS_PORT=5001`.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certwright_acme::account::AccountSpec;
 use certwright_acme::challenge::tls_alpn01::{AlpnSink, ChallengeCertificate};
 use certwright_acme::challenge::{Pause, Solvers};
 use certwright_acme::config::LETS_ENCRYPT_STAGING;
+use certwright_acme::event::Event;
 use certwright_acme::http::HttpOptions;
 use certwright_acme::{
-    AcmeServer, CertId, CertificateSink, Engine, IssuedCertificate, Issuer, Keeper, Options,
-    TokioRuntime, Wanted,
+    AcmeServer, CertId, CertificateSink, Engine, Identifier, IssuedCertificate, Issuer, Keeper,
+    Options, TokioRuntime, Wanted,
 };
 use certwright_renewal::RenewalPolicy;
 use certwright_sni_store::{
@@ -83,14 +94,27 @@ impl AlpnSink for Serving {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await;
+    eprintln!("{error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<Infallible, Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let email = arguments
-        .next()
-        .ok_or("expected an e-mail address and names")?;
-    let names = arguments
-        .map(|name| name.parse())
-        .collect::<Result<Vec<_>, _>>()?;
+    let email = arguments.next().filter(|email| email.contains('@'));
+    let email = email.ok_or("usage: https_server you@example.org www.example.org...")?;
+    let names: Vec<Identifier> = arguments
+        .map(|name| name.parse().map_err(|error| format!("{name}: {error}")))
+        .collect::<Result<_, _>>()?;
+    if names.is_empty() {
+        return Err("expected at least one name after the e-mail address".into());
+    }
     let variable = |name, default: &str| std::env::var(name).unwrap_or(default.to_owned());
     let provider = Arc::new(aws_lc_rs::default_provider());
     let serving = Arc::new(Serving {
@@ -101,7 +125,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The CA, the account there, and how to prove control.
     let http = match std::env::var("ACME_ROOT") {
-        Ok(file) => HttpOptions::new(vec![CertificateDer::from_pem_file(file)?]),
+        Ok(file) => {
+            let root = CertificateDer::from_pem_file(&file);
+            HttpOptions::new(vec![root.map_err(|error| format!("{file}: {error}"))?])
+        }
         Err(_) => HttpOptions::system()?,
     };
     let directory = variable("ACME_DIRECTORY", LETS_ENCRYPT_STAGING);
@@ -121,16 +148,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::default();
     options.alpn = Some(serving.clone());
     let engine = Engine::new(storage, Arc::new(TokioRuntime), vec![issuer], options)?;
-    let port: u16 = variable("HTTP_PORT", "80").parse()?;
-    let _listener = engine.http01().listen(([0, 0, 0, 0], port).into()).await?;
+    let port = port("HTTP_PORT", 80)?;
+    let answering = engine.http01().listen(([0, 0, 0, 0], port).into()).await;
+    let _answering = answering.map_err(|error| format!("port {port} (HTTP_PORT): {error}"))?;
     let mut events = engine.events().listen();
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            println!("{event:?}");
+            match event {
+                Ok(event) => tell(&event),
+                Err(missed) => println!("{missed}"),
+            }
         }
     });
-    let port: u16 = variable("HTTPS_PORT", "443").parse()?;
-    let listener = TcpListener::bind(("0.0.0.0", port)).await?;
+    let port = self::port("HTTPS_PORT", 443)?;
+    let listener = TcpListener::bind(("0.0.0.0", port)).await;
+    let listener = listener.map_err(|error| format!("port {port} (HTTPS_PORT): {error}"))?;
     let mut keeper = Keeper::new(engine, RenewalPolicy::default(), serving.clone());
     keeper.want(Wanted::new(names));
 
@@ -143,20 +175,67 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
+    println!("listening on port {port}");
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A client gone already, or too many of them for a while: no reason to stop serving.
+                println!("{error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             let served = async {
                 let mut stream = acceptor.accept(stream).await?;
+                // A CA that looks at a challenge says nothing more.
+                if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS_ALPN) {
+                    return Ok(());
+                }
                 let hello =
                     b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nhello\n";
                 stream.write_all(hello).await?;
                 stream.shutdown().await
             };
-            if let Err(error) = served.await {
-                println!("{peer}: {error}");
+            match tokio::time::timeout(PATIENCE, served).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => println!("{peer}: {error}"),
+                Err(_) => println!("{peer}: not served within {PATIENCE:?}"),
             }
         });
+    }
+}
+
+/// How long a client may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn port(name: &str, default: u16) -> Result<u16, String> {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("{name}: {text:?} is no port")),
+        Err(_) => Ok(default),
+    }
+}
+
+fn tell(event: &Event) {
+    match event {
+        // For the next renewal, or for the next attempt, of which a failure tells.
+        Event::Step {
+            stage: "waiting", ..
+        } => {}
+        Event::Step { stage, .. } => println!("order: {stage}"),
+        Event::Issued { certificate, .. } => {
+            println!("issued, valid until {}", certificate.not_after());
+        }
+        Event::Failed {
+            failure, next_at, ..
+        } => match next_at {
+            Some(at) => println!("failed: {}; again at {at}", failure.detail),
+            None => println!("failed: {}", failure.detail),
+        },
+        other => println!("{other:?}"),
     }
 }
