@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
     RSA_PKCS1_SHA256,
 };
-use base64ct::{Base64, Base64Url, Base64UrlUnpadded, Encoding};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding};
 use certwright_issuance::{KeyError, KeyPair};
 use certwright_storage::{Key, Record, RecordError, Revision, Storage, StorageError, Txn};
@@ -188,20 +188,20 @@ pub struct ExternalBinding {
 }
 
 impl ExternalBinding {
-    /// A binding with a MAC key in base64url, padded or not, as CAs hand it out; in
-    /// base64, as some do, too.
+    /// A binding with a MAC key in base64url, padded or not, as CAs hand it out.
     ///
     /// # Errors
-    /// [`InvalidMac`] if it is neither, or empty.
+    /// [`InvalidMac`] if it is not, as in the other alphabet of base64, or empty.
     pub fn new(kid: &str, mac: &str) -> Result<Self, InvalidMac> {
         let text = mac.trim();
+        if let Some(found) = text.chars().find(|letter| ['+', '/'].contains(letter)) {
+            return Err(InvalidMac::Alphabet { found });
+        }
         let bare = text.trim_end_matches('=');
-        let decoded = Base64UrlUnpadded::decode_vec(bare)
-            .or_else(|_| Base64Url::decode_vec(text))
-            .or_else(|_| Base64::decode_vec(text));
-        let mac = Zeroizing::new(decoded.map_err(|_| InvalidMac)?);
+        let decoded = Base64UrlUnpadded::decode_vec(bare);
+        let mac = Zeroizing::new(decoded.map_err(|_| InvalidMac::Text)?);
         if mac.is_empty() {
-            return Err(InvalidMac);
+            return Err(InvalidMac::Empty);
         }
         let kid = kid.to_owned();
         Ok(Self { kid, mac })
@@ -226,8 +226,24 @@ impl fmt::Debug for ExternalBinding {
 
 /// A text that is no MAC key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the MAC key is not base64url; copy it again from the CA, whole")]
-pub struct InvalidMac;
+#[non_exhaustive]
+pub enum InvalidMac {
+    /// The other alphabet of base64: a key that was encoded again on its way may be
+    /// another key.
+    #[error(
+        "the MAC key has {found:?} in it, so it is base64 and not base64url; write - for + and _ for /, if that is how the CA made it"
+    )]
+    Alphabet {
+        /// The first letter base64url does not have.
+        found: char,
+    },
+    /// Nothing.
+    #[error("the MAC key is empty; copy it from the CA")]
+    Empty,
+    /// Something else.
+    #[error("the MAC key is not base64url; copy it again from the CA, whole")]
+    Text,
+}
 
 /// Which account of a CA is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -539,14 +555,15 @@ mod tests {
 
     #[test]
     fn keys_of_macs() {
-        // RFC 4648's alphabets; the last two differ in them.
+        // RFC 4648 section 5.
         for (text, expected) in [
             ("AAEC", Some(&[0, 1, 2][..])),
             ("AAE=", Some(&[0, 1])),
             ("AAE", Some(&[0, 1])),
             (" AAE\n", Some(&[0, 1])),
             ("-_8", Some(&[0xfb, 0xff])),
-            ("+/8=", Some(&[0xfb, 0xff])),
+            ("+/8=", None),
+            ("-/8", None),
             ("", None),
             ("!", None),
         ] {
@@ -556,6 +573,20 @@ mod tests {
                 expected,
                 "{text:?}"
             );
+        }
+        for (text, expected) in [
+            (
+                "AA/C",
+                "the MAC key has '/' in it, so it is base64 and not base64url; write - for + and _ for /, if that is how the CA made it",
+            ),
+            ("==", "the MAC key is empty; copy it from the CA"),
+            (
+                "A!",
+                "the MAC key is not base64url; copy it again from the CA, whole",
+            ),
+        ] {
+            let error = ExternalBinding::new("kid", text).unwrap_err();
+            assert_eq!(error.to_string(), expected);
         }
         let shown = format!("{:?}", ExternalBinding::new("kid-1", "AAEC"));
         assert_eq!(shown, r#"Ok(ExternalBinding("kid-1"))"#);
