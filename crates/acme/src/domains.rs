@@ -145,12 +145,29 @@ pub enum DomainError {
     None,
     /// A wildcard, which only DNS-01 can prove.
     #[error(
-        "{name:?} is a wildcard, and only DNS-01 proves those; add a dnsChallenge to the resolver or write the names out"
+        "{name:?} is a wildcard, and only DNS-01 proves those; add a dnsChallenge to the resolver{} or write the names out",
+        .resolver.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default()
     )]
     WildcardNeedsDns01 {
         /// The wildcard.
         name: String,
+        /// The resolver that is asked, if it is known.
+        resolver: Option<String>,
     },
+}
+
+impl DomainError {
+    /// The same, with the resolver that is asked.
+    #[must_use]
+    pub fn of_resolver(self, asked: &str) -> Self {
+        match self {
+            Self::WildcardNeedsDns01 { name, .. } => Self::WildcardNeedsDns01 {
+                name,
+                resolver: Some(asked.to_owned()),
+            },
+            other => other,
+        }
+    }
 }
 
 #[cfg(test)]

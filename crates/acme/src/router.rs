@@ -87,9 +87,9 @@ impl Router {
     ///
     /// As [`orders`].
     pub fn orders(&self, rules: &OrderRules) -> Result<Vec<OrderNames>, DomainError> {
-        match self.resolver {
+        match &self.resolver {
             None => Ok(Vec::new()),
-            Some(_) => orders(&self.domains(), rules),
+            Some(name) => orders(&self.domains(), rules).map_err(|error| error.of_resolver(name)),
         }
     }
 }
@@ -257,6 +257,22 @@ spec:
             assert_eq!(found, expected, "{tls}");
             assert_eq!(routers[0].name, "apps/shop");
         }
+    }
+
+    #[test]
+    fn a_wildcard_names_the_resolver_that_cannot_prove_it() {
+        let text = format!("{ROUTE}  tls: {{certResolver: le, domains: [{{main: '*.e.test'}}]}}");
+        let document = node(&text);
+        let routers = Router::decode(&document, Strictness::Strict);
+        let routers = routers.into_result().unwrap();
+        let rules = OrderRules {
+            wildcards: crate::domains::Wildcards::Refused,
+            ..OrderRules::default()
+        };
+        assert_eq!(
+            routers[0].orders(&rules).unwrap_err().to_string(),
+            "\"*.e.test\" is a wildcard, and only DNS-01 proves those; add a dnsChallenge to the resolver \"le\" or write the names out"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use core::net::IpAddr;
 
-use certwright_cert_model::name::DnsPattern;
+use certwright_cert_model::name::{DnsNameError, DnsPattern};
 
 use super::{Domain, DomainError, matches, prune, sanitize};
 
@@ -82,7 +82,10 @@ impl OrderNames {
         if wildcards == Wildcards::Refused
             && let Some(name) = stars.clone().next()
         {
-            return Err(DomainError::WildcardNeedsDns01 { name: name.clone() });
+            return Err(DomainError::WildcardNeedsDns01 {
+                name: name.clone(),
+                resolver: None,
+            });
         }
         let covered = |name: &String| {
             let address = name.parse::<IpAddr>().is_ok();
@@ -119,7 +122,8 @@ impl OrderNames {
     }
 }
 
-/// A name as it is ordered: small letters, addresses in their one spelling.
+/// A name as it is ordered: small letters, international labels as A-labels (lego does so
+/// too), addresses in their one spelling.
 fn canonical(name: &str) -> Result<String, DomainError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(address.to_string());
@@ -129,7 +133,11 @@ fn canonical(name: &str) -> Result<String, DomainError> {
             names: name.to_owned(),
         });
     }
-    match name.parse::<DnsPattern>() {
+    let parsed = match name.parse::<DnsPattern>() {
+        Err(DnsNameError::International { suggestion }) => suggestion.parse(),
+        parsed => parsed,
+    };
+    match parsed {
         Ok(pattern) => Ok(pattern.to_string().to_ascii_lowercase()),
         Err(source) => Err(DomainError::Name {
             name: name.to_owned(),
@@ -153,6 +161,8 @@ mod tests {
             (&["b.t", "a.t", "B.t"][..], Ok(&["b.t", "a.t"][..])),
             (&["a.t", "b.a.t", "*.a.t", "c.b.a.t"], Ok(&["a.t", "*.a.t", "c.b.a.t"])),
             (&["192.0.2.7", "2001:DB8:0::1"], Ok(&["192.0.2.7", "2001:db8::1"])),
+            // As browsers ask for them.
+            (&["b\u{fc}cher.t", "*.B\u{fc}cher.t", "xn--bcher-kva.t"], Ok(&["xn--bcher-kva.t", "*.xn--bcher-kva.t"])),
             (&["*.internal"], Err(format!("\"*.internal\" {dns}"))),
             (&[], Err("no domain was given".to_owned())),
             (&["a.t", ""], Err(format!("\"\" {dns}"))),
