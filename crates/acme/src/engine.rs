@@ -227,7 +227,7 @@ impl Engine {
         let new_orders = new_orders.map(|_| Semaphore::new(options.new_orders.max(1)));
         Ok(Self {
             shared: Arc::new(Shared {
-                http01: Http01::new(Arc::clone(&storage)),
+                http01: Http01::with_runtime(Arc::clone(&storage), Arc::clone(&runtime)),
                 tls_alpn01: TlsAlpn01::new(Arc::clone(&storage), Arc::clone(&runtime)),
                 events,
                 breakers,

@@ -1,5 +1,6 @@
 //! HTTP-01 (RFC 8555 section 8.3): the answers, for whoever listens on port 80.
 
+mod others;
 #[cfg(feature = "http-server")]
 mod server;
 
@@ -9,7 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use certwright_storage::{Storage, StorageError};
 
-use crate::layout;
+use crate::runtime::{Runtime, TokioRuntime};
+
+use others::Others;
 
 #[cfg(feature = "http-server")]
 pub use server::Http01Listener;
@@ -20,20 +23,27 @@ pub const PATH: &str = "/.well-known/acme-challenge/";
 /// The answers to HTTP-01 challenges of every replica on one store.
 ///
 /// Answers of this replica come from memory, those of others from the store: what one
-/// replica has promised to the CA, all can answer. A clone is another handle.
+/// replica has promised to the CA, all can answer. Anybody can ask for tokens that are
+/// none: all who wait share one look at the store, and between two looks there is a
+/// pause, so a flood of them costs ten reads a second. A clone is another handle.
 #[derive(Clone)]
 pub struct Http01 {
     local: Arc<RwLock<HashMap<String, String>>>,
-    storage: Arc<dyn Storage>,
+    others: Arc<Others>,
     thumbprint: Option<Arc<str>>,
 }
 
 impl Http01 {
     /// Answers of the replicas on this store.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
+        Self::with_runtime(storage, Arc::new(TokioRuntime))
+    }
+
+    /// Answers of the replicas on this store, by another clock.
+    pub fn with_runtime(storage: Arc<dyn Storage>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             local: Arc::default(),
-            storage,
+            others: Arc::new(Others::new(storage, runtime)),
             thumbprint: None,
         }
     }
@@ -56,27 +66,23 @@ impl Http01 {
     /// type `application/octet-stream`; `None` if the path is not that of a challenge
     /// we know: go on with 404 or the next handler.
     ///
-    /// A load balancer in front may redirect to HTTPS or to another port; the CA
-    /// follows. Paths are untrusted: the store is asked for well-formed tokens only.
+    /// Whoever listens on port 80 may redirect to HTTPS or to another port; the CA
+    /// follows, and the path is all that counts here. Paths are untrusted: the store is
+    /// looked at for well-formed tokens only.
     ///
     /// # Errors
     /// The store cannot be read: answer with 503, the CA will ask again.
     pub async fn answer(&self, path: &str) -> Result<Option<String>, StorageError> {
-        let Some(token) = path.strip_prefix(PATH).filter(|token| is_token(token)) else {
+        let Some(token) = token_of(path) else {
             return Ok(None);
         };
         if let Some(answer) = self.known(token) {
             return Ok(Some(answer));
         }
-        if let Some(thumbprint) = &self.thumbprint {
-            return Ok(Some(format!("{token}.{thumbprint}")));
+        match &self.thumbprint {
+            Some(thumbprint) => Ok(Some(format!("{token}.{thumbprint}"))),
+            None => self.others.find(token).await,
         }
-        let key = layout::http_token(token);
-        let entry = self.storage.get(&key).await?;
-        let read = |entry: certwright_storage::Entry| {
-            String::from_utf8(entry.value.as_bytes().to_vec()).ok()
-        };
-        Ok(entry.and_then(read))
     }
 
     fn known(&self, token: &str) -> Option<String> {
@@ -101,6 +107,12 @@ impl fmt::Debug for Http01 {
     }
 }
 
+/// The token in a request's path, if it is that of a challenge: nothing is decoded or
+/// normalized on the way.
+pub fn token_of(path: &str) -> Option<&str> {
+    path.strip_prefix(PATH).filter(|token| is_token(token))
+}
+
 /// Whether the text may be a token: base64url of 128 bits or more (section 8.1), and no
 /// longer than any CA makes one.
 pub fn is_token(text: &str) -> bool {
@@ -115,8 +127,10 @@ const TOKEN_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use certwright_storage::{MemoryStorage, Txn};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::layout;
 
     #[tokio::test]
     async fn answers_of_all_replicas() {
@@ -179,6 +193,20 @@ mod tests {
             ("ü".repeat(22), false),
         ] {
             assert_eq!(is_token(&text), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn paths_of_tokens_and_no_others(path in "(/\\.well-known/acme-challenge/)?[a-zA-Z0-9_./%-]{0,140}") {
+            match token_of(&path) {
+                Some(token) => {
+                    prop_assert!(is_token(token));
+                    prop_assert_eq!(path.clone(), format!("{PATH}{token}"));
+                    prop_assert!(!token.contains(['/', '.', '%']));
+                }
+                None => prop_assert!(path.strip_prefix(PATH).is_none_or(|rest| !is_token(rest))),
+            }
         }
     }
 }
