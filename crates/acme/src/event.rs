@@ -1,6 +1,7 @@
 //! What happens, for those who watch: a typed stream beside `tracing`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::broadcast;
@@ -103,6 +104,18 @@ pub enum Event {
         /// The issuer's name.
         issuer: String,
     },
+    /// TXT records live longer than is waited: who has kept them from another challenge
+    /// may not see the new value in time.
+    LongTtl {
+        /// For which certificate.
+        id: CertId,
+        /// The record's name.
+        name: String,
+        /// How long others may keep it.
+        ttl: Duration,
+        /// How long is waited at most, before the CA is told.
+        wait: Duration,
+    },
     /// An answer to a challenge could not be taken away; it is tried again later.
     NotCleaned {
         /// For which certificate.
@@ -179,6 +192,14 @@ impl Events {
                 reason,
             } => tracing::warn!(issuer, %until, reason, "CA does not answer"),
             Event::IssuerBack { issuer } => tracing::info!(issuer, "CA answers again"),
+            Event::LongTtl {
+                id,
+                name,
+                ttl,
+                wait,
+            } => tracing::warn!(
+                certificate = %id, name, ?ttl, ?wait, "TXT records live longer than is waited"
+            ),
             Event::NotCleaned { id, reason } => {
                 tracing::warn!(certificate = %id, reason, "challenge not taken away");
             }

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
 use crate::account::{AccountSpec, ExternalBinding};
-use crate::challenge::dns01::{Dns01, DnsProvider};
+use crate::challenge::dns01::{Dns01, DnsProvider, ProviderError};
 use crate::challenge::{Pause, Solvers};
 use crate::config::{IssuerOptions, LETS_ENCRYPT, Resolver, Trust};
 use crate::domains::OrderNames;
@@ -23,7 +23,9 @@ use crate::wanted::Wanted;
 
 impl Resolver {
     /// The issuers these options describe, the most wanted first. `dns` writes the
-    /// records for a `dnsChallenge`: its `provider` names it, but code brings it.
+    /// records for a `dnsChallenge`. Without it, and with the feature `dns-providers`,
+    /// the option `provider` names who does, and the process' environment holds the
+    /// credentials.
     ///
     /// Reads the files the options name, and looks up the name servers: call it where
     /// blocking is allowed.
@@ -142,13 +144,11 @@ impl Resolver {
     fn solvers(&self, dns: Option<Arc<dyn DnsProvider>>) -> Result<Solvers, SetupError> {
         let dns01 = match (&self.dns_challenge, dns) {
             (None, _) => None,
-            (Some(challenge), None) => {
-                return Err(SetupError::NoProvider {
-                    provider: challenge.provider.clone(),
-                });
-            }
-            (Some(challenge), Some(provider)) => {
-                let mut solver = Dns01::new(provider);
+            (Some(challenge), dns) => {
+                let mut solver = match dns {
+                    Some(provider) => Dns01::new(provider),
+                    None => named(challenge)?,
+                };
                 solver.delay = challenge.propagation.delay_before_checks;
                 Some(view(challenge, solver)?)
             }
@@ -159,6 +159,33 @@ impl Resolver {
             tls_alpn01: self.tls_challenge.map(|tls| Pause(tls.delay)),
         })
     }
+}
+
+/// The solver with the provider of this name.
+#[cfg(feature = "dns-providers")]
+fn named(challenge: &crate::config::DnsChallenge) -> Result<Dns01, SetupError> {
+    use crate::challenge::dns01::Propagation;
+    use crate::challenge::dns01::providers::NamedProvider;
+
+    let Some(name) = &challenge.provider else {
+        return Err(SetupError::NoProvider { provider: None });
+    };
+    let zones = Propagation::new(recursive(&challenge.resolvers)?);
+    let get = |variable: &str| std::env::var(variable).ok();
+    let provider = NamedProvider::from_environment(name, get, zones)?;
+    let timeout = provider.propagation_timeout();
+    let poll = provider.polling_interval();
+    let mut solver = Dns01::new(Arc::new(provider));
+    solver.propagation_timeout = timeout.unwrap_or(solver.propagation_timeout);
+    solver.poll = poll.unwrap_or(solver.poll);
+    Ok(solver)
+}
+
+#[cfg(not(feature = "dns-providers"))]
+fn named(challenge: &crate::config::DnsChallenge) -> Result<Dns01, SetupError> {
+    Err(SetupError::NoProvider {
+        provider: challenge.provider.clone(),
+    })
 }
 
 #[cfg(feature = "dns")]
@@ -295,11 +322,14 @@ pub enum SetupError {
     )]
     NoDns,
     /// A DNS challenge without anybody who writes records.
-    #[error("dnsChallenge has no provider{}; give one in code", .provider.as_ref().map(|name| format!(" for {name:?}")).unwrap_or_default())]
+    #[error("dnsChallenge has no provider{}; give one in code, or name one and build with the feature dns-providers", .provider.as_ref().map(|name| format!(" for {name:?}")).unwrap_or_default())]
     NoProvider {
         /// The one the options name.
         provider: Option<String>,
     },
+    /// The provider of a name cannot be used.
+    #[error("dnsChallenge.provider: {0}")]
+    Provider(ProviderError),
     /// A name server that cannot be found.
     #[error("name server {server} cannot be asked: {reason}")]
     Resolver {
@@ -334,14 +364,25 @@ pub enum SetupError {
     },
 }
 
+impl From<ProviderError> for SetupError {
+    /// Its words are in the text, so it is no source.
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use certwright_cert_model::document::Strictness;
 
     use super::*;
     use crate::challenge::ChallengeKind;
+    use crate::challenge::dns01::{DnsError, TxtRecord};
     use crate::config::{StaticConfig, flags};
     use crate::domains::Wildcards;
+    use crate::runtime::Task;
 
     fn resolver(more: &[&str]) -> Resolver {
         let common = [
@@ -404,6 +445,62 @@ mod tests {
         assert_eq!(wanted.identifiers[0].to_string(), "a.test");
     }
 
+    /// Writes nowhere.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl DnsProvider for Nowhere {
+        fn append<'a>(&'a self, _: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn remove<'a>(&'a self, _: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[cfg(feature = "dns")]
+    #[test]
+    fn options_of_dns_take_effect() {
+        use crate::challenge::dns01::Checks;
+
+        let servers = "--certificatesresolvers.le.acme.dnschallenge.resolvers=192.0.2.1:5353";
+        let solver = |options: &[&str]| {
+            let prefix = "--certificatesresolvers.le.acme.dnschallenge.";
+            let options: Vec<String> = options.iter().map(|it| format!("{prefix}{it}")).collect();
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            let mut resolver = resolver(&[&[servers], options.as_slice()].concat());
+            resolver.issuers[0].trust.ca_certificates = vec![root()];
+            let issuers = resolver.issuers(Some(Arc::new(Nowhere))).unwrap();
+            issuers[0].solvers.dns01.clone().unwrap()
+        };
+        let plain = solver(&[]);
+        assert_eq!((plain.checks, plain.delay), (Checks::Wait, Duration::ZERO));
+        let view = format!("{:?}", plain.view.unwrap());
+        for part in [
+            "192.0.2.1:5353",
+            "require: First",
+            "authoritative: Ask",
+            "aliases: Follow",
+        ] {
+            assert!(view.contains(part), "{view}");
+        }
+        for (option, part) in [
+            ("propagation.requireallrns=true", "require: All"),
+            ("propagation.disableanschecks=true", "authoritative: Skip"),
+            ("disablecnamesupport=true", "aliases: Ignore"),
+        ] {
+            let view = format!("{:?}", solver(&[option]).view.unwrap());
+            assert!(view.contains(part), "{view}");
+        }
+        assert_eq!(
+            solver(&["propagation.disablechecks=true"]).checks,
+            Checks::Skip
+        );
+        let delayed = solver(&["propagation.delaybeforechecks=90"]);
+        assert_eq!(delayed.delay, Duration::from_secs(90));
+    }
+
     #[test]
     fn what_cannot_be_used_is_said() {
         let http = "--certificatesresolvers.le.acme.httpchallenge.entrypoint=web";
@@ -422,10 +519,23 @@ mod tests {
             empty,
             "caCertificates: -----BEGIN X-----: it has no certificate"
         );
-        let dns = resolver(&["--certificatesresolvers.le.acme.dnschallenge.provider=acme-dns"]);
+        let provider = |name: &str| {
+            let option = format!("--certificatesresolvers.le.acme.dnschallenge.provider={name}");
+            let servers = "--certificatesresolvers.le.acme.dnschallenge.resolvers=192.0.2.1";
+            let dns = resolver(&[&option, servers]);
+            dns.issuers(None).unwrap_err().to_string()
+        };
         assert_eq!(
-            dns.issuers(None).unwrap_err().to_string(),
-            r#"dnsChallenge has no provider for "acme-dns"; give one in code"#
+            provider("acme-dns"),
+            "dnsChallenge.provider: the DNS provider acme-dns is not there: give a DnsProvider of your own in code"
+        );
+        assert_eq!(
+            provider("cludflare"),
+            r#"dnsChallenge.provider: there is no DNS provider "cludflare"; near to it are cloudflare"#
+        );
+        assert_eq!(
+            provider("luadns"),
+            "dnsChallenge.provider: the DNS provider luadns needs LUADNS_API_USERNAME and LUADNS_API_TOKEN: set them, or LUADNS_API_USERNAME_FILE and so on to files that hold them"
         );
         let mut plain = resolver(&[http]);
         plain.issuers[0].ca_server = "http://ca.test/dir".to_owned();

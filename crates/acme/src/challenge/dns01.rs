@@ -2,6 +2,12 @@
 
 #[cfg(feature = "dns")]
 mod propagation;
+#[cfg(feature = "dns-providers")]
+pub mod providers;
+#[cfg(feature = "dns")]
+mod query;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use std::sync::Arc;
@@ -51,6 +57,11 @@ pub trait DnsProvider: Send + Sync + fmt::Debug {
 
     /// Takes this value away and leaves the others. What is not there is no matter.
     fn remove<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>>;
+
+    /// How long others may keep what it writes, if it says so.
+    fn ttl(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Who sees what the world sees of a zone.
@@ -61,6 +72,12 @@ pub trait DnsView: Send + Sync + fmt::Debug {
 
     /// Whether all servers that are to be asked have the value; if not, who does not.
     fn lacks<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<Option<String>, DnsError>>;
+
+    /// How long others may keep the TXT records of a name, if there are any: a name and
+    /// its wildcard share them, and who has kept one value does not see the other.
+    fn ttl<'a>(&'a self, _name: &'a str) -> Task<'a, Result<Option<Duration>, DnsError>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// How DNS-01 challenges are answered.
@@ -169,16 +186,69 @@ pub enum DnsError {
     },
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Why there is no provider of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProviderError {
+    /// Variables that must be set are not.
+    #[error("the DNS provider {provider} needs {}", needed(.variables))]
+    Missing {
+        /// Its name.
+        provider: &'static str,
+        /// Each with its other spelling.
+        variables: Vec<String>,
+    },
+    /// The machine has no roots to verify a provider's server with.
+    #[error(
+        "the DNS provider {provider} needs the system's roots, and there are none; install them (ca-certificates)"
+    )]
+    NoRoots {
+        /// Its name.
+        provider: &'static str,
+    },
+    /// A name that others know.
+    #[error("the DNS provider {provider} is not there: {reason}")]
+    NotThere {
+        /// Its name.
+        provider: &'static str,
+        /// Why it is not.
+        reason: &'static str,
+    },
+    /// A name that nobody has.
+    #[error("there is no DNS provider {name:?}; {}", nearest(.near))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Names like it.
+        near: Vec<&'static str>,
+    },
+    /// A variable's value cannot be used.
+    #[error("the DNS provider {provider} cannot use {variable}: {reason}")]
+    Value {
+        /// Its name.
+        provider: &'static str,
+        /// The variable.
+        variable: String,
+        /// What is wrong; it shows no secret.
+        reason: String,
+    },
+}
 
-    #[test]
-    fn a_name_and_its_wildcard_share_one_record() {
-        let record = |name: &str| TxtRecord::new(&name.parse().unwrap(), "a.b");
-        assert_eq!(record("*.Example.org"), record("example.org"));
-        assert_eq!(record("example.org").name, "_acme-challenge.example.org");
-        // printf a.b | openssl dgst -sha256 -binary | basenc --base64url
-        assert_eq!(record("a.test").value.len(), 43);
+fn needed(variables: &[String]) -> String {
+    let first = variables.first().map(String::as_str).unwrap_or_default();
+    let first = first.split(' ').next().unwrap_or_default();
+    match variables {
+        [one] => format!("{one}: set it, or {first}_FILE to a file that holds it"),
+        all => format!(
+            "{}: set them, or {first}_FILE and so on to files that hold them",
+            all.join(" and ")
+        ),
+    }
+}
+
+fn nearest(near: &[&str]) -> String {
+    match near.is_empty() {
+        true => "see the table of providers".to_owned(),
+        false => format!("near to it are {}", near.join(", ")),
     }
 }

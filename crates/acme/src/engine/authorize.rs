@@ -309,6 +309,7 @@ impl Drive<'_> {
                 .await??;
         }
         self.hold.sleep(dns.delay).await?;
+        self.report_long_lives(dns, records).await?;
         let (Some(view), Checks::Wait) = (&dns.view, dns.checks) else {
             return Ok(());
         };
@@ -330,6 +331,36 @@ impl Drive<'_> {
                     return Err(unseen.into());
                 }
                 self.hold.sleep(dns.poll).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn report_long_lives(
+        &mut self,
+        dns: &Dns01,
+        records: &[&TxtRecord],
+    ) -> Result<(), Trouble> {
+        let looking = dns.view.as_ref().filter(|_| dns.checks == Checks::Wait);
+        let wait = match looking {
+            Some(_) => dns.delay + dns.propagation_timeout,
+            None => dns.delay,
+        };
+        let names: BTreeSet<&String> = records.iter().map(|record| &record.name).collect();
+        for name in names {
+            let mut ttl = dns.provider.ttl();
+            if let Some(view) = looking {
+                // A server that does not answer will be told of when the value is looked for.
+                let seen = self.hold.during(view.ttl(name)).await?;
+                ttl = ttl.max(seen.unwrap_or_default());
+            }
+            if let Some(ttl) = ttl.filter(|ttl| *ttl > wait) {
+                self.shared.events.emit(Event::LongTtl {
+                    id: self.id.clone(),
+                    name: name.clone(),
+                    ttl,
+                    wait,
+                });
             }
         }
         Ok(())
