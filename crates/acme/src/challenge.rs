@@ -3,6 +3,7 @@
 
 pub mod dns01;
 pub mod http01;
+pub mod reach;
 pub mod tls_alpn01;
 
 use core::fmt;
@@ -84,6 +85,8 @@ pub struct Solvers {
     pub http01: Option<Pause>,
     /// TLS-ALPN-01: somebody on port 443 is told through [`tls_alpn01::AlpnSink`].
     pub tls_alpn01: Option<Pause>,
+    /// Looks, before an order, whether names lead here; nobody does by default.
+    pub addresses: Option<reach::AddressCheck>,
 }
 
 /// How long to wait between showing an answer and telling the CA, for load balancers

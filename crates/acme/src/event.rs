@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
 use crate::certificate::IssuedCertificate;
+use crate::challenge::reach::Unreachable;
 use crate::identifier::Identifier;
 use crate::journal::Failure;
 use crate::layout::CertId;
@@ -116,6 +117,18 @@ pub enum Event {
         /// How long is waited at most, before the CA is told.
         wait: Duration,
     },
+    /// A name does not lead here, as far as can be seen (see
+    /// [`AddressCheck`](crate::challenge::reach::AddressCheck)).
+    Unreachable {
+        /// For which certificate.
+        id: CertId,
+        /// The name.
+        identifier: Identifier,
+        /// What is wrong.
+        reason: Unreachable,
+        /// Whether the order is not placed because of it.
+        refused: bool,
+    },
     /// An answer to a challenge could not be taken away; it is tried again later.
     NotCleaned {
         /// For which certificate.
@@ -199,6 +212,14 @@ impl Events {
                 wait,
             } => tracing::warn!(
                 certificate = %id, name, ?ttl, ?wait, "TXT records live longer than is waited"
+            ),
+            Event::Unreachable {
+                id,
+                identifier,
+                reason,
+                refused,
+            } => tracing::warn!(
+                certificate = %id, %identifier, %reason, refused, "the CA may not find this name here"
             ),
             Event::NotCleaned { id, reason } => {
                 tracing::warn!(certificate = %id, reason, "challenge not taken away");

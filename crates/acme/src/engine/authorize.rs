@@ -10,6 +10,7 @@ use super::drive::{AT_ONCE, Drive};
 use super::failure::{Setback, Trouble};
 use crate::account::Account;
 use crate::challenge::dns01::{Checks, Dns01, DnsError, TxtRecord};
+use crate::challenge::reach::{Otherwise, Unreachable};
 use crate::challenge::tls_alpn01;
 use crate::challenge::{ChallengeKind, Receipt};
 use crate::event::Event;
@@ -364,6 +365,45 @@ impl Drive<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Before an order: whether the CA would find us at its names.
+    pub(super) async fn look_around(&mut self, issuer: &Issuer) -> Result<(), Trouble> {
+        let solvers = &issuer.solvers;
+        let Some(check) = &solvers.addresses else {
+            return Ok(());
+        };
+        let mut refusal = None;
+        for identifier in self.wanted.distinct() {
+            let first = solvers.kinds().find(|kind| kind.can_prove(&identifier));
+            let (Identifier::Dns(_), Some(ChallengeKind::Http01 | ChallengeKind::TlsAlpn01)) =
+                (&identifier, first)
+            else {
+                continue;
+            };
+            let name = identifier.value();
+            let problem = self.hold.during(check.problem(&name)).await?;
+            let Some(reason) = problem else {
+                continue;
+            };
+            let refused = check.otherwise == Otherwise::Refuse
+                && solvers.dns01.is_none()
+                && !matches!(reason, Unreachable::Untold { .. });
+            if refused {
+                refusal.get_or_insert_with(|| format!("{identifier} is not ordered: {reason}"));
+            }
+            self.shared.events.emit(Event::Unreachable {
+                id: self.id.clone(),
+                identifier,
+                reason,
+                refused,
+            });
+        }
+        match refusal {
+            // The record may be there in a moment, and looking costs the CA nothing.
+            Some(detail) => Err(Setback::new(Class::Transient, detail).into()),
+            None => Ok(()),
+        }
     }
 
     /// Waiting: takes away what was shown. What cannot be taken away stays in the

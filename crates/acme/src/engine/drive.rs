@@ -187,6 +187,7 @@ impl<'e> Drive<'e> {
             let request = "a new order";
             return Err(ProtocolError::LeftAlone { request, until }.into());
         }
+        self.look_around(issuer).await?;
         let replaces = self.replaces(issuer);
         let quotas = quotas_of(issuer, replaces.is_some());
         let now = self.now();

@@ -8,6 +8,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::query::{Answer, Recursion, plain, query};
 use super::{DnsError, DnsView, TxtRecord};
+use crate::challenge::reach::AddressView;
 use crate::runtime::Task;
 
 /// Asks recursive name servers, and through them a zone's own.
@@ -283,6 +284,12 @@ impl DnsView for Propagation {
 
     fn ttl<'a>(&'a self, name: &'a str) -> Task<'a, Result<Option<Duration>, DnsError>> {
         Box::pin(self.longest(name))
+    }
+}
+
+impl AddressView for Propagation {
+    fn addresses<'a>(&'a self, name: &'a str) -> Task<'a, Result<BTreeSet<IpAddr>, DnsError>> {
+        Box::pin(self.addresses(name))
     }
 }
 
