@@ -62,7 +62,8 @@ impl PairLoader {
     /// file is loaded at once for that reason. What is found late is a key that is damaged inside.
     #[must_use]
     pub fn with_lazy_keys(mut self) -> Self {
-        self.cold = Some(ColdKeys::default());
+        // A loader that leaves keys already goes on sharing them with its clones.
+        self.cold.get_or_insert_with(ColdKeys::default);
         self
     }
 
