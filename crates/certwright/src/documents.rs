@@ -3,8 +3,9 @@
 mod problem;
 mod route;
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use certwright_cert_model::document::{Format, Strictness};
 use certwright_cert_model::manifest::{self, ManifestError, Metadata, Resource};
@@ -65,17 +66,18 @@ impl Documents {
     /// Reads files, and all files below directories that have a format's extension, in the order of their names. A
     /// named file without one is YAML. How many files there were.
     pub fn read_paths<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> usize {
-        let mut files = Vec::new();
-        for path in paths {
-            collect(path.as_ref(), true, &mut files, &mut self.problems);
-        }
+        let files = Files::below(paths, &mut self.problems);
         for (file, format) in &files {
-            match text(file) {
-                Ok(text) => self.read(&file.display().to_string(), &text, *format),
-                Err(problem) => self.problems.push(problem),
-            }
+            self.read_file(file, *format);
         }
         files.len()
+    }
+
+    pub(crate) fn read_file(&mut self, file: &Path, format: Format) {
+        match text(file) {
+            Ok(text) => self.read(&file.display().to_string(), &text, format),
+            Err(problem) => self.problems.push(problem),
+        }
     }
 
     /// Reads the documents of a text; `origin` stands before everything that is told about them.
@@ -215,42 +217,72 @@ fn wants_temporary(metadata: &Metadata) -> bool {
     })
 }
 
-/// The files that [`Documents::read_paths`] would read, with their formats. What cannot be looked at, such as a link
-/// that leads nowhere, hides nothing beside it.
-pub(crate) fn collect(
-    path: &Path,
-    named: bool,
-    files: &mut Vec<(PathBuf, Format)>,
-    problems: &mut Vec<Problem>,
-) {
-    let failed = |error| Problem::new(&path.display().to_string(), ProblemKind::Io(error));
-    let is_dir = match fs::metadata(path) {
-        Ok(metadata) => metadata.is_dir(),
-        Err(error) => return problems.push(failed(error)),
-    };
-    if is_dir {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) => return problems.push(failed(error)),
+/// The files that [`Documents::read_paths`] reads.
+pub(crate) struct Files<'p> {
+    files: Vec<(PathBuf, Format)>,
+    /// Where links led: a directory that leads back to itself is read once.
+    seen: BTreeSet<PathBuf>,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Files<'_> {
+    /// The files below these paths, each once by whatever links it is reached, with their formats. What cannot be
+    /// looked at, such as a link that leads nowhere, hides nothing beside it.
+    pub(crate) fn below<P: AsRef<Path>>(
+        paths: impl IntoIterator<Item = P>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(PathBuf, Format)> {
+        let mut found = Files {
+            files: Vec::new(),
+            seen: BTreeSet::new(),
+            problems,
         };
+        for path in paths {
+            found.collect(path.as_ref(), true);
+        }
+        found.files
+    }
+
+    fn collect(&mut self, path: &Path, named: bool) {
+        if let Err(error) = self.try_collect(path, named) {
+            let origin = path.display().to_string();
+            self.problems
+                .push(Problem::new(&origin, ProblemKind::Io(error)));
+        }
+    }
+
+    fn try_collect(&mut self, path: &Path, named: bool) -> io::Result<()> {
+        let format = if fs::metadata(path)?.is_dir() {
+            None
+        } else {
+            let extension = path.extension().and_then(|e| e.to_str());
+            let format = Format::from_extension(extension.unwrap_or_default());
+            let format = format.or(named.then_some(Format::Yaml));
+            if format.is_none() {
+                return Ok(());
+            }
+            format
+        };
+        if !self.seen.insert(fs::canonicalize(path)?) {
+            return Ok(());
+        }
+        if let Some(format) = format {
+            self.files.push((path.to_owned(), format));
+            return Ok(());
+        }
         let mut paths = Vec::new();
-        for entry in entries {
-            match entry {
-                Ok(entry) => paths.push(entry.path()),
-                Err(error) => problems.push(failed(error)),
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            // A kubelet keeps the versions of a mounted ConfigMap there; the links to them are read.
+            if !entry.file_name().to_string_lossy().starts_with("..") {
+                paths.push(entry.path());
             }
         }
         paths.sort();
         for path in paths {
-            collect(&path, false, files, problems);
+            self.collect(&path, false);
         }
-        return;
-    }
-    let extension = path.extension().and_then(|e| e.to_str());
-    match Format::from_extension(extension.unwrap_or_default()) {
-        Some(format) => files.push((path.to_owned(), format)),
-        None if named => files.push((path.to_owned(), Format::Yaml)),
-        None => {}
+        Ok(())
     }
 }
 

@@ -241,6 +241,36 @@ impl Inventory {
         }
     }
 
+    /// Takes over what an earlier inventory has and this one has not; what that was, as kind and name.
+    #[cfg(feature = "run")]
+    pub(crate) fn keep(&mut self, earlier: &Self) -> Vec<String> {
+        let mut kept = Vec::new();
+        for (name, spec) in &earlier.certificates {
+            if !self.certificates.contains_key(name) {
+                kept.push(format!("Certificate {name}"));
+                let secret = ResourceName::new(&name.namespace, spec.secret_name());
+                self.claims.entry(secret).or_default().insert(name.clone());
+                self.certificates.insert(name.clone(), spec.clone());
+                if earlier.is_temporary_wanted(name) {
+                    self.temporary.insert(name.clone());
+                }
+            }
+        }
+        for (name, spec) in &earlier.issuers {
+            self.issuers.entry(name.clone()).or_insert_with(|| {
+                kept.push(format!("Issuer {name}"));
+                spec.clone()
+            });
+        }
+        for (name, spec) in &earlier.cluster_issuers {
+            self.cluster_issuers.entry(name.clone()).or_insert_with(|| {
+                kept.push(format!("ClusterIssuer {name}"));
+                spec.clone()
+            });
+        }
+        kept
+    }
+
     /// The Certificates in an order in which every CA comes before what it signs.
     ///
     /// `stored` tells whether a Secret exists that no Certificate here keeps, such as a CA made elsewhere.

@@ -2,6 +2,7 @@
 
 mod anchors;
 mod history;
+mod kept;
 mod look;
 mod outcome;
 mod settle;
@@ -22,7 +23,10 @@ use time::{Duration, OffsetDateTime};
 use self::anchors::Anchors;
 pub use self::anchors::TRUST_BUNDLE;
 use self::history::State;
+#[cfg(feature = "run")]
+pub(crate) use self::history::with_causes;
 pub use self::history::{RequestRecord, RequestResult};
+use self::kept::Troubles;
 use self::look::Step;
 pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
@@ -63,6 +67,7 @@ pub struct Manager {
     /// How many jobs there were.
     started: u64,
     changes: Vec<SecretChange>,
+    troubles: Troubles,
     last: Option<OffsetDateTime>,
 }
 
@@ -130,6 +135,7 @@ impl Manager {
             jobs: Vec::new(),
             started: 0,
             changes: Vec::new(),
+            troubles: Troubles::default(),
             last: None,
         };
         manager.replace_inventory(inventory);
@@ -354,17 +360,22 @@ impl Manager {
     /// Takes a Secret that somebody else wrote.
     pub fn observe(&mut self, secret: TlsSecret) {
         let name = ResourceName::new(&secret.namespace, &secret.name);
-        if self.secrets.get(&name) != Some(&secret) {
+        let mended = self.is_mended(&name);
+        if mended || self.secrets.get(&name) != Some(&secret) {
             self.touch(&name);
             self.secrets.insert(name.clone(), secret);
             // It may be another Certificate's now.
             self.touch(&name);
         }
+        if mended {
+            self.recall(&name);
+        }
     }
 
     /// Takes note that somebody else removed a Secret.
     pub fn forget(&mut self, secret: &ResourceName) {
-        if self.secrets.remove(secret).is_some() {
+        let mended = self.is_mended(secret);
+        if self.secrets.remove(secret).is_some() || mended {
             self.touch(secret);
             let now = self.last.unwrap_or(OffsetDateTime::UNIX_EPOCH);
             self.anchors.leave(secret, now);
@@ -395,7 +406,13 @@ impl Manager {
         let state = self.states.get(name);
         let failing = state.and_then(|state| state.failing);
         let next = failing.map_or_else(|| self.agenda.get(name), |failing| Some(failing.until));
-        Some(Status::of(leaf.as_ref(), state, secret, next, now))
+        let mut status = Status::of(leaf.as_ref(), state, secret, next, now);
+        let target = self.inventory.target(name)?;
+        if let Some((word, why)) = self.trouble(&target) {
+            (status.ready, status.reason) = (false, word);
+            why.clone_into(&mut status.message);
+        }
+        Some(status)
     }
 
     /// Whether the issuer a Certificate would name can sign at `now`; why not, if it cannot.
@@ -457,6 +474,8 @@ impl Manager {
             self.open.insert(rank);
             if let Some(state) = self.states.get_mut(&self.order[rank]) {
                 state.failing = None;
+                // What the CA before it signs is not what is asked for any more.
+                state.running = state.running.filter(|running| !running.local);
             }
         }
         self.open.extend(owner);

@@ -21,6 +21,8 @@ use certwright_issuance::rotation::{KeyMismatch, mismatch};
 use certwright_renewal::Schedule;
 use time::OffsetDateTime;
 
+use crate::inventory::ResourceName;
+
 pub use drift::{Drift, OutputDrift};
 pub use observed::{Authority, CurrentRequest, Failures, KeyReuse, Observed};
 pub use readiness::readiness;
@@ -76,6 +78,14 @@ pub enum Block {
         /// That Certificate.
         owner: String,
     },
+    /// The Secret, or the one of its CA, is there and cannot be read: a new key in its place might be the end of the
+    /// only copy of the old one.
+    SecretUnreadable {
+        /// The Secret.
+        secret: ResourceName,
+        /// What cannot be read, and where it is.
+        reason: String,
+    },
 }
 
 impl Block {
@@ -85,6 +95,7 @@ impl Block {
             Self::KeyMismatch(_) => "CannotRegenerateKey",
             Self::KeyReuse => "KeyReuseForbidden",
             Self::SecretOwned { .. } => "SecretOwnedByAnother",
+            Self::SecretUnreadable { .. } => "SecretUnreadable",
         }
     }
 }
@@ -102,6 +113,10 @@ impl fmt::Display for Block {
             Self::SecretOwned { owner } => write!(
                 f,
                 "the Secret belongs to Certificate {owner}; give each its own spec.secretName"
+            ),
+            Self::SecretUnreadable { secret, reason } => write!(
+                f,
+                "Secret {secret} is there and cannot be read: {reason}; mend it, or remove it to have it made anew"
             ),
         }
     }

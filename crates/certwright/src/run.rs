@@ -16,10 +16,12 @@
 
 mod dir;
 mod documents;
+mod lock;
 mod memory;
 mod running;
 mod shared;
 mod store;
+mod unsaved;
 
 use core::fmt;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ pub use self::documents::Source;
 pub use self::memory::MemoryStore;
 use self::running::Running;
 pub use self::shared::SharedStore;
-pub use self::store::{Keeping, SecretStore, Seen, StoreError};
+pub use self::store::{Keeping, SecretStore, Seen, StoreError, Unreadable};
 use crate::documents::Problem;
 use crate::inventory::{Inventory, ResourceName};
 use crate::issuer::Issuer;
@@ -98,10 +100,27 @@ pub enum Event<'a> {
         /// Its Secret as it is stored.
         secret: Option<&'a TlsSecret>,
     },
-    /// Something is wrong with a document.
+    /// Something is wrong with a document. What was asked for last stays in force ([`Kept`](Self::Kept)).
     Document(&'a Problem),
+    /// These are not among the documents that could be read, and stay in force as they were: something is wrong with
+    /// a document, which may be theirs.
+    Kept {
+        /// Kind and name of each, for example `Certificate shop/web`.
+        resources: &'a [String],
+    },
     /// This replica issues from now on, or no longer.
     Leading(bool),
+    /// A Secret could not be stored. It is tried again by itself; others go on, but for those that its CA signed.
+    NotStored {
+        /// The Secret.
+        secret: &'a ResourceName,
+        /// Why not.
+        error: &'a StoreError,
+        /// How often it was tried, from 1.
+        attempts: i64,
+        /// When it is tried again.
+        retry: Duration,
+    },
     /// The stored Secrets are read, and served.
     Loaded {
         /// How many there are.
@@ -116,6 +135,8 @@ pub enum Event<'a> {
     },
     /// The store failed; it is tried again.
     Store(&'a StoreError),
+    /// A Secret is there and cannot be read: nothing is issued into it, nor below it if it is a CA's.
+    Unreadable(&'a Unreadable),
 }
 
 impl Runner {
@@ -173,8 +194,13 @@ impl Runner {
     /// A stored certificate is served before anything else is done. The future may be dropped at any moment: what is
     /// stored is whole.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Manager {
-        let mut running = Running::start(self).await;
         tokio::pin!(stop);
+        let mut running = tokio::select! {
+            biased;
+            running = Running::start(self) => running,
+            // The store never answered: nothing was begun.
+            () = &mut stop => return Manager::new(Inventory::default(), []),
+        };
         loop {
             running.advance().await;
             let sleep = running.sleep();
@@ -182,7 +208,7 @@ impl Runner {
                 biased;
                 () = &mut stop => break,
                 done = running.jobs.join_next(), if !running.jobs.is_empty() => running.done(done),
-                seen = running.runner.store.changed(), if !running.deaf => running.seen(seen).await,
+                seen = running.runner.store.changed(), if !running.deaf => running.seen(seen),
                 command = running.runner.commands.1.recv() => running.command(command),
                 () = tokio::time::sleep(sleep) => {}
             }

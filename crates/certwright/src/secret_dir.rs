@@ -2,23 +2,41 @@
 //!
 //! A Secret's directory is laid out as the kubelet lays out a mounted one: every key is a link into `..data`, and
 //! `..data` is a link to a directory with the files of one version. A new version is written beside the old one and
-//! takes its place by renaming that one link: what `..data` leads to is always whole. Who opens `tls.crt` and `tls.key`
-//! one after the other may meet two versions; resolve `..data` once and read both there, or see that it is the same
-//! afterwards, as [`SecretDir::read`] does, or read `tls-combined.pem`, which is one file. Files are readable by their
+//! takes its place by renaming that one link: what `..data` leads to is always whole. Files are readable by their
 //! owner only (mode 0600), because most of them hold a key.
 //!
 //! One process writes, any number read. A file that somebody else put there is neither replaced nor removed.
+
+mod error;
+mod read;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use certwright_cert_model::TlsSecret;
+use zeroize::Zeroizing;
 
+pub use self::error::SecretDirError;
+#[cfg(feature = "run")]
+pub(crate) use self::read::Stamp;
+use self::read::{consistently, current, is_there, read_bytes};
 use crate::inventory::ResourceName;
 
 /// A directory that holds Secrets.
+///
+/// # Reading beside a writer
+///
+/// Whoever opens `tls.crt` and `tls.key` by these names, one after the other, may meet two versions: the key of one
+/// and the certificate of the next. Each of these always meets one:
+///
+/// - [`read`](Self::read), or [`read_files`](Self::read_files) for a directory that somebody else laid out;
+/// - resolve the link `..data` once, read everything below the directory it leads to, and begin anew if the link
+///   leads elsewhere afterwards, or a file is gone. In a shell, `cd -P SECRET/..data` and then read, which needs no
+///   second look: a version is never changed, only removed, and no later one has its name;
+/// - `tls-combined.pem` (`additionalOutputFormats: [{type: CombinedPEM}]`), which is one file.
 #[derive(Clone, Debug)]
 pub struct SecretDir {
     root: PathBuf,
@@ -55,51 +73,76 @@ impl SecretDir {
     /// A file cannot be read, the metadata is not what [`write`](Self::write) wrote, or there are files in the
     /// directory that `write` did not put there.
     pub fn read(&self, namespace: &str, name: &str) -> Result<Option<TlsSecret>, SecretDirError> {
-        let path = self.path(namespace, name)?;
-        loop {
-            let Some(version) = current(&path)? else {
-                return check_no_stranger(&path).map(|()| None);
-            };
-            let mut secret = TlsSecret::new(namespace, name);
-            let read = read_version(&version, &mut secret);
-            // A writer may have removed this version while it was read: only one that is still current is whole.
-            if current(&path)?.as_ref() == Some(&version) {
-                return read.map(|()| Some(secret));
-            }
-        }
+        self.read_stamped(namespace, name)
+            .map(|read| read.map(|(secret, _)| secret))
     }
 
-    /// The names of all Secrets, each with the name of its current version: another one after every
-    /// [`write`](Self::write).
+    /// Reads files of one version of a Secret in any directory with a `..data` link, such as one that a kubelet
+    /// mounted, in the order of their names: the way to read a certificate with its key while somebody replaces both.
+    ///
+    /// ```
+    /// use certwright::SecretDir;
+    /// use certwright_cert_model::TlsSecret;
+    ///
+    /// let home = tempfile::tempdir()?;
+    /// let mut secret = TlsSecret::new("shop", "web-tls");
+    /// secret.insert("tls.crt", "chain");
+    /// secret.insert("tls.key", "key");
+    /// let path = SecretDir::new(home.path()).write(&secret)?;
+    /// let [chain, key] = SecretDir::read_files(&path, ["tls.crt", "tls.key"])?;
+    /// assert_eq!((&chain[..], &key[..]), (&b"chain"[..], &b"key"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A directory cannot be read.
+    /// There is no `..data`, or the version it leads to lacks one of the files, or one cannot be read.
+    pub fn read_files<const N: usize>(
+        directory: impl AsRef<Path>,
+        names: [&str; N],
+    ) -> Result<[Zeroizing<Vec<u8>>; N], SecretDirError> {
+        let directory = directory.as_ref();
+        for name in names {
+            check_component(name)?;
+        }
+        let read = consistently(directory, |version| {
+            let mut files = names.map(|_| Zeroizing::default());
+            for (file, name) in files.iter_mut().zip(names) {
+                *file = Zeroizing::new(read_bytes(&version.join(name))?.0);
+            }
+            Ok(files)
+        });
+        read?.ok_or_else(|| {
+            let link = directory.join(CURRENT);
+            SecretDirError::io("read", &link, io::ErrorKind::NotFound.into())
+        })
+    }
+
+    /// The names of all Secrets, each with the name of its current version: another one after every
+    /// [`write`](Self::write), and never one that was there before. It is empty for a Secret that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// A directory of Secrets or of a namespace cannot be read.
     pub fn versions(&self) -> Result<BTreeMap<ResourceName, String>, SecretDirError> {
         let mut versions = BTreeMap::new();
         for (namespace, at) in directories(&self.root)? {
             for (name, at) in directories(&at)? {
-                if let Some(version) = current(&at)? {
-                    let version = version.file_name().unwrap_or_default();
-                    let version = version.to_string_lossy().into_owned();
-                    versions.insert(ResourceName::new(&namespace, name), version);
-                }
+                let version = match current(&at) {
+                    Ok(None) if !is_there(&at) => continue,
+                    version => version.ok().flatten().unwrap_or_default(),
+                };
+                let version = version.file_name().unwrap_or_default();
+                let version = version.to_string_lossy().into_owned();
+                versions.insert(ResourceName::new(&namespace, name), version);
             }
         }
         Ok(versions)
     }
 
-    /// The name of a Secret's current version, as [`versions`](Self::versions) tells it.
-    ///
-    /// # Errors
-    ///
-    /// A directory cannot be read.
-    pub fn version(&self, namespace: &str, name: &str) -> Result<Option<String>, SecretDirError> {
-        let version = current(&self.path(namespace, name)?)?;
-        Ok(version.map(|version| {
-            let version = version.file_name().unwrap_or_default();
-            version.to_string_lossy().into_owned()
-        }))
+    #[cfg(feature = "run")]
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Removes a Secret's directory with everything that was written into it; whether there was one.
@@ -194,37 +237,6 @@ fn check_component(part: &str) -> Result<(), SecretDirError> {
     Ok(())
 }
 
-/// The directory of the current version.
-fn current(path: &Path) -> Result<Option<PathBuf>, SecretDirError> {
-    let link = path.join(CURRENT);
-    match fs::read_link(&link) {
-        // Only what lies beside the link is a version.
-        Ok(version) if version.file_name() == Some(version.as_os_str()) => {
-            Ok(Some(path.join(version)))
-        }
-        Ok(_) => Err(SecretDirError::Stranger { path: link }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(SecretDirError::io("read", &link, error)),
-    }
-}
-
-/// That nothing but what an unfinished first write leaves is in the directory of a Secret without a version.
-fn check_no_stranger(path: &Path) -> Result<(), SecretDirError> {
-    let failed = |error| SecretDirError::io("read", path, error);
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with("..") && !is_shown(path, &name) {
-            return Err(SecretDirError::Stranger { path: entry.path() });
-        }
-    }
-    Ok(())
-}
-
 /// Whether the file of a key is our link into the current version.
 fn is_shown(path: &Path, key: &str) -> bool {
     fs::read_link(path.join(key)).is_ok_and(|target| target == Path::new(CURRENT).join(key))
@@ -242,32 +254,10 @@ fn show(path: &Path, key: &str) -> Result<(), SecretDirError> {
     }
 }
 
-fn read_version(version: &Path, secret: &mut TlsSecret) -> Result<(), SecretDirError> {
-    let failed = |path: &Path, error| SecretDirError::io("read", path, error);
-    for entry in fs::read_dir(version).map_err(|e| failed(version, e))? {
-        let path = entry.map_err(|e| failed(version, e))?.path();
-        let bytes = fs::read(&path).map_err(|e| failed(&path, e))?;
-        let key = path.file_name().unwrap_or_default().to_string_lossy();
-        if key != METADATA {
-            secret.insert(key, bytes);
-            continue;
-        }
-        let metadata: Metadata =
-            serde_json::from_slice(&bytes).map_err(|error| SecretDirError::Metadata {
-                path: path.clone(),
-                line: error.line(),
-                column: error.column(),
-            })?;
-        secret.annotations = metadata.annotations;
-        secret.labels = metadata.labels;
-    }
-    Ok(())
-}
-
 type Failed = (PathBuf, io::Error);
 
-/// Creates the directory of a new version, under a number that no version before had: a reader tells by it whether
-/// the version that it has read is still the current one.
+/// Creates the directory of a new version, under a number that no version before had, not even one of a Secret that
+/// was removed since: a reader tells by it whether the version that it has read is still the current one.
 fn new_version(path: &Path) -> Result<String, Failed> {
     let entries = fs::read_dir(path).map_err(|e| (path.to_owned(), e))?;
     let number = |entry: fs::DirEntry| {
@@ -275,7 +265,10 @@ fn new_version(path: &Path) -> Result<String, Failed> {
         name.to_str()?.strip_prefix(VERSION)?.parse::<u64>().ok()
     };
     let last = entries.flatten().filter_map(number).max();
-    let version = format!("{VERSION}{}", last.map_or(0, |last| last.saturating_add(1)));
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let time = time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
+    let number = last.map_or(time, |last| time.max(last.saturating_add(1)));
+    let version = format!("{VERSION}{number}");
     let directory = path.join(&version);
     fs::create_dir(&directory).map_err(|e| (directory, e))?;
     Ok(version)
@@ -362,56 +355,6 @@ fn link(_: &Path, _: &Path) -> io::Result<()> {
 struct Metadata {
     annotations: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
-}
-
-/// Why a Secret could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SecretDirError {
-    /// The file system refused.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried: `create`, `read`, `remove`, `tidy` or `write`.
-        action: &'static str,
-        /// Which file or directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The metadata file was changed by somebody else.
-    #[error("{} is damaged at line {line}, column {column}; remove the Secret's directory to start over", path.display())]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-    },
-    /// A name that would leave the directory.
-    #[error(
-        "{found:?} cannot name a file; use letters, digits, '-', '_' and '.', and no '.' in front"
-    )]
-    Name {
-        /// The namespace, name or key.
-        found: String,
-    },
-    /// Something that was not written here is where a Secret belongs.
-    #[error("{} was not written here; move it away", path.display())]
-    Stranger {
-        /// What is in the way.
-        path: PathBuf,
-    },
-}
-
-impl SecretDirError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    }
 }
 
 #[cfg(all(test, unix))]
@@ -578,6 +521,62 @@ mod tests {
             let path = dir.write(&secret(version)).unwrap();
             assert!(seen.insert(current(&path).unwrap()), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn no_version_has_the_name_of_one_that_was_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        let mut seen = std::collections::BTreeSet::new();
+        for version in ["1", "2", "3"] {
+            dir.write(&secret(version)).unwrap();
+            let name = dir.versions().unwrap().into_values().next();
+            assert!(seen.insert(name), "{seen:?}");
+            dir.remove("shop", "web-tls").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        let path = dir.write(&secret("1")).unwrap();
+        let name = ResourceName::new("shop", "web-tls");
+        fs::remove_file(path.join(CURRENT)).unwrap();
+        assert!(!dir.versions().unwrap().contains_key(&name), "as if killed");
+        link(Path::new("/tmp"), &path.join(CURRENT)).unwrap();
+        assert_eq!(dir.versions().unwrap()[&name], "");
+        fs::remove_file(path.join(CURRENT)).unwrap();
+        fs::remove_file(path.join("tls.key")).unwrap();
+        fs::write(path.join("tls.key"), "theirs").unwrap();
+        assert_eq!(dir.versions().unwrap()[&name], "");
+        assert!(dir.read("shop", "web-tls").is_err());
+    }
+
+    #[test]
+    fn files_of_one_version_are_read_together() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(root.path());
+        let path = root.path().join("shop/web-tls");
+        let missing = SecretDir::read_files(&path, ["tls.crt"]).unwrap_err();
+        assert!(missing.to_string().ends_with("..data"), "{missing}");
+        dir.write(&secret("0")).unwrap();
+        assert!(SecretDir::read_files(&path, ["../tls.crt"]).is_err());
+        assert!(SecretDir::read_files(&path, ["tls.crt", "none"]).is_err());
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 1..100 {
+                    dir.remove("shop", "web-tls").unwrap();
+                    dir.write(&secret(&n.to_string())).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                let Ok([key, crt]) = SecretDir::read_files(&path, ["tls.key", "tls.crt"]) else {
+                    continue;
+                };
+                assert_eq!(key.strip_prefix(b"key "), crt.strip_prefix(b"crt "));
+            }
+        });
     }
 
     #[test]

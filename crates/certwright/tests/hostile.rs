@@ -182,3 +182,32 @@ fn annotations_cannot_write_lines_into_a_log() {
         "Issuer/x\\n2026 INFO all is well signed it, Issuer/root is to"
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_back_are_followed_once() {
+    use std::os::unix::fs::symlink;
+    let home = tempfile::tempdir().unwrap();
+    let read = || {
+        let mut documents = certwright::Documents::default();
+        let files = documents.read_paths([home.path()]);
+        assert!(documents.problems.is_empty(), "{:?}", documents.problems);
+        assert_eq!(documents.inventory.certificates().len(), 2);
+        files
+    };
+    std::fs::write(home.path().join("pki.yaml"), pki("web.example")).unwrap();
+    std::fs::create_dir_all(home.path().join("a/b")).unwrap();
+    symlink("../..", home.path().join("a/b/back")).unwrap();
+    symlink(".", home.path().join("a/self")).unwrap();
+    symlink("pki.yaml", home.path().join("again.yaml")).unwrap();
+    assert_eq!(read(), 1);
+
+    // As a kubelet mounts a ConfigMap.
+    std::fs::create_dir(home.path().join("..2026_03_01")).unwrap();
+    let file = home.path().join("..2026_03_01/pki.yaml");
+    std::fs::rename(home.path().join("pki.yaml"), &file).unwrap();
+    std::fs::remove_file(home.path().join("again.yaml")).unwrap();
+    symlink("..2026_03_01", home.path().join("..data")).unwrap();
+    symlink("..data/pki.yaml", home.path().join("pki.yaml")).unwrap();
+    assert_eq!(read(), 1);
+}

@@ -29,7 +29,7 @@ const SPEED: f64 = 2e7;
 
 #[test]
 fn whatever_is_killed_leaves_whole_secrets() {
-    let kills = setting("CERTWRIGHT_KILLS", 25);
+    let kills = setting("CERTWRIGHT_KILLS", 30);
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("pki.yaml"), documents()).unwrap();
     let secrets = SecretDir::new(home.path().join("secrets"));

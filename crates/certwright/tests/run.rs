@@ -4,12 +4,13 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use certwright::run::{
-    DirStore, Event, MemoryStore, Runner, SecretStore, Seen, SharedStore, Source, StoreError,
+    DirStore, Event, Keeping, MemoryStore, Runner, SecretStore, Seen, SharedStore, Source,
+    StoreError, Unreadable,
 };
 use certwright::{
     Issuer, IssuerError, Issuing, Outcome, Publisher, Request, ResourceName, SecretDir,
@@ -24,6 +25,8 @@ use time::macros::datetime;
 use self::support::now_or_never;
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+/// After every test, and before any renewal.
+const LATER: OffsetDateTime = datetime!(2026-03-02 12:00 UTC);
 const TTL: Duration = Duration::from_secs(15);
 
 const PKI: &str = "
@@ -67,6 +70,19 @@ impl Log {
                 outcome: Outcome::Issued { .. },
                 secret,
             } => format!("issued {} {}", name.name, secret.is_some()),
+            Event::Certificate {
+                name,
+                outcome: Outcome::Blocked(block),
+                ..
+            } => format!("blocked {} {}", name.name, block.word()),
+            Event::Kept { resources } => format!("kept {}", resources.join(", ")),
+            Event::NotStored {
+                secret,
+                error,
+                attempts,
+                ..
+            } => format!("not stored {} {attempts}: {error}", secret.name),
+            Event::Unreadable(error) => format!("unreadable {}", error.secret.name),
             Event::Leading(leading) => format!("leading {leading}"),
             Event::Loaded { secrets } => format!("loaded {secrets}"),
             Event::Document(problem) => format!("document {problem}"),
@@ -111,7 +127,16 @@ impl Publisher for Log {
 }
 
 fn runner(store: impl SecretStore + 'static, documents: &std::path::Path) -> (Runner, Log) {
-    let mut runner = Runner::new(store, || NOW);
+    let start = tokio::time::Instant::now();
+    runner_at(store, documents, move || NOW + start.elapsed())
+}
+
+fn runner_at(
+    store: impl SecretStore + 'static,
+    documents: &std::path::Path,
+    clock: impl Fn() -> OffsetDateTime + Send + 'static,
+) -> (Runner, Log) {
+    let mut runner = Runner::new(store, clock);
     let (paths, poll) = (vec![documents.to_owned()], Duration::from_secs(1));
     runner.source = Some(Source::Paths { paths, poll });
     let log = Log::default();
@@ -312,7 +337,7 @@ fn an_issuer_that_panics_is_not_asked_again_and_again() {
     let theirs = theirs.replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
     std::fs::write(&documents, format!("{PKI}---{theirs}")).unwrap();
     block_on(async {
-        let (mut runner, log) = runner(MemoryStore::default(), &documents);
+        let (mut runner, log) = runner_at(MemoryStore::default(), &documents, || NOW);
         let panics = Arc::new(Panics::default());
         runner.register("z.example", "Theirs", panics.clone());
         let name = ResourceName::new("ns", "theirs");
@@ -332,97 +357,592 @@ fn an_issuer_that_panics_is_not_asked_again_and_again() {
     });
 }
 
-#[test]
-fn what_a_lost_race_threw_away_is_issued_again_though_the_store_fails_then() {
-    /// Somebody else wins the first write, and the load after it fails.
-    #[derive(Debug, Default)]
-    struct Racing(MemoryStore, AtomicUsize, AtomicUsize);
-    impl SecretStore for Racing {
-        fn load(&self) -> certwright::run::Keeping<'_, Vec<Result<TlsSecret, StoreError>>> {
-            match self.1.fetch_add(1, Ordering::Relaxed) {
-                1 => Box::pin(core::future::ready(Err(StoreError::failed("list", "gone")))),
-                _ => self.0.load(),
-            }
-        }
-        fn put<'a>(&'a self, secret: &'a TlsSecret) -> certwright::run::Keeping<'a, ()> {
-            match self.2.fetch_add(1, Ordering::Relaxed) {
-                0 => Box::pin(core::future::ready(Err(StoreError::Conflict {
-                    secret: ResourceName::new(&secret.namespace, &secret.name),
-                }))),
-                _ => self.0.put(secret),
-            }
-        }
-        fn remove<'a>(&'a self, secret: &'a ResourceName) -> certwright::run::Keeping<'a, ()> {
-            self.0.remove(secret)
-        }
-        fn changed(&self) -> certwright::run::Keeping<'_, Vec<Seen>> {
-            self.0.changed()
-        }
-        fn lead(&self) -> certwright::run::Keeping<'_, bool> {
-            self.0.lead()
-        }
-        fn resign(&self) -> certwright::run::Keeping<'_, ()> {
-            self.0.resign()
+/// A store in memory that does what a test says first.
+struct Scripted {
+    inner: MemoryStore,
+    put: Box<dyn Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync>,
+    lead: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Scripted {
+    fn new(inner: &MemoryStore) -> Self {
+        Self {
+            inner: inner.clone(),
+            put: Box::new(|_| Ok(())),
+            lead: Box::new(|| true),
         }
     }
+
+    fn put(
+        mut self,
+        put: impl Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        self.put = Box::new(put);
+        self
+    }
+
+    fn lead(mut self, lead: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.lead = Box::new(lead);
+        self
+    }
+}
+
+impl core::fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl SecretStore for Scripted {
+    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, Unreadable>>> {
+        self.inner.load()
+    }
+    fn read<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, Seen> {
+        self.inner.read(secret)
+    }
+    fn put<'a>(&'a self, secret: &'a TlsSecret) -> Keeping<'a, ()> {
+        match (self.put)(secret) {
+            Ok(()) => self.inner.put(secret),
+            Err(error) => Box::pin(core::future::ready(Err(error))),
+        }
+    }
+    fn remove<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, ()> {
+        self.inner.remove(secret)
+    }
+    fn changed(&self) -> Keeping<'_, Vec<Seen>> {
+        self.inner.changed()
+    }
+    fn lead(&self) -> Keeping<'_, bool> {
+        Box::pin(core::future::ready(Ok((self.lead)())))
+    }
+    fn resign(&self) -> Keeping<'_, ()> {
+        self.inner.resign()
+    }
+}
+
+fn conflict(secret: &TlsSecret) -> StoreError {
+    let secret = ResourceName::new(&secret.namespace, &secret.name);
+    StoreError::Conflict { secret }
+}
+
+/// The test's PKI, and more leaves of the same CA.
+fn pki_with(leaves: &[&str]) -> String {
+    let web = PKI.rsplit("---").next().unwrap();
+    let leaves = leaves.iter().map(|leaf| web.replace("web", leaf));
+    leaves.fold(PKI.to_owned(), |text, leaf| format!("{text}---{leaf}"))
+}
+
+/// A directory with a document, and where it is.
+fn home(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let documents = home.path().join("pki.yaml");
-    std::fs::write(&documents, PKI).unwrap();
-    block_on(async {
-        let (runner, log) = runner(Racing::default(), &documents);
-        let manager = runner.run(log.wait_for("issued web true")).await;
-        let lines = log.lines();
-        assert!(lines.contains(&"issued root true".to_owned()), "{lines:?}");
-        assert_eq!(manager.secrets().count(), 2);
-    });
+    std::fs::write(&documents, text).unwrap();
+    (home, documents)
+}
+
+fn count(lines: &[String], line: &str) -> usize {
+    lines.iter().filter(|found| found.starts_with(line)).count()
 }
 
 #[test]
 fn a_store_that_fails_is_tried_again_and_nothing_is_told_before() {
-    /// Fails the first few writes.
-    #[derive(Debug, Default)]
-    struct Failing(MemoryStore, AtomicUsize);
-    impl SecretStore for Failing {
-        fn load(&self) -> certwright::run::Keeping<'_, Vec<Result<TlsSecret, StoreError>>> {
-            self.0.load()
-        }
-        fn put<'a>(&'a self, secret: &'a TlsSecret) -> certwright::run::Keeping<'a, ()> {
-            match self.1.fetch_add(1, Ordering::Relaxed) {
-                0..3 => Box::pin(core::future::ready(Err(StoreError::failed(
-                    "write", "full",
-                )))),
-                _ => self.0.put(secret),
-            }
-        }
-        fn remove<'a>(&'a self, secret: &'a ResourceName) -> certwright::run::Keeping<'a, ()> {
-            self.0.remove(secret)
-        }
-        fn changed(&self) -> certwright::run::Keeping<'_, Vec<Seen>> {
-            self.0.changed()
-        }
-        fn lead(&self) -> certwright::run::Keeping<'_, bool> {
-            self.0.lead()
-        }
-        fn resign(&self) -> certwright::run::Keeping<'_, ()> {
-            self.0.resign()
-        }
-    }
-    let home = tempfile::tempdir().unwrap();
-    let documents = home.path().join("pki.yaml");
-    std::fs::write(&documents, PKI).unwrap();
+    let (_home, documents) = home(PKI);
     block_on(async {
-        let (runner, log) = runner(Failing::default(), &documents);
+        let failures = AtomicUsize::new(0);
+        let store = Scripted::new(&MemoryStore::default()).put(move |_| {
+            match failures.fetch_add(1, Ordering::Relaxed) {
+                0..3 => Err(StoreError::failed("write", "full")),
+                _ => Ok(()),
+            }
+        });
+        let (runner, log) = runner(store, &documents);
         runner.run(log.wait_for("issued web true")).await;
         let lines = log.lines();
-        let failed = lines
+        let told: Vec<_> = lines
             .iter()
-            .filter(|line| line.starts_with("store "))
-            .count();
-        assert_eq!(failed, 3, "{lines:?}");
-        let issued = lines
-            .iter()
-            .filter(|line| line.starts_with("issued "))
-            .count();
-        assert_eq!(issued, 2, "{lines:?}");
+            .filter(|line| !line.starts_with("loaded") && !line.starts_with("leading"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "not stored root 1: the store cannot write",
+                "not stored root 2: the store cannot write",
+                "not stored root 3: the store cannot write",
+                "served root",
+                "served web",
+                "issued root true",
+                "issued web true"
+            ]
+        );
     });
+}
+
+#[test]
+fn a_secret_that_cannot_be_stored_holds_up_no_other() {
+    let (_home, documents) = home(&pki_with(&["api", "zoo"]));
+    block_on(async {
+        let full = Arc::new(AtomicBool::new(true));
+        let is_full = full.clone();
+        let store = Scripted::new(&MemoryStore::default()).put(move |secret| {
+            match secret.name == "api" && is_full.load(Ordering::Relaxed) {
+                true => Err(StoreError::failed(
+                    "write",
+                    "a file of theirs is in the way",
+                )),
+                false => Ok(()),
+            }
+        });
+        let (runner, log) = runner(store, &documents);
+        let handle = runner.handle();
+        let waited = async {
+            log.wait_for("issued zoo true").await;
+            log.wait_for("issued web true").await;
+            log.wait_for("not stored api 5: the store cannot write")
+                .await;
+            assert_eq!(count(&log.lines(), "issued api"), 0);
+            // The others are kept on meanwhile.
+            assert!(handle.renew(ResourceName::new("ns", "zoo")));
+            while count(&log.lines(), "issued zoo true") < 2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let manager = runner.run(waited).await;
+        let api = ResourceName::new("ns", "api");
+        let status = manager.status(&api, LATER).unwrap();
+        assert_eq!((status.ready, status.reason), (false, "NotStored"));
+        assert!(status.message.contains("in the way"), "{status:?}");
+        let view = manager.certificate_view(&api, LATER).unwrap();
+        let reason = view.status.conditions[0].reason.as_deref();
+        assert_eq!(reason, Some("NotStored"));
+
+        full.store(false, Ordering::Relaxed);
+        let (again, log) = self::runner(MemoryStore::default(), &documents);
+        let manager = again.run(log.wait_for("issued api true")).await;
+        assert!(manager.status(&api, LATER).unwrap().ready);
+    });
+}
+
+#[test]
+fn what_an_unstored_ca_signed_waits_for_it_and_nothing_else_does() {
+    let other = "---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: alone, namespace: ns}
+spec: {secretName: alone, commonName: alone.example, dnsNames: [alone.example], privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}
+";
+    let (_home, documents) = home(&format!("{PKI}{other}"));
+    block_on(async {
+        let tries = AtomicUsize::new(0);
+        let store = Scripted::new(&MemoryStore::default()).put(move |secret| {
+            let is_root = secret.name == "root";
+            match is_root && tries.fetch_add(1, Ordering::Relaxed) < 4 {
+                true => Err(StoreError::failed("write", "full")),
+                false => Ok(()),
+            }
+        });
+        let (runner, log) = runner(store, &documents);
+        runner.run(log.wait_for("issued web true")).await;
+        let lines = log.lines();
+        let at = |line: &str| {
+            lines
+                .iter()
+                .position(|found| found.starts_with(line))
+                .unwrap()
+        };
+        assert!(at("issued alone") < at("not stored root 4"), "{lines:?}");
+        assert!(at("not stored root 4") < at("served root"), "{lines:?}");
+        assert!(at("served root") < at("served web"), "{lines:?}");
+    });
+}
+
+/// An issuer that never answers, and counts how often it is asked.
+#[derive(Debug, Default)]
+struct Slow(AtomicUsize);
+
+impl Issuer for Slow {
+    fn issue<'a>(&'a self, _: &'a Request) -> Issuing<'a> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(core::future::pending())
+    }
+}
+
+#[test]
+fn a_lost_race_is_about_one_secret_and_forgets_nothing() {
+    let (ca, web) = PKI.rsplit_once("---").unwrap();
+    let theirs = web
+        .replace("web", "theirs")
+        .replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
+    let nobody = web
+        .replace("web", "nobody")
+        .replace("{name: root}", "{name: nobody}");
+    let (_home, documents) = home(&format!("{ca}---{web}---{theirs}---{nobody}"));
+    block_on(async {
+        let inner = MemoryStore::default();
+        let races = Arc::new(AtomicUsize::new(0));
+        let lost = races.clone();
+        // Somebody else wins the first write of the renewed one.
+        let store = Scripted::new(&inner).put(move |secret| {
+            let web = secret.name == "web";
+            match web && lost.fetch_add(1, Ordering::Relaxed) == 1 {
+                true => Err(conflict(secret)),
+                false => Ok(()),
+            }
+        });
+        let (mut runner, log) = runner(store, &documents);
+        let slow = Arc::new(Slow::default());
+        runner.register("z.example", "Theirs", slow.clone());
+        runner.patience = Duration::from_secs(1);
+        let handle = runner.handle();
+        let name = ResourceName::new("ns", "web");
+        let raced = async {
+            log.wait_for("issued web true").await;
+            let first = inner.get(&name).unwrap();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            handle.renew(name.clone());
+            while count(&log.lines(), "issued web true") < 2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let key = |secret: &TlsSecret| secret.get("tls.crt").map(<[u8]>::to_vec);
+            assert_ne!(key(&first), key(&inner.get(&name).unwrap()), "renewed");
+        };
+        let manager = runner.run(raced).await;
+        assert_eq!(races.load(Ordering::Relaxed), 3, "once more after the race");
+        assert_eq!(slow.0.load(Ordering::Relaxed), 1, "asked once");
+        let lines = log.lines();
+        assert_eq!(
+            count(&lines, "store somebody else changed Secret ns/web"),
+            1
+        );
+        assert_eq!(count(&lines, "leading"), 1, "{lines:?}");
+        let nobody = manager.status(&ResourceName::new("ns", "nobody"), LATER);
+        assert_eq!(nobody.unwrap().failures, 1, "its pause goes on");
+    });
+}
+
+#[test]
+fn who_leads_again_forgets_no_pause_and_no_request() {
+    let (ca, web) = PKI.rsplit_once("---").unwrap();
+    let nobody = web
+        .replace("web", "nobody")
+        .replace("{name: root}", "{name: nobody}");
+    let (_home, documents) = home(&format!("{ca}---{web}---{nobody}"));
+    block_on(async {
+        let inner = MemoryStore::default();
+        let (writes, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let lost = Arc::new(AtomicBool::new(false));
+        let is_lost = lost.clone();
+        let store = Scripted::new(&inner)
+            .put(move |secret| {
+                let web = secret.name == "web";
+                match web && writes.fetch_add(1, Ordering::Relaxed) == 1 {
+                    true => {
+                        is_lost.store(true, Ordering::Relaxed);
+                        Err(StoreError::LeaseLost)
+                    }
+                    false => Ok(()),
+                }
+            })
+            // Somebody else has it for a while.
+            .lead(move || {
+                !lost.load(Ordering::Relaxed) || asked.fetch_add(1, Ordering::Relaxed) > 3
+            });
+        let (runner, log) = runner(store, &documents);
+        let handle = runner.handle();
+        let name = ResourceName::new("ns", "web");
+        let led = async {
+            log.wait_for("issued web true").await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            handle.renew(name.clone());
+            while count(&log.lines(), "issued web true") < 2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let manager = runner.run(led).await;
+        let lines = log.lines();
+        let leading: Vec<_> = lines.iter().filter(|l| l.starts_with("leading")).collect();
+        assert_eq!(leading, ["leading true", "leading false", "leading true"]);
+        assert_eq!(count(&lines, "issued root"), 1, "{lines:?}");
+        let nobody = manager.status(&ResourceName::new("ns", "nobody"), LATER);
+        assert_eq!(nobody.unwrap().failures, 1, "its pause goes on");
+    });
+}
+
+#[test]
+fn who_comes_to_lead_reads_everything_first() {
+    let (_home, documents) = home(PKI);
+    block_on(async {
+        let inner = MemoryStore::default();
+        let asked = AtomicUsize::new(0);
+        let store = Scripted::new(&inner).lead(move || asked.fetch_add(1, Ordering::Relaxed) > 3);
+        let (standby, told) = runner(store, &documents);
+        let first = async {
+            told.wait_for("loaded 0").await;
+            // The one that leads issues, and the store tells nobody.
+            let (leader, log) = runner(inner.clone(), &documents);
+            leader.run(log.wait_for("issued web true")).await;
+            told.wait_for("leading true").await;
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        };
+        standby.run(first).await;
+        let lines = told.lines();
+        assert_eq!(count(&lines, "issued"), 0, "{lines:?}");
+        let at = |line: &str| lines.iter().position(|found| found == line).unwrap();
+        assert!(at("served web") < at("leading true"), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_problem_with_a_document_takes_nothing_away() {
+    let whole = pki_with(&["api"]);
+    let (_home, documents) = home(&whole);
+    block_on(async {
+        let store = MemoryStore::default();
+        let (mut runner, log) = runner(store.clone(), &documents);
+        runner.options.owner_references = true;
+        let there = |name: &str| store.get(&ResourceName::new("ns", name)).is_some();
+        let edited = async {
+            log.wait_for("issued api true").await;
+            log.wait_for("issued web true").await;
+            // Half-written, mistyped, no YAML, no text: each for a while.
+            let half = &whole[..whole.rfind("secretName").unwrap()];
+            let typo = whole.replace("[api.example]", "[api.example], dnsName: [x]");
+            for broken in [half.as_bytes(), typo.as_bytes(), b"a: [", b"\xff"] {
+                std::fs::write(&documents, broken).unwrap();
+                let problems = count(&log.lines(), "document ");
+                while count(&log.lines(), "document ") == problems {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                assert!(there("api") && there("web") && there("root"), "{broken:?}");
+                assert_eq!(count(&log.lines(), "gone"), 0);
+            }
+            assert!(count(&log.lines(), "kept Certificate ns/api") > 0);
+            // The rest of a file with a problem is followed.
+            let more = pki_with(&["more"]);
+            std::fs::write(&documents, format!("{more}---\na: [\n")).unwrap();
+            log.wait_for("issued more true").await;
+            assert!(there("api"));
+            // It is really gone once everything reads well.
+            std::fs::write(&documents, &more).unwrap();
+            log.wait_for("gone api").await;
+            assert!(!there("api") && there("web") && there("more"));
+        };
+        runner.run(edited).await;
+    });
+}
+
+/// A directory of Secrets with what the test's documents ask for.
+async fn issued(root: &std::path::Path, documents: &std::path::Path) -> SecretDir {
+    let secrets = SecretDir::new(root);
+    let store = DirStore::new(secrets.clone(), Duration::from_secs(1));
+    let (runner, log) = runner(store, documents);
+    runner.run(log.wait_for("issued web true")).await;
+    secrets
+}
+
+#[test]
+fn what_cannot_be_read_is_not_replaced_and_hides_nothing() {
+    let (home, documents) = home(PKI);
+    block_on(async {
+        let root = home.path().join("secrets");
+        let secrets = issued(&root, &documents).await;
+        let metadata = root.join("ns/root/..data/.metadata.json");
+        let good = std::fs::read(&metadata).unwrap();
+        let key = || std::fs::read(root.join("ns/root/tls.key")).unwrap();
+        let before = key();
+        std::fs::write(&metadata, "{").unwrap();
+
+        let store = DirStore::new(secrets.clone(), Duration::from_secs(1));
+        let (runner, log) = runner(store, &documents);
+        let handle = runner.handle();
+        let certificate = ResourceName::new("ns", "root");
+        let mended = async {
+            log.wait_for("blocked root SecretUnreadable").await;
+            log.wait_for("blocked web SecretUnreadable").await;
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            handle.renew(certificate.clone());
+            // The others are seen.
+            let mut other = TlsSecret::new("ns", "other");
+            other.insert("password", "x");
+            secrets.write(&other).unwrap();
+            log.wait_for("served other").await;
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            assert_eq!(key(), before, "the only copy of a CA's key");
+            let lines = log.lines();
+            assert_eq!(count(&lines, "issued"), 0, "{lines:?}");
+            assert_eq!(count(&lines, "unreadable"), 1, "told once: {lines:?}");
+            std::fs::write(&metadata, &good).unwrap();
+            log.wait_for("served root").await;
+            // What was asked for meanwhile is done with the key that was there.
+            log.wait_for("issued root true").await;
+        };
+        let manager = runner.run(mended).await;
+        assert_eq!(key(), before, "rotationPolicy Never");
+        assert!(manager.status(&certificate, LATER).unwrap().ready);
+
+        // As a tool leaves it that follows links when it copies.
+        let (keys, chain) = (key(), std::fs::read(root.join("ns/root/tls.crt")).unwrap());
+        secrets.remove("ns", "root").unwrap();
+        std::fs::create_dir(root.join("ns/root")).unwrap();
+        std::fs::write(root.join("ns/root/tls.key"), &keys).unwrap();
+        std::fs::write(root.join("ns/root/tls.crt"), &chain).unwrap();
+        let store = DirStore::new(secrets, Duration::from_secs(1));
+        let (runner, log) = self::runner(store, &documents);
+        let manager = runner
+            .run(log.wait_for("blocked root SecretUnreadable"))
+            .await;
+        assert_eq!(key(), before);
+        let status = manager.status(&certificate, LATER).unwrap();
+        assert!(!status.ready && status.message.contains("was not written here"));
+    });
+}
+
+#[test]
+fn an_edit_of_any_kind_is_seen_and_not_written_over() {
+    let home = tempfile::tempdir().unwrap();
+    let secrets = SecretDir::new(home.path());
+    let of = |text: &str| {
+        let mut secret = TlsSecret::new("ns", "web");
+        secret.insert("tls.crt", text);
+        secret
+    };
+    let name = ResourceName::new("ns", "web");
+    block_on(async {
+        let store = DirStore::new(secrets.clone(), Duration::from_secs(1));
+        assert!(store.load().await.unwrap().is_empty());
+        store.put(&of("1")).await.unwrap();
+        let quiet = tokio::time::timeout(Duration::from_secs(5), store.changed());
+        assert!(
+            quiet.await.is_err(),
+            "its own write is nothing to be told of"
+        );
+        let told = async |text: &str| {
+            let seen = tokio::time::timeout(Duration::from_secs(5), store.changed()).await;
+            let seen = seen.expect("told").unwrap();
+            assert!(
+                matches!(&seen[..], [Seen::Put(found)] if **found == of(text)),
+                "{text}: {seen:?}"
+            );
+        };
+        // Through the link, with the same length and at once.
+        let file = home.path().join("ns/web/tls.crt");
+        std::fs::write(&file, "2").unwrap();
+        assert!(matches!(
+            store.put(&of("3")).await,
+            Err(StoreError::Conflict { secret }) if secret == name
+        ));
+        told("2").await;
+        store.put(&of("3")).await.unwrap();
+
+        // Removed and written again by another process between two looks.
+        secrets.remove("ns", "web").unwrap();
+        secrets.write(&of("4")).unwrap();
+        told("4").await;
+        secrets.remove("ns", "web").unwrap();
+        assert!(matches!(
+            store.remove(&name).await,
+            Err(StoreError::Conflict { .. })
+        ));
+        let seen = store.changed().await.unwrap();
+        assert!(
+            matches!(&seen[..], [Seen::Removed(gone)] if *gone == name),
+            "{seen:?}"
+        );
+    });
+}
+
+#[test]
+fn two_processes_on_one_directory_are_kept_apart() {
+    let home = tempfile::tempdir().unwrap();
+    let store = || DirStore::new(SecretDir::new(home.path()), Duration::from_secs(1));
+    let (first, second) = (store(), store());
+    let secret = TlsSecret::new("ns", "web");
+    block_on(async {
+        assert!(first.lead().await.unwrap() && first.lead().await.unwrap());
+        first.put(&secret).await.unwrap();
+        let refused = second.lead().await.unwrap_err();
+        let refused = std::error::Error::source(&refused).unwrap().to_string();
+        let expected = format!(
+            "{} is kept by process {}; stop that one, or give this one another directory",
+            home.path().display(),
+            std::process::id()
+        );
+        assert_eq!(refused, expected);
+        assert!(second.put(&secret).await.is_err());
+        assert!(
+            second
+                .remove(&ResourceName::new("ns", "web"))
+                .await
+                .is_err()
+        );
+        assert_eq!(second.load().await.unwrap().len(), 1, "who only reads may");
+        first.resign().await.unwrap();
+        assert!(second.lead().await.unwrap());
+        second.put(&secret).await.unwrap();
+    });
+}
+
+#[test]
+fn a_second_process_serves_and_takes_over() {
+    let (home, documents) = home(PKI);
+    let store = || {
+        let secrets = SecretDir::new(home.path().join("secrets"));
+        DirStore::new(secrets, Duration::from_secs(1))
+    };
+    block_on(async {
+        let (first, told_first) = runner(store(), &documents);
+        let (second, told_second) = runner(store(), &documents);
+        let first = first.run(async {
+            told_first.wait_for("issued web true").await;
+            told_second.wait_for("served web").await;
+        });
+        let taken = async {
+            told_second.wait_for("leading true").await;
+            std::fs::write(&documents, pki_with(&["api"])).unwrap();
+            told_second.wait_for("issued api true").await;
+        };
+        tokio::join!(first, async {
+            told_first.wait_for("leading true").await;
+            second.run(taken).await
+        });
+        let lines = told_second.lines();
+        assert_eq!(count(&lines, "store the store cannot lead"), 1, "{lines:?}");
+        assert_eq!(count(&lines, "issued web"), 0, "{lines:?}");
+    });
+}
+
+#[test]
+fn a_shared_secret_that_cannot_be_read_is_told_of() {
+    let storage = Arc::new(MemoryStorage::default());
+    let store = SharedStore::new(storage.clone(), "/v1/certwright", "me", TTL);
+    let key = |name: &str| Key::new(&format!("/v1/certwright/secret/ns/{name}")).unwrap();
+    let write = |name: &str, text: &[u8]| {
+        now_or_never(storage.txn(Txn::new().put(key(name), text))).unwrap();
+    };
+    assert!(now_or_never(store.load()).unwrap().is_empty());
+    let mut other = TlsSecret::new("ns", "other");
+    other.insert("tls.crt", "x");
+    for broken in [&b"\xff"[..], b"a: [", other.to_manifest().as_bytes()] {
+        write("web", broken);
+        let seen = now_or_never(store.changed()).unwrap();
+        let [Seen::Unreadable(error)] = &seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(error.secret, ResourceName::new("ns", "web"));
+        assert!(error.source.to_string().contains("/secret/ns/web"));
+    }
+    write("other", other.to_manifest().as_bytes());
+    let loaded = now_or_never(store.load()).unwrap();
+    assert!(matches!(&loaded[..], [Ok(_), Err(error)] if error.secret.name == "web"));
+}
+
+#[test]
+fn a_right_that_was_lost_is_told_of_before_it_is_had_again() {
+    let clock = Clock::manual(Instant::now());
+    let storage = Arc::new(MemoryStorage::new(clock.clone()));
+    let store = SharedStore::new(storage, "/v1/certwright", "me", TTL);
+    assert!(now_or_never(store.lead()).unwrap());
+    assert!(clock.advance(TTL * 2));
+    assert!(!now_or_never(store.lead()).unwrap());
+    assert!(now_or_never(store.lead()).unwrap());
 }

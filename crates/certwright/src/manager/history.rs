@@ -213,7 +213,7 @@ fn record(
 }
 
 /// An error with its causes on one line.
-pub(super) fn with_causes(error: &dyn core::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn core::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -37,6 +37,11 @@ impl Manager {
             return None;
         }
         let requested = state.requested;
+        // What is there and cannot be read is not replaced: it may be the only copy of a key.
+        if let Some(block) = self.obstacle(name, &target) {
+            return Some(Step::Did(self.hold(name, block)));
+        }
+        let state = self.states.entry(name.clone()).or_default();
         if let Some(until) = state.paused(now, longest) {
             self.agenda.insert(name.clone(), until);
             return Some(Step::Did(Outcome::Waiting { until }));
@@ -294,6 +299,14 @@ impl Manager {
         let state = self.states.entry(name.clone()).or_default();
         state.failing = None;
         state.requested = None;
+        state.told = Some((block.word(), block.to_string()));
+        Outcome::Blocked(block)
+    }
+
+    /// The same, but what was asked for and how long failures pause comes back when the obstacle is gone.
+    fn hold(&mut self, name: &ResourceName, block: Block) -> Outcome {
+        self.agenda.remove(name);
+        let state = self.states.entry(name.clone()).or_default();
         state.told = Some((block.word(), block.to_string()));
         Outcome::Blocked(block)
     }

@@ -182,6 +182,10 @@ impl Manager {
 
     /// Writes a group's bundle into a Secret that has a certificate; whether it had another one.
     fn write_bundle(&mut self, top: &ResourceName, secret: &ResourceName) -> bool {
+        if self.is_unreadable(top) || self.is_unreadable(secret) {
+            // Nobody knows what it trusted, or what would be written over.
+            return false;
+        }
         let bundle = self.anchors.bundle(top);
         let Some(secret) = self.secrets.get_mut(secret) else {
             return false;

@@ -99,6 +99,10 @@ impl Manager {
         let unready = |word: &str, message: &str| {
             Condition::new("Ready", ConditionStatus::False, now).because(word, message)
         };
+        let target = self.inventory.target(name)?;
+        if let Some((word, why)) = self.trouble(&target) {
+            return Some(unready(word, why));
+        }
         let state = self.states.get(name);
         if let Some((word, message)) = state.and_then(|state| state.told.as_ref())
             && (state.is_some_and(State::lacks_keystores) || self.secret_of(name).is_none())

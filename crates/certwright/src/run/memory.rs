@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use certwright_cert_model::TlsSecret;
 
-use super::store::{Keeping, SecretStore, Seen, StoreError};
+use super::store::{Keeping, SecretStore, Seen, Unreadable};
 use crate::inventory::ResourceName;
 
 /// Secrets in memory, gone with the last clone: for tests, and for processes that serve what they issue.
@@ -19,10 +19,18 @@ impl MemoryStore {
 }
 
 impl SecretStore for MemoryStore {
-    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, StoreError>>> {
+    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, Unreadable>>> {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let secrets = secrets.values().map(|s| Ok(s.clone_with_keys())).collect();
         Box::pin(core::future::ready(Ok(secrets)))
+    }
+
+    fn read<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, Seen> {
+        let seen = match self.get(secret) {
+            Some(found) => Seen::Put(Box::new(found)),
+            None => Seen::Removed(secret.clone()),
+        };
+        Box::pin(core::future::ready(Ok(seen)))
     }
 
     fn put<'a>(&'a self, secret: &'a TlsSecret) -> Keeping<'a, ()> {

@@ -1,5 +1,5 @@
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use certwright_storage::{
     Change, Entry, Event, Key, Lease, Revision, Storage, StorageError, Txn, Value, Watch,
 };
 
-use super::store::{Keeping, SecretStore, Seen, StoreError};
+use super::store::{Keeping, SecretStore, Seen, StoreError, Unreadable};
 use crate::inventory::ResourceName;
 
 /// Secrets in a [`Storage`] that replicas share: one of them issues, under a lease, and all see what it stores.
@@ -64,7 +64,8 @@ impl SharedStore {
 
     fn name(&self, key: &Key) -> Option<ResourceName> {
         let name = key.as_str().strip_prefix(&self.secrets())?;
-        let (namespace, name) = name.split_once('/')?;
+        // A key that names no Secret is still told of as one that cannot be read.
+        let (namespace, name) = name.split_once('/').unwrap_or(("", name));
         Some(ResourceName::new(namespace, name))
     }
 
@@ -74,24 +75,30 @@ impl SharedStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, entry: &Entry) -> Result<TlsSecret, StoreError> {
-        if let Some(name) = self.name(&entry.key) {
-            self.revisions().known.insert(name, entry.revision);
-        }
-        let damaged = || {
-            let place = entry.key.to_string();
-            StoreError::failed("read", format!("{place} holds no manifest of a Secret"))
-        };
-        let text = core::str::from_utf8(entry.value.as_bytes()).map_err(|_| damaged())?;
-        let mut manifests = manifest::read(text, Format::Yaml, Strictness::Lenient);
+    /// The Secret of an entry, whose revision counts as told with that.
+    fn take(&self, name: &ResourceName, entry: &Entry) -> Result<TlsSecret, Unreadable> {
+        self.revisions().known.insert(name.clone(), entry.revision);
+        let text = core::str::from_utf8(entry.value.as_bytes());
+        let mut manifests = text.map_or_else(
+            |_| Vec::new(),
+            |text| manifest::read(text, Format::Yaml, Strictness::Lenient),
+        );
+        let named =
+            |secret: &TlsSecret| (&secret.namespace, &secret.name) == (&name.namespace, &name.name);
         match manifests.pop() {
-            Some(Ok(Manifest::Secret(secret))) if manifests.is_empty() => Ok(secret),
-            _ => Err(damaged()),
+            Some(Ok(Manifest::Secret(secret))) if manifests.is_empty() && named(&secret) => {
+                Ok(secret)
+            }
+            _ => {
+                let place = &entry.key;
+                let why = format!("key {place} of the store holds no manifest of this Secret");
+                Err(Unreadable::new(name.clone(), why))
+            }
         }
     }
 
     /// Everything there is, and a watch from there.
-    async fn list(&self) -> Result<Vec<Result<TlsSecret, StoreError>>, StoreError> {
+    async fn list(&self) -> Result<Vec<Result<TlsSecret, Unreadable>>, StoreError> {
         let listed = self
             .storage
             .list(&self.secrets())
@@ -103,11 +110,9 @@ impl SharedStore {
             revisions.listed = listed.revision;
         }
         *self.watch.lock().await = None;
-        Ok(listed
-            .entries
-            .iter()
-            .map(|entry| self.read(entry))
-            .collect())
+        let entries = listed.entries.iter();
+        let taken = entries.filter_map(|entry| Some(self.take(&self.name(&entry.key)?, entry)));
+        Ok(taken.collect())
     }
 
     /// Writes under the lease, if nobody else wrote since.
@@ -164,21 +169,25 @@ impl SharedStore {
     }
 
     /// What of a change somebody else did.
-    fn seen(&self, change: &Change, revision: Revision) -> Option<Result<Seen, StoreError>> {
+    fn seen(&self, change: &Change, revision: Revision) -> Option<Seen> {
         let name = self.name(change.key())?;
         let known = self.revisions().known.get(&name).copied();
         match change {
             Change::Delete(_) => {
                 known.filter(|known| *known < revision)?;
                 self.revisions().known.remove(&name);
-                Some(Ok(Seen::Removed(name)))
+                Some(Seen::Removed(name))
             }
             Change::Put(_) if known.is_some_and(|known| known >= revision) => None,
-            Change::Put(entry) => {
-                let read = self.read(entry);
-                Some(read.map(|secret| Seen::Put(Box::new(secret))))
-            }
+            Change::Put(entry) => Some(seen(self.take(&name, entry))),
         }
+    }
+}
+
+fn seen(taken: Result<TlsSecret, Unreadable>) -> Seen {
+    match taken {
+        Ok(secret) => Seen::Put(Box::new(secret)),
+        Err(error) => Seen::Unreadable(error),
     }
 }
 
@@ -196,8 +205,22 @@ fn plain(action: &'static str) -> impl FnOnce(StorageError) -> StoreError {
 }
 
 impl SecretStore for SharedStore {
-    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, StoreError>>> {
+    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, Unreadable>>> {
         Box::pin(self.list())
+    }
+
+    fn read<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, Seen> {
+        Box::pin(async move {
+            let key = self.key(secret)?;
+            let found = self.storage.get(&key).await.map_err(plain("read"))?;
+            Ok(match found {
+                Some(entry) => seen(self.take(secret, &entry)),
+                None => {
+                    self.revisions().known.remove(secret);
+                    Seen::Removed(secret.clone())
+                }
+            })
+        })
     }
 
     fn put<'a>(&'a self, secret: &'a TlsSecret) -> Keeping<'a, ()> {
@@ -229,7 +252,7 @@ impl SecretStore for SharedStore {
                     Some(Ok(Event::Changed { revision, changes })) => {
                         self.revisions().listed = revision;
                         let seen = changes.iter().filter_map(|c| self.seen(c, revision));
-                        let seen: Vec<_> = seen.filter_map(Result::ok).collect();
+                        let seen: Vec<_> = seen.collect();
                         if !seen.is_empty() {
                             return Ok(seen);
                         }
@@ -239,16 +262,11 @@ impl SecretStore for SharedStore {
                         *watch = None;
                         drop(watch);
                         let before: Vec<_> = self.revisions().known.keys().cloned().collect();
-                        let all: Vec<_> = self.list().await?.into_iter().flatten().collect();
-                        let left = |name: &ResourceName| {
-                            let same = |s: &TlsSecret| {
-                                (&s.namespace, &s.name) == (&name.namespace, &name.name)
-                            };
-                            !all.iter().any(same)
-                        };
-                        let gone: Vec<_> = before.into_iter().filter(left).collect();
-                        let all = all.into_iter().map(|secret| Seen::Put(Box::new(secret)));
-                        return Ok(all.chain(gone.into_iter().map(Seen::Removed)).collect());
+                        let mut all: Vec<_> = self.list().await?.into_iter().map(seen).collect();
+                        let there: BTreeSet<_> = all.iter().map(Seen::name).collect();
+                        let gone = before.into_iter().filter(|name| !there.contains(name));
+                        all.extend(gone.map(Seen::Removed));
+                        return Ok(all);
                     }
                     Some(Err(error)) => {
                         *watch = None;
@@ -266,7 +284,11 @@ impl SecretStore for SharedStore {
             if let Some(held) = &mut *lease {
                 match self.storage.keep_alive(held).await {
                     Ok(()) => return Ok(true),
-                    Err(StorageError::LeaseLost { .. }) => *lease = None,
+                    // Somebody else may have had it since: who asks has to know.
+                    Err(StorageError::LeaseLost { .. }) => {
+                        *lease = None;
+                        return Ok(false);
+                    }
                     Err(error) if !held.is_held(std::time::Instant::now()) => {
                         *lease = None;
                         return Err(StoreError::failed("lead", error));
