@@ -2,7 +2,9 @@
 
 #[cfg(feature = "documents")]
 mod decode;
+mod solver;
 
+pub use self::solver::{AcmeSolver, Dns01Solver, SolverSelector};
 use crate::name::Uri;
 use crate::report::{Report, spec};
 use crate::violation::{FieldPath, ViolationKind, Violations};
@@ -43,7 +45,7 @@ pub enum IssuerSpec {
     SelfSigned(SelfSignedIssuer),
 }
 
-/// `spec.acme`: the server and the account; solvers are read by who orders the certificates.
+/// `spec.acme`: the server, the account, and how control over names is proven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcmeIssuer {
@@ -69,6 +71,8 @@ pub struct AcmeIssuer {
     pub enable_duration_feature: bool,
     /// Where renewal information comes from: `ARI` or `None`.
     pub renewal_information_source: Option<String>,
+    /// Who proves control over which names.
+    pub solvers: Vec<AcmeSolver>,
 }
 
 /// `spec.acme.externalAccountBinding`.
@@ -217,6 +221,9 @@ impl AcmeIssuer {
                 ViolationKind::Forbidden,
                 "the server is always verified; put its root into caBundle",
             );
+        }
+        for (index, solver) in self.solvers.iter().enumerate() {
+            solver.check(index, report);
         }
     }
 }

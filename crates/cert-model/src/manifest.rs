@@ -29,6 +29,8 @@ mod secret;
 use core::fmt;
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
+
 use crate::certificate::CertificateSpec;
 use crate::defaults::Defaults;
 use crate::document::{
@@ -75,6 +77,8 @@ pub struct Metadata {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
+    /// `metadata.creationTimestamp`, which the API server writes; nothing if it is no instant.
+    pub created: Option<OffsetDateTime>,
 }
 
 /// A document whose `spec` is of type `S`, perhaps with violations; nothing of the spec can be had
@@ -349,6 +353,9 @@ impl Metadata {
                 namespace: metadata.text("namespace").unwrap_or_default(),
                 labels: metadata.text_map("labels"),
                 annotations: metadata.text_map("annotations"),
+                created: metadata
+                    .text("creationTimestamp")
+                    .and_then(|text| crate::instant::parse(&text)),
                 ..Self::default()
             };
             // What the API server writes, such as uid, is none of our business.

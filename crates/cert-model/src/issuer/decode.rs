@@ -28,8 +28,6 @@ impl RawIssuerSpec {
 }
 
 fn acme(fields: &mut Fields<'_>) -> AcmeIssuer {
-    // Known, and left to who orders the certificates.
-    fields.get("solvers");
     AcmeIssuer {
         server: fields.text("server").unwrap_or_default(),
         email: fields.text("email"),
@@ -62,5 +60,6 @@ fn acme(fields: &mut Fields<'_>) -> AcmeIssuer {
             .unwrap_or_default(),
         enable_duration_feature: fields.bool("enableDurationFeature").unwrap_or_default(),
         renewal_information_source: fields.text("renewalInformationSource"),
+        solvers: fields.objects("solvers", solver::decode::solver),
     }
 }
