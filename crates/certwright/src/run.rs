@@ -133,6 +133,13 @@ pub enum Event<'a> {
         /// Workers are at them.
         running: usize,
     },
+    /// When a Certificate whose Secret was written is renewed.
+    Scheduled {
+        /// The Certificate.
+        name: &'a ResourceName,
+        /// The instant.
+        renewal: OffsetDateTime,
+    },
     /// The store failed; it is tried again.
     Store(&'a StoreError),
     /// A Secret is there and cannot be read: nothing is issued into it, nor below it if it is a CA's.

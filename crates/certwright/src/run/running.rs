@@ -359,6 +359,15 @@ impl Running {
                 outcome: &outcome,
                 secret,
             });
+            if let Outcome::Issued { .. } | Outcome::Reapplied { .. } = outcome
+                && let Some(schedule) = self.manager.schedule(&name, (self.runner.clock)())
+            {
+                let renewal = schedule.due();
+                (self.runner.listener)(&Event::Scheduled {
+                    name: &name,
+                    renewal,
+                });
+            }
         }
     }
 
