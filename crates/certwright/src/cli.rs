@@ -8,6 +8,8 @@ mod get;
 mod output;
 mod place;
 mod plan;
+mod renew;
+mod run;
 
 use std::error::Error;
 use std::io;
@@ -57,11 +59,13 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Run(Box<run::Run>),
     Plan(plan::PlanCommand),
     #[command(subcommand)]
     Get(get::Get),
     #[command(subcommand)]
     Describe(describe::Describe),
+    Renew(renew::Renew),
     Explain(explain::Explain),
 }
 
@@ -82,9 +86,11 @@ pub(crate) fn main() -> ExitCode {
     let mut output = Output::new(arguments.json, arguments.color);
     let answer = match arguments.command {
         Command::Check(command) => command.run(&mut output),
+        Command::Run(command) => command.run(&mut output),
         Command::Plan(command) => command.run(&mut output),
         Command::Get(command) => command.run(&mut output),
         Command::Describe(command) => command.run(&mut output),
+        Command::Renew(command) => command.run(&mut output),
         Command::Explain(command) => command.run(&mut output),
     };
     let answer = answer.and_then(|exit| {

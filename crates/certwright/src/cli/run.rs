@@ -1,0 +1,206 @@
+//! `run`: keeps Secrets true to manifests until it is told to stop.
+
+mod command;
+mod events;
+mod lock;
+mod metrics;
+mod mirror;
+pub(super) mod requests;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use certwright::run::{DirStore, Event, Runner, SharedStore, Source};
+use certwright::{Options, SecretDir};
+use certwright_cert_model::duration::{DurationDialect, GoDuration};
+use clap::Args;
+use time::OffsetDateTime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::events::Events;
+use self::metrics::Metrics;
+use super::output::Output;
+use super::place::{Place, Reading};
+use super::{Answer, Exit};
+
+/// Issues, renews and stores what manifests ask for, until it is told to stop (SIGTERM, SIGINT).
+///
+/// Manifests and Secrets are looked at again and again; every event is one line. A directory of Secrets is kept by one
+/// process; with --etcd any number of machines serve the Secrets, one of them issues, and another takes over when it is
+/// gone.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Manifests and directories of them.
+    #[arg(
+        value_name = "PATH",
+        env = "CERTWRIGHT_MANIFESTS",
+        value_delimiter = ':',
+        default_value = "manifests"
+    )]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    place: Place,
+    /// Runs a program whenever what a Secret holds has changed: its words are separated by blanks, no shell is asked.
+    ///
+    /// The program finds CERTWRIGHT_EVENT (changed or removed), CERTWRIGHT_NAMESPACE, CERTWRIGHT_SECRET,
+    /// CERTWRIGHT_CERTIFICATE and CERTWRIGHT_PATH in its environment. One runs at a time; one that fails is told and
+    /// stops nothing.
+    #[arg(long, value_name = "COMMAND")]
+    on_change: Option<String>,
+    /// Gives --on-change to sh -c.
+    #[arg(long, requires = "on_change")]
+    shell: bool,
+    /// How long --on-change may take.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    on_change_timeout: Duration,
+    /// Tells metrics in Prometheus' text format at http://ADDRESS/metrics.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// Serves the certificates at https://ADDRESS, for trying out.
+    #[arg(long, value_name = "ADDRESS")]
+    serve: Option<SocketAddr>,
+    /// How often manifests and Secrets are looked at.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    poll: Duration,
+    /// How many certificates are signed at a time [default: one per processor].
+    #[arg(long, value_name = "NUMBER")]
+    workers: Option<usize>,
+    /// Removes a Secret with its Certificate.
+    #[arg(long)]
+    owner_references: bool,
+    /// Waits while another process keeps the directory of Secrets, and takes over when it ends.
+    #[arg(long)]
+    wait: bool,
+    /// What others are told this process is called [default: host name and process].
+    #[arg(long, value_name = "NAME", help_heading = "Several machines")]
+    identity: Option<String>,
+    /// How long others wait before they take over.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = duration,
+        help_heading = "Several machines"
+    )]
+    lease: Duration,
+}
+
+/// A duration as manifests write them.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = GoDuration::parse(text, DurationDialect::Extended);
+    let parsed = parsed.map_err(|error| error.to_string())?;
+    let duration = Duration::try_from(time::Duration::from(parsed));
+    match duration {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("must be longer than nothing".to_owned()),
+    }
+}
+
+impl Run {
+    pub(crate) fn run(self, output: &mut Output) -> Answer {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let events = Events::new(output.json);
+        // A process that waits is told to stop by the signals' own doing.
+        let lock = match self.place.etcd.wanted() {
+            true => None,
+            false => Some(lock::take(&self.place.secrets, self.wait, &events)?),
+        };
+        let done = runtime.block_on(self.keep(&events));
+        drop(lock);
+        done
+    }
+
+    async fn keep(self, events: &Events) -> Answer {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let dir = SecretDir::new(&self.place.secrets);
+        let leading = Arc::new(AtomicBool::new(false));
+        let clock = OffsetDateTime::now_utc;
+        let (mut runner, requests) = if self.place.etcd.wanted() {
+            let storage = self.place.etcd.storage()?;
+            let prefix = self.place.etcd.etcd_prefix.clone();
+            let identity = self.identity.clone().unwrap_or_else(identity);
+            let store = SharedStore::new(storage.clone(), &prefix, identity, self.lease);
+            let mut runner = Runner::new(store, clock);
+            runner.publish_to(mirror::Mirror::new(dir.clone(), events.clone()));
+            (runner, requests::Requests::Shared { storage, prefix })
+        } else {
+            let store = DirStore::new(dir.clone(), self.poll);
+            (
+                Runner::new(store, clock),
+                requests::Requests::Dir(dir.clone()),
+            )
+        };
+        runner.source = Some(Source::Paths {
+            paths: self.paths.clone(),
+            poll: self.poll,
+        });
+        runner.defaults = self.reading.defaults();
+        runner.cluster_namespace = self.reading.cluster_namespace.clone();
+        let mut options = Options::default();
+        options.owner_references = self.owner_references;
+        runner.options = options;
+        if let Some(workers) = self.workers {
+            runner.workers = workers.max(1);
+        }
+        if let Some(address) = self.serve {
+            serve::start(&mut runner, address, events).await?;
+        }
+        let mut commands = None;
+        if let Some(text) = &self.on_change {
+            let command = command::OnChange::new(text, self.shell, self.on_change_timeout)?;
+            let (publisher, task) = command.start(dir, events.clone());
+            runner.publish_to(publisher);
+            commands = Some(task);
+        }
+        let metrics = Metrics::default();
+        if let Some(address) = self.metrics {
+            metrics.start(address, events).await?;
+        }
+        let shared = self.place.etcd.wanted();
+        let asked = tokio::spawn(requests.follow(runner.handle(), leading.clone(), events.clone()));
+        let teller = events.clone();
+        runner.on_event(move |event| {
+            metrics.count(event);
+            if let Event::Leading(leads) = event {
+                leading.store(*leads, Ordering::Relaxed);
+                // Alone, it is nothing to be told of.
+                if !shared {
+                    return;
+                }
+            }
+            teller.tell(event);
+        });
+        runner
+            .run(async {
+                tokio::select! {
+                    _ = terminated.recv() => {}
+                    _ = interrupted.recv() => {}
+                }
+                events.say("stopping", "what is being signed is finished");
+            })
+            .await;
+        asked.abort();
+        if let Some(commands) = commands {
+            // What was published before the stop is told of.
+            let patience = self.on_change_timeout + Duration::from_secs(1);
+            let _ = tokio::time::timeout(patience, commands).await;
+        }
+        events.say("stopped", "");
+        Ok(Exit::Done)
+    }
+}
+
+/// What nobody else is called.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim_end(), std::process::id())
+}
