@@ -4,6 +4,7 @@ mod check;
 mod describe;
 mod excerpt;
 mod explain;
+mod forecast;
 mod get;
 mod output;
 mod place;
@@ -54,7 +55,8 @@ Exit codes:
   0  done; with check: nothing is wrong
   1  it did not work; the reason is on standard error
   2  something is wrong with manifests, or with the command line
-  3  something needs attention: plan --exit-code found something to do";
+  3  something needs attention: forecast found certificates that come late or are lost,
+     plan --exit-code found something to do";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -67,6 +69,7 @@ enum Command {
     Describe(describe::Describe),
     Renew(renew::Renew),
     Explain(explain::Explain),
+    Forecast(forecast::Forecast),
 }
 
 /// What every command comes to.
@@ -92,6 +95,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Describe(command) => command.run(&mut output),
         Command::Renew(command) => command.run(&mut output),
         Command::Explain(command) => command.run(&mut output),
+        Command::Forecast(command) => command.run(&mut output),
     };
     let answer = answer.and_then(|exit| {
         output.flush()?;
