@@ -6,6 +6,7 @@ mod excerpt;
 mod explain;
 mod forecast;
 mod get;
+mod import;
 mod output;
 mod place;
 mod plan;
@@ -70,6 +71,7 @@ enum Command {
     Renew(renew::Renew),
     Explain(explain::Explain),
     Forecast(forecast::Forecast),
+    Import(import::Import),
 }
 
 /// What every command comes to.
@@ -96,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Renew(command) => command.run(&mut output),
         Command::Explain(command) => command.run(&mut output),
         Command::Forecast(command) => command.run(&mut output),
+        Command::Import(command) => command.run(&mut output),
     };
     let answer = answer.and_then(|exit| {
         output.flush()?;

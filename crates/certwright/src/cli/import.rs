@@ -1,0 +1,447 @@
+//! `import`: certificates that Traefik or certmagic obtained, as Secrets.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use certwright::SecretDir;
+use certwright_acme::import as traefik;
+use certwright_cert_model::document::{Format, Node, parse};
+use certwright_cert_model::key::{KeyAlgorithm, KeyEncoding};
+use certwright_cert_model::secret::annotation::{
+    CERTIFICATE_NAME, ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME,
+};
+use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
+use certwright_cert_model::{CertificateFacts, TlsSecret};
+use certwright_issuance::{Certificate, KeyPair};
+use certwright_storage::certmagic;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::output::{Output, columns};
+use super::{Answer, Exit, one_line, with_causes};
+
+/// Takes over accounts and certificates of Traefik (acme.json, or the file provider's tls.certificates) or certmagic
+/// (its directory) as Secrets, readable by their owner only.
+///
+/// What is imported is neither changed nor removed. With --manifests, a Certificate is written for each, and run
+/// renews them.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// Traefik's acme.json, a file of its file provider (.yaml, .yml or .toml), or certmagic's directory.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// The directory of Secrets.
+    #[arg(
+        short,
+        long,
+        value_name = "DIR",
+        env = "CERTWRIGHT_SECRETS",
+        default_value = "secrets"
+    )]
+    secrets: PathBuf,
+    /// Where the Secrets are to be.
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
+    /// Only what is of these resolvers (Traefik) or issuers (certmagic).
+    #[arg(long, value_name = "NAME")]
+    resolver: Vec<String>,
+    /// Writes a Certificate for each into this directory.
+    #[arg(long, value_name = "DIR", requires = "issuer")]
+    manifests: Option<PathBuf>,
+    /// The issuer that those Certificates name.
+    #[arg(long, value_name = "NAME")]
+    issuer: Option<String>,
+    /// Its kind.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
+    issuer_kind: Kind,
+    /// Replaces Secrets and manifests that are there.
+    #[arg(long)]
+    force: bool,
+    /// Only tells what would be written.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Kind {
+    #[value(name = "ClusterIssuer")]
+    ClusterIssuer,
+    #[default]
+    #[value(name = "Issuer")]
+    Issuer,
+}
+
+/// Something to be written.
+struct Item {
+    secret: TlsSecret,
+    /// Whose it was.
+    resolver: String,
+    /// The names of a certificate; none of an account.
+    names: Vec<String>,
+    key: Option<KeyAlgorithm>,
+}
+
+impl Import {
+    pub(crate) fn run(self, output: &mut Output) -> Answer {
+        let mut left_out = Vec::new();
+        let extension = self
+            .path
+            .extension()
+            .and_then(|extension| extension.to_str());
+        let mut items = match extension.and_then(Format::from_extension) {
+            _ if self.path.is_dir() => self.certmagic(&mut left_out)?,
+            Some(format) if format != Format::Json => self.provided(format, &mut left_out)?,
+            _ => self.traefik(&mut left_out)?,
+        };
+        if !self.resolver.is_empty() {
+            items.retain(|item| self.resolver.contains(&item.resolver));
+        }
+        for why in &left_out {
+            output.warn(&format!("left out: {why}"));
+        }
+        if let Some(issuer) = &self.issuer {
+            for item in items.iter_mut().filter(|item| !item.names.is_empty()) {
+                self.annotate(&mut item.secret, issuer);
+            }
+        }
+        let dir = SecretDir::new(&self.secrets);
+        let mut rows = vec![
+            ["SECRET", "FROM", "WHAT", "DONE"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        let mut refused = 0;
+        for item in &items {
+            let secret = &item.secret;
+            let there = dir.read(&secret.namespace, &secret.name)?;
+            let done = match there {
+                Some(there) if there == *secret => "there already",
+                Some(_) if !self.force => {
+                    refused += 1;
+                    "refused: it holds something else; --force replaces it"
+                }
+                _ if self.dry_run => "would be written",
+                _ => {
+                    dir.write(secret)?;
+                    "written"
+                }
+            };
+            let what = match item.names.is_empty() {
+                true => "account".to_owned(),
+                false => item.names.join(" "),
+            };
+            if output.json {
+                output.object(&json!({
+                    "kind": "ImportedSecret",
+                    "namespace": secret.namespace,
+                    "name": secret.name,
+                    "resolver": item.resolver,
+                    "names": item.names,
+                    "result": done,
+                }))?;
+            }
+            let name = format!("{}/{}", secret.namespace, secret.name);
+            rows.push(
+                [name, item.resolver.clone(), what, done.to_owned()]
+                    .map(|cell| one_line(&cell))
+                    .to_vec(),
+            );
+        }
+        let manifests = self.write_manifests(&items)?;
+        if !output.json {
+            match items.is_empty() {
+                true => output.line("There is nothing to import.")?,
+                false => output.text(&columns(&rows))?,
+            }
+            if let Some(dir) = &self.manifests {
+                output.line(&format!(
+                    "{manifests} manifests written to {}",
+                    dir.display()
+                ))?;
+            }
+        }
+        match refused {
+            0 => Ok(Exit::Done),
+            1 => Err("a Secret was not written".into()),
+            more => Err(format!("{more} Secrets were not written").into()),
+        }
+    }
+
+    fn traefik(&self, left_out: &mut Vec<String>) -> Result<Vec<Item>, Box<dyn Error>> {
+        let imported = traefik::read_file(&self.path)?;
+        left_out.extend(imported.left_out.iter().map(ToString::to_string));
+        let mut used = BTreeSet::new();
+        let mut items = Vec::new();
+        for certificate in &imported.certificates {
+            let names: Vec<_> = certificate.domain.names().map(str::to_owned).collect();
+            let name = free(
+                &secret_name(names.first().map_or("certificate", String::as_str)),
+                &mut used,
+            );
+            let mut secret = TlsSecret::new(&self.namespace, name);
+            secret.insert(TLS_CRT, certificate.chain.to_pem());
+            insert_key(&mut secret, &certificate.key)?;
+            items.push(Item {
+                secret,
+                resolver: certificate.resolver.clone(),
+                names,
+                key: Some(certificate.key.algorithm()),
+            });
+        }
+        for account in &imported.accounts {
+            let name = free(
+                &format!("acme-account-{}", label(&account.resolver)),
+                &mut used,
+            );
+            let mut secret = TlsSecret::new(&self.namespace, name);
+            insert_key(&mut secret, &account.key)?;
+            annotate_account(&mut secret, &account.uri, &account.email);
+            items.push(Item {
+                secret,
+                resolver: account.resolver.clone(),
+                names: Vec::new(),
+                key: None,
+            });
+        }
+        Ok(items)
+    }
+
+    /// The pairs of a file provider's `tls.certificates`.
+    fn provided(
+        &self,
+        format: Format,
+        left_out: &mut Vec<String>,
+    ) -> Result<Vec<Item>, Box<dyn Error>> {
+        let text = Zeroizing::new(read(&self.path)?);
+        let mut used = BTreeSet::new();
+        let mut items = Vec::new();
+        for document in parse(&text, format) {
+            let document = document.map_err(|error| format!("{}:{error}", self.path.display()))?;
+            let listed = document
+                .root
+                .get("tls")
+                .and_then(|tls| tls.get("certificates"));
+            for (index, entry) in listed.map_or(&[][..], Node::elements).iter().enumerate() {
+                match provided(entry) {
+                    Ok((chain, key, names)) => {
+                        let first = names.first().map_or("certificate", String::as_str);
+                        let mut secret =
+                            TlsSecret::new(&self.namespace, free(&secret_name(first), &mut used));
+                        secret.insert(TLS_CRT, chain);
+                        insert_key(&mut secret, &key)?;
+                        items.push(Item {
+                            secret,
+                            resolver: "file".to_owned(),
+                            names,
+                            key: Some(key.algorithm()),
+                        });
+                    }
+                    Err(why) => {
+                        left_out.push(format!(
+                            "{}:{}: tls.certificates[{index}]: {why}",
+                            self.path.display(),
+                            entry.span
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    fn certmagic(&self, left_out: &mut Vec<String>) -> Result<Vec<Item>, Box<dyn Error>> {
+        let imported = certmagic::read(&self.path)?;
+        let why = |left: &certmagic::LeftOut| format!("{}: {}", left.path.display(), left.reason);
+        left_out.extend(imported.left_out.iter().map(why));
+        let mut used = BTreeSet::new();
+        let mut items = Vec::new();
+        for certificate in &imported.certificates {
+            let name = free(&certificate.secret_name(), &mut used);
+            let key = KeyPair::from_pem(&certificate.key).map(|key| key.algorithm());
+            items.push(Item {
+                secret: certificate.to_secret(&self.namespace, &name),
+                resolver: certificate.issuer.clone(),
+                names: certificate.names.clone(),
+                key: key.ok(),
+            });
+        }
+        for account in &imported.accounts {
+            let name = free(
+                &format!("acme-account-{}", label(&account.issuer)),
+                &mut used,
+            );
+            let mut secret = TlsSecret::new(&self.namespace, name);
+            secret.insert(TLS_KEY, account.key.to_vec());
+            let location = account.registration.get("location");
+            let location = location.and_then(serde_json::Value::as_str);
+            annotate_account(&mut secret, location.unwrap_or_default(), &account.email);
+            items.push(Item {
+                secret,
+                resolver: account.issuer.clone(),
+                names: Vec::new(),
+                key: None,
+            });
+        }
+        Ok(items)
+    }
+
+    /// Whose the Secret is from now on, as a manager would have written it.
+    fn annotate(&self, secret: &mut TlsSecret, issuer: &str) {
+        let kind = self.kind();
+        for (key, value) in [
+            (CERTIFICATE_NAME, secret.name.clone()),
+            (ISSUER_NAME, issuer.to_owned()),
+            (ISSUER_KIND, kind.to_owned()),
+            (ISSUER_GROUP, "cert-manager.io".to_owned()),
+        ] {
+            secret.annotations.insert(key.to_owned(), value);
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.issuer_kind {
+            Kind::ClusterIssuer => "ClusterIssuer",
+            Kind::Issuer => "Issuer",
+        }
+    }
+
+    /// A Certificate for each certificate; how many were written.
+    fn write_manifests(&self, items: &[Item]) -> Result<usize, Box<dyn Error>> {
+        let (Some(dir), Some(issuer)) = (&self.manifests, &self.issuer) else {
+            return Ok(0);
+        };
+        let mut written = 0;
+        if !self.dry_run {
+            fs::create_dir_all(dir)?;
+        }
+        for item in items.iter().filter(|item| !item.names.is_empty()) {
+            let TlsSecret {
+                name, namespace, ..
+            } = &item.secret;
+            let path = dir.join(format!("{name}.yaml"));
+            if self.dry_run || (path.exists() && !self.force) {
+                continue;
+            }
+            // JSON's texts are YAML's.
+            let quoted = |text: &str| json!(text).to_string();
+            let mut text = format!(
+                "apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata:\n  name: {}\n  namespace: {}\nspec:\n  \
+                 secretName: {}\n  issuerRef:\n    name: {}\n    kind: {}\n",
+                quoted(name),
+                quoted(namespace),
+                quoted(name),
+                quoted(issuer),
+                self.kind()
+            );
+            match item.key {
+                Some(KeyAlgorithm::Ed25519) => {
+                    text.push_str("  privateKey: {algorithm: Ed25519}\n")
+                }
+                Some(KeyAlgorithm::Ecdsa(curve)) => {
+                    let bits: String = curve
+                        .to_string()
+                        .chars()
+                        .filter(char::is_ascii_digit)
+                        .collect();
+                    text.push_str(&format!(
+                        "  privateKey: {{algorithm: ECDSA, size: {bits}}}\n"
+                    ));
+                }
+                Some(KeyAlgorithm::Rsa(size)) => {
+                    text.push_str(&format!(
+                        "  privateKey: {{algorithm: RSA, size: {}}}\n",
+                        size.bits()
+                    ));
+                }
+                None => {}
+            }
+            text.push_str("  dnsNames:\n");
+            for name in &item.names {
+                text.push_str(&format!("    - {}\n", quoted(name)));
+            }
+            fs::write(&path, text)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            written += 1;
+        }
+        Ok(written)
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// Chain, key and names of an entry with `certFile` and `keyFile`, which are paths or the PEM texts themselves.
+fn provided(entry: &Node) -> Result<(String, KeyPair, Vec<String>), String> {
+    let content = |field: &str| match entry.get(field).and_then(Node::as_text) {
+        None => Err(format!("{field} is missing")),
+        Some(text) if text.contains("-----BEGIN") => Ok(text.to_owned()),
+        Some(path) => read(Path::new(path)),
+    };
+    let (chain, key) = (content("certFile")?, Zeroizing::new(content("keyFile")?));
+    let key = KeyPair::from_pem(key.as_bytes()).map_err(|error| with_causes(&error))?;
+    let certificates =
+        Certificate::read_pem(chain.as_bytes()).map_err(|error| with_causes(&error))?;
+    let leaf = certificates
+        .first()
+        .ok_or("certFile holds no certificate")?;
+    if leaf.spki_der() != key.public_key().spki_der() {
+        return Err("the key is not that of the certificate".to_owned());
+    }
+    let facts = CertificateFacts::from_der(leaf.der()).map_err(|error| with_causes(&error))?;
+    Ok((chain, key, facts.names.dns))
+}
+
+fn insert_key(secret: &mut TlsSecret, key: &KeyPair) -> Result<(), Box<dyn Error>> {
+    let pem = key.to_pem(KeyEncoding::Pkcs8)?;
+    secret.insert(TLS_KEY, pem.as_bytes());
+    Ok(())
+}
+
+fn annotate_account(secret: &mut TlsSecret, uri: &str, email: &str) {
+    for (key, value) in [
+        ("certwright/acme-account", uri),
+        ("certwright/acme-email", email),
+    ] {
+        if !value.is_empty() {
+            secret.annotations.insert(key.to_owned(), value.to_owned());
+        }
+    }
+}
+
+/// As certmagic's certificates are called: the first name and `-tls`.
+fn secret_name(first: &str) -> String {
+    format!("{}-tls", label(&first.replace('*', "wildcard")))
+}
+
+/// A text as far as Kubernetes allows it in a name.
+fn label(text: &str) -> String {
+    let allowed = |c: char| match c {
+        'a'..='z' | '0'..='9' | '.' => c,
+        _ => '-',
+    };
+    let name: String = text
+        .to_ascii_lowercase()
+        .chars()
+        .map(allowed)
+        .take(230)
+        .collect();
+    match name.trim_matches(['.', '-']) {
+        "" => "unnamed".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// A name that none before has.
+fn free(wanted: &str, used: &mut BTreeSet<String>) -> String {
+    let mut name = wanted.to_owned();
+    let mut number = 1;
+    while !used.insert(name.clone()) {
+        number += 1;
+        name = format!("{wanted}-{number}");
+    }
+    name
+}
