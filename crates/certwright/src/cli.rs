@@ -7,6 +7,7 @@ mod explain;
 mod forecast;
 mod get;
 mod import;
+mod manual;
 mod output;
 mod place;
 mod plan;
@@ -72,6 +73,8 @@ enum Command {
     Explain(explain::Explain),
     Forecast(forecast::Forecast),
     Import(import::Import),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// What every command comes to.
@@ -99,6 +102,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(command) => command.run(&mut output),
         Command::Forecast(command) => command.run(&mut output),
         Command::Import(command) => command.run(&mut output),
+        Command::Completions(command) => command.run(&mut output),
+        Command::Man(command) => command.run(&mut output),
     };
     let answer = answer.and_then(|exit| {
         output.flush()?;
