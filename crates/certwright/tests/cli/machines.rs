@@ -1,0 +1,182 @@
+//! Several machines on one etcd: one issues, all have the Secrets, another takes over.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use crate::world::{Running, World, check_secrets, wait_until};
+
+struct Etcd {
+    process: Child,
+    url: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Etcd {
+    /// One member on loopback; `None`, loudly, if etcd is not installed, unless in CI.
+    fn start() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [client, peer] = ports
+            .each_ref()
+            .map(|at| format!("http://{}", at.local_addr().unwrap()));
+        drop(ports);
+        let process = Command::new("etcd")
+            .arg("--data-dir")
+            .arg(dir.path())
+            .args(["--name", "one", "--initial-cluster", &format!("one={peer}")])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(process) = process else {
+            let in_ci = std::env::var("CI").as_deref() == Ok("true");
+            assert!(!in_ci, "etcd is not installed");
+            eprintln!("SKIPPED: etcd is not installed (Debian: etcd-server)");
+            return None;
+        };
+        let address = client.strip_prefix("http://").unwrap().to_owned();
+        wait_until("etcd", || std::net::TcpStream::connect(&address).ok());
+        Some(Self {
+            process,
+            url: client,
+            _dir: dir,
+        })
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn issued(running: &Running) -> usize {
+    running
+        .lines()
+        .iter()
+        .filter(|line| line.contains(" issued "))
+        .count()
+}
+
+#[test]
+fn one_issues_all_serve_and_another_takes_over() {
+    let Some(etcd) = Etcd::start() else {
+        return;
+    };
+    let worlds = [World::new(), World::new()];
+    let arguments = |name: &'static str| {
+        [
+            "run",
+            "manifests",
+            "--etcd",
+            &etcd.url,
+            "--lease",
+            "5s",
+            "--poll",
+            "200ms",
+            "--identity",
+            name,
+        ]
+        .map(str::to_owned)
+    };
+    let start = |world: &World, name| {
+        let arguments = arguments(name);
+        Running::start(world, &arguments.each_ref().map(String::as_str))
+    };
+    let mut first = start(&worlds[0], "first");
+    first.wait_for("leading");
+    first.wait_for("issued shop/tenants");
+    let mut second = start(&worlds[1], "second");
+    second.wait_for("loaded: 3 Secrets");
+    for world in &worlds {
+        wait_until("both machines' copies", || {
+            // The CA's key is on neither machine's disk.
+            (check_secrets(&world.secrets()) == 2).then_some(())
+        });
+    }
+    let same = |name: &str| {
+        worlds[0].secrets().read("shop", name).unwrap()
+            == worlds[1].secrets().read("shop", name).unwrap()
+    };
+    assert!(same("storefront-tls") && same("tenants-tls"));
+
+    // Asked for on the other machine, done by the one that issues.
+    let renew =
+        |world: &World| world.run(&["renew", "tenants", "--etcd", &etcd.url, "--wait", "60s"]);
+    let output = renew(&worlds[1]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((issued(&first), issued(&second)), (4, 0));
+    wait_until("the copy on the other machine", || {
+        same("tenants-tls").then_some(())
+    });
+
+    first.kill();
+    second.wait_for("leading");
+    let output = renew(&worlds[1]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(issued(&second), 1, "{:?}", second.lines());
+
+    let table = worlds[0].run(&["get", "certificates", "--etcd", &etcd.url]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert_eq!(table.matches(" True ").count(), 3, "{table}");
+    assert_eq!(second.stop().0, Some(0));
+    drop(etcd);
+}
+
+/// The one that issues is stopped in its tracks until another has taken over: what it wakes up to do is refused.
+#[test]
+fn one_paused_past_its_lease_harms_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let Some(etcd) = Etcd::start() else {
+        return;
+    };
+    let worlds = [World::new(), World::new()];
+    let run = |name: &'static str| {
+        [
+            "run",
+            "manifests",
+            "--etcd",
+            &etcd.url,
+            "--lease",
+            "5s",
+            "--poll",
+            "200ms",
+            "--identity",
+            name,
+        ]
+        .map(str::to_owned)
+    };
+    let run =
+        |world: &World, name| Running::start(world, &run(name).each_ref().map(String::as_str));
+    let first = run(&worlds[0], "first");
+    first.wait_for("issued shop/tenants");
+    let second = run(&worlds[1], "second");
+    second.wait_for("loaded");
+    let pid = Pid::from_child(&first.child);
+    kill_process(pid, Signal::STOP).unwrap();
+    second.wait_for("leading");
+    let output = worlds[1].run(&["renew", "tenants", "--etcd", &etcd.url, "--wait", "60s"]);
+    assert!(output.status.success(), "{output:?}");
+    kill_process(pid, Signal::CONT).unwrap();
+    first.wait_for("following");
+    assert_eq!((issued(&first), issued(&second)), (3, 1));
+    for world in &worlds {
+        wait_until("both machines' copies", || {
+            let newest = worlds[1].secrets().read("shop", "tenants-tls").unwrap();
+            (world.secrets().read("shop", "tenants-tls").unwrap() == newest).then_some(())
+        });
+        check_secrets(&world.secrets());
+    }
+}
