@@ -207,6 +207,7 @@ impl Resolver {
             generation: 1,
             issuer: issuer.to_owned(),
             chain: imported.chain.to_pem(),
+            profile: wanted.profile.clone(),
             key: StoredKey::of(&imported.key).map_err(|error| describe(&error))?,
             not_before,
             not_after,
