@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_lc_rs::digest;
 use certwright_cert_model::inspect::NameTexts;
 use certwright_cert_model::issuer_ref::{CERT_MANAGER_GROUP, IssuerRef};
+use certwright_cert_model::secret::TLS_CRT;
 use certwright_cert_model::secret::annotation::{
     CERTIFICATE_NAME, ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME, details,
 };
-use certwright_cert_model::{Fingerprint, TlsSecret, ValidatedSpec};
+use certwright_cert_model::{Fingerprint, TlsSecret, ValidatedSpec, pem};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,6 +19,11 @@ use crate::plan::issuer_text;
 pub const FINGERPRINT: &str = "certwright/spec-fingerprint";
 /// The annotation with the instant a certificate was issued at, RFC 3339: what was requested before is done.
 pub const ISSUED_AT: &str = "certwright/issued-at";
+/// The annotation with the SHA-256 of the certificate that was issued, in hexadecimal: another one was put there by
+/// somebody else.
+pub const CERTIFICATE: &str = "certwright/certificate-sha256";
+/// The annotation by which a manager knows that it verified the certificate's signature.
+pub const SEAL: &str = "certwright/seal";
 /// The annotation, `true`, of a Secret that holds a temporary certificate until the real one is there.
 pub const TEMPORARY: &str = "certwright/temporary";
 /// The annotation with the keys of the annotations that came from `spec.secretTemplate`, separated by commas: what
@@ -42,8 +49,9 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// What a specification wants on the Secret of the Certificate of this name; an empty name leaves out the name.
-    pub(crate) fn of(spec: &ValidatedSpec, certificate: &str) -> Self {
+    /// What a specification wants on the Secret of the Certificate of this name, with this certificate in DER; an
+    /// empty name leaves out the name.
+    pub(crate) fn of(spec: &ValidatedSpec, certificate: &str, leaf: Option<&[u8]>) -> Self {
         let mut template = spec.secret_template().clone();
         // What plans are made by is nothing a template could set.
         let ours = |key: &str| key.starts_with("certwright/");
@@ -57,6 +65,7 @@ impl Metadata {
         }
         let fingerprint = spec.fingerprint().to_string();
         annotations.insert(FINGERPRINT.to_owned(), fingerprint);
+        annotations.extend(leaf.map(|leaf| (CERTIFICATE.to_owned(), digest(leaf))));
         for (key, map) in [
             (TEMPLATE_ANNOTATIONS, &template.annotations),
             (TEMPLATE_LABELS, &template.labels),
@@ -121,20 +130,41 @@ fn describes(key: &str) -> bool {
 /// Writes down what was issued `now`, for which Certificate, by whom, and from which specification: what
 /// [`plan`](crate::plan::plan) looks for later. Labels and annotations that others put on the Secret stay.
 ///
-/// Do this to every Secret you issue into yourself.
+/// Do this to every Secret you issue into yourself, when the certificate is in it.
 pub fn record(
     secret: &mut TlsSecret,
     certificate: &str,
     spec: &ValidatedSpec,
     now: OffsetDateTime,
 ) {
-    Metadata::of(spec, certificate).apply(secret);
+    secret.annotations.remove(CERTIFICATE);
+    secret.annotations.remove(SEAL);
+    let leaf = leaf(secret);
+    Metadata::of(spec, certificate, leaf.as_deref()).apply(secret);
     secret.annotations.remove(TEMPORARY);
     // An instant that RFC 3339 cannot write is none that a request is compared with.
     match now.format(&Rfc3339) {
         Ok(now) => secret.annotations.insert(ISSUED_AT.to_owned(), now),
         Err(_) => secret.annotations.remove(ISSUED_AT),
     };
+}
+
+/// Takes off what [`record`] writes about a certificate that is no longer there, but not whose Secret it is, nor how
+/// many certificates there were.
+pub(crate) fn unrecord(secret: &mut TlsSecret) {
+    for key in [
+        CA,
+        CERTIFICATE,
+        FINGERPRINT,
+        ISSUED_AT,
+        ISSUER_GROUP,
+        ISSUER_KIND,
+        ISSUER_NAME,
+        SEAL,
+        SOURCE,
+    ] {
+        secret.annotations.remove(key);
+    }
 }
 
 /// Writes down which certificate it is, whether it is a CA's, and whether it came from ACME.
@@ -171,6 +201,45 @@ fn says(secret: &TlsSecret, key: &str) -> bool {
 /// The Certificate a Secret tells of.
 pub(crate) fn certificate(secret: &TlsSecret) -> Option<&str> {
     secret.annotations.get(CERTIFICATE_NAME).map(String::as_str)
+}
+
+/// The SHA-256 of the certificate that was issued, if the Secret tells.
+pub(crate) fn issued_certificate(secret: &TlsSecret) -> Option<&str> {
+    secret.annotations.get(CERTIFICATE).map(String::as_str)
+}
+
+/// The mark of a certificate whose signature was verified.
+pub(crate) fn seal(secret: &TlsSecret) -> Option<&str> {
+    secret.annotations.get(SEAL).map(String::as_str)
+}
+
+/// The first certificate of `tls.crt` in DER.
+pub(crate) fn leaf(secret: &TlsSecret) -> Option<Vec<u8>> {
+    let blocks = pem::read(secret.get(TLS_CRT)?).ok()?;
+    let block = blocks
+        .first()
+        .filter(|block| block.label() == "CERTIFICATE");
+    block.map(|block| block.der().to_vec())
+}
+
+/// The SHA-256 of a certificate in DER.
+pub(crate) fn digest(leaf: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, leaf).as_ref())
+}
+
+pub(crate) fn hex(octets: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
+    digits.map(digit).collect()
+}
+
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    let octets = digits
+        .chunks_exact(2)
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]));
+    octets.collect::<Result<_, _>>().ok()
 }
 
 /// When the certificate was issued, if the Secret tells.

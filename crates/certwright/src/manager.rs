@@ -5,6 +5,7 @@ mod history;
 mod kept;
 mod look;
 mod outcome;
+mod record;
 mod settle;
 mod show;
 
@@ -31,9 +32,9 @@ use self::look::Step;
 pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
 use crate::inventory::{Inventory, ResourceName};
-use crate::issue::{IssueError, Job};
+use crate::issue::{Done, IssueError, Job};
 use crate::issuer::{ACME_GROUP, Issuer, Registry};
-use crate::plan::{Authority, Observed, Plan, plan};
+use crate::plan::{Authority, Observed, Plan, Seal, plan};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
@@ -58,8 +59,20 @@ pub struct Manager {
     groups: BTreeMap<ResourceName, Vec<ResourceName>>,
     secrets: BTreeMap<ResourceName, TlsSecret>,
     authorities: BTreeMap<ResourceName, Arc<CertificateAuthority>>,
+    /// By Secret: what the CA's certificates are known by.
+    seals: BTreeMap<ResourceName, Arc<Seal>>,
     anchors: Anchors,
     states: BTreeMap<ResourceName, State>,
+    /// By Certificate: what outlives a restart.
+    records: BTreeMap<ResourceName, TlsSecret>,
+    /// Whose record was not applied yet.
+    unread: BTreeSet<ResourceName>,
+    /// Whose record may be another one.
+    changed_states: BTreeSet<ResourceName>,
+    /// By Certificate: what is signed, but not valid before an instant.
+    held: BTreeMap<ResourceName, (OffsetDateTime, Done)>,
+    /// Who wants a temporary certificate since the last step.
+    wanting: BTreeSet<ResourceName>,
     agenda: Agenda<ResourceName>,
     /// By rank: who is to be looked at.
     open: BTreeSet<usize>,
@@ -115,8 +128,6 @@ impl Manager {
         stored: impl IntoIterator<Item = TlsSecret>,
         options: Options,
     ) -> Self {
-        let named =
-            |secret: TlsSecret| (ResourceName::new(&secret.namespace, &secret.name), secret);
         let mut manager = Self {
             inventory: Inventory::default(),
             options,
@@ -126,10 +137,16 @@ impl Manager {
             readers: BTreeMap::new(),
             tops: BTreeMap::new(),
             groups: BTreeMap::new(),
-            secrets: stored.into_iter().map(named).collect(),
+            secrets: BTreeMap::new(),
             authorities: BTreeMap::new(),
+            seals: BTreeMap::new(),
             anchors: Anchors::default(),
             states: BTreeMap::new(),
+            records: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            changed_states: BTreeSet::new(),
+            held: BTreeMap::new(),
+            wanting: BTreeSet::new(),
             agenda: Agenda::new(),
             open: BTreeSet::new(),
             jobs: Vec::new(),
@@ -138,6 +155,12 @@ impl Manager {
             troubles: Troubles::default(),
             last: None,
         };
+        for secret in stored {
+            if let Err(secret) = manager.take_record(secret) {
+                let name = ResourceName::new(&secret.namespace, &secret.name);
+                manager.secrets.insert(name, secret);
+            }
+        }
         manager.replace_inventory(inventory);
         manager
     }
@@ -157,6 +180,7 @@ impl Manager {
                 self.open.extend(self.ranks.get(name));
                 if let Some(state) = self.states.get_mut(name) {
                     state.failing = None;
+                    self.changed_states.insert(name.clone());
                 }
             }
         }
@@ -203,7 +227,7 @@ impl Manager {
     /// Call it once at the start, and whenever the clock was set: nothing is known before the first call.
     pub fn next_wake(&self) -> Option<OffsetDateTime> {
         let last = self.last?;
-        if !self.open.is_empty() {
+        if !self.open.is_empty() || !self.wanting.is_empty() {
             return Some(last);
         }
         let drop = self.anchors.next_drop(self.options.anchor_grace);
@@ -233,6 +257,7 @@ impl Manager {
     /// Gives up every job that was handed out: what comes of them is dropped, and they are handed out anew.
     pub fn abandon_jobs(&mut self) {
         self.jobs.clear();
+        self.held.clear();
         for (name, state) in &mut self.states {
             if state.running.take().is_some() {
                 self.open.extend(self.ranks.get(name));
@@ -242,15 +267,23 @@ impl Manager {
 
     /// The Secrets that changed since the last call, each to be stored in this order: a bundle of trust anchors comes
     /// before the certificates that need it.
+    ///
+    /// Among them are records of failures of issuers of yours, and of new keys that were asked for by hand,
+    /// `certwright-record-` with a Certificate's name: they have no data, and are given back to [`new`](Self::new) like
+    /// the others, so that a process that is started again and again asks no issuer ever faster.
     pub fn take_changes(&mut self) -> Vec<SecretChange> {
+        self.record_changes();
         core::mem::take(&mut self.changes)
     }
 
     /// Brings one Certificate up to date; `None` if there is none of this name.
     pub fn step(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Outcome> {
         let rank = *self.ranks.get(name)?;
-        self.notice(now);
+        let released = self.notice(now);
         self.open.remove(&rank);
+        if let Some((_, outcome)) = released.into_iter().rev().find(|(of, _)| of == name) {
+            return Some(outcome);
+        }
         match self.look(name, now)? {
             Step::Did(outcome) => {
                 let outcomes = self.told(name.clone(), outcome, now);
@@ -271,14 +304,54 @@ impl Manager {
     }
 
     /// Asks for a new certificate whatever the old one is, like `cmctl renew`; `false` if there is no such
-    /// Certificate. It is issued by the next [`reconcile`](Self::reconcile).
+    /// Certificate. It is issued by the next [`reconcile`](Self::reconcile), with the key that `rotationPolicy` says.
     pub fn renew(&mut self, name: &ResourceName, now: OffsetDateTime) -> bool {
         let Some(rank) = self.ranks.get(name) else {
             return false;
         };
         self.open.insert(*rank);
-        self.states.entry(name.clone()).or_default().requested = Some(now);
+        // What was issued at the same instant is not what is asked for.
+        let issued = self.secret_of(name).and_then(annotation::issued_at);
+        let issued = issued.filter(|issued| *issued == now);
+        let after = issued.map(|issued| issued.saturating_add(Duration::NANOSECOND));
+        self.states.entry(name.clone()).or_default().requested = after.or(Some(now));
+        self.changed_states.insert(name.clone());
         true
+    }
+
+    /// Asks for a new certificate with a new key, even under `rotationPolicy: Never`: what to do when others may know
+    /// the old one. `false` if there is no such Certificate.
+    ///
+    /// Whatever a CA signed with the old key is issued again by itself; see [`drop_old_anchors`](Self::drop_old_anchors)
+    /// for the trust in it.
+    pub fn rekey(&mut self, name: &ResourceName, now: OffsetDateTime) -> bool {
+        let known = self.renew(name, now);
+        if known {
+            self.states.entry(name.clone()).or_default().rekey = true;
+        }
+        known
+    }
+
+    /// Takes every anchor out of the `trust-bundle.pem` of everything below a CA but the one that the CA has now, for
+    /// the case that others know the key of an old one; what was done. Nothing, if there is no old one, or no such
+    /// Certificate.
+    ///
+    /// Call it after [`rekey`](Self::rekey) and a [`reconcile`](Self::reconcile) at the same instant. Certificates that
+    /// only an old anchor verifies are refused by whoever has read the new bundle; they are issued again by the next
+    /// [`reconcile`](Self::reconcile), and wait for nobody.
+    pub fn drop_old_anchors(&mut self, ca: &ResourceName) -> Vec<(ResourceName, Outcome)> {
+        let Some(top) = self.tops.get(ca).cloned() else {
+            return Vec::new();
+        };
+        if !self.anchors.drop_others(&top) {
+            return Vec::new();
+        }
+        for member in self.groups.get(&top).into_iter().flatten() {
+            let owner = self.inventory.owner(member, self.secrets.get(member));
+            self.open
+                .extend(owner.and_then(|owner| self.ranks.get(owner)));
+        }
+        self.rewrite(&top, None)
     }
 
     /// Takes another inventory; what is the same in both is left alone. What became of the Secrets of Certificates
@@ -332,12 +405,21 @@ impl Manager {
         for name in &changed {
             if let Some(state) = self.states.get_mut(name) {
                 state.configuration_changed();
+                self.changed_states.insert(name.clone());
             }
+            self.held.remove(name);
         }
+        let new = &self.inventory;
+        let wanting = new.certificates().map(|(name, _)| name);
+        let wanting = wanting.filter(|name| new.is_temporary_wanted(name));
+        let wanting = wanting.filter(|name| !old.is_temporary_wanted(name));
+        self.wanting.extend(wanting.cloned());
         let mut outcomes = Vec::new();
         for (name, target) in gone {
             self.agenda.remove(&name);
             self.states.remove(&name);
+            self.changed_states.insert(name.clone());
+            self.held.remove(&name);
             let Some(target) = target.filter(|target| self.inventory.owner(target, None).is_none())
             else {
                 continue;
@@ -359,6 +441,9 @@ impl Manager {
 
     /// Takes a Secret that somebody else wrote.
     pub fn observe(&mut self, secret: TlsSecret) {
+        let Err(secret) = self.take_record(secret) else {
+            return;
+        };
         let name = ResourceName::new(&secret.namespace, &secret.name);
         let mended = self.is_mended(&name);
         if mended || self.secrets.get(&name) != Some(&secret) {
@@ -389,7 +474,9 @@ impl Manager {
         let mut seen = Observed::new(self.secret_of(name), Authority::Unknown);
         seen.certificate = &name.name;
         match plan(spec, &seen, now) {
-            Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => schedule,
+            Plan::Idle(schedule)
+            | Plan::Contested { schedule, .. }
+            | Plan::Reapply { schedule, .. } => schedule,
             Plan::Blocked(_) | Plan::Issue { .. } | Plan::Wait { .. } => None,
         }
     }
@@ -467,26 +554,33 @@ impl Manager {
     /// Whoever depends on a Secret is to look again.
     fn touch(&mut self, secret: &ResourceName) {
         self.authorities.remove(secret);
+        self.seals.remove(secret);
         let owner = self.inventory.owner(secret, self.secrets.get(secret));
         let owner = owner.and_then(|owner| self.ranks.get(owner)).copied();
         let readers = self.readers.get(secret).into_iter().flatten().copied();
         for rank in readers {
             self.open.insert(rank);
             if let Some(state) = self.states.get_mut(&self.order[rank]) {
-                state.failing = None;
                 // What the CA before it signs is not what is asked for any more.
                 state.running = state.running.filter(|running| !running.local);
+                if state.failing.take().is_some() {
+                    self.changed_states.insert(self.order[rank].clone());
+                }
             }
         }
         self.open.extend(owner);
     }
 
-    /// Takes note of the time; after a clock was set back, everything is looked at again.
-    fn notice(&mut self, now: OffsetDateTime) {
+    /// Takes note of the time; after a clock was set back, everything is looked at again. What was signed and is valid
+    /// now.
+    fn notice(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
         match self.last {
             None => self.first(now),
             Some(last) if now < last.saturating_sub(SKEW) => {
                 self.open.extend(0..self.order.len());
+                for (name, _) in core::mem::take(&mut self.held) {
+                    self.states.entry(name).or_default().running = None;
+                }
             }
             Some(_) => {}
         }
@@ -494,11 +588,16 @@ impl Manager {
         while let Some((name, _)) = self.agenda.pop_due(now) {
             self.open.extend(self.ranks.get(&name));
         }
+        self.read_records();
+        for name in core::mem::take(&mut self.wanting) {
+            self.place_wanted(&name, now);
+        }
+        self.release(now)
     }
 
     fn sweep(&mut self, now: OffsetDateTime, sign: bool) -> Vec<(ResourceName, Outcome)> {
-        self.notice(now);
-        let mut outcomes = self.drop_anchors(now);
+        let mut outcomes = self.notice(now);
+        outcomes.extend(self.drop_anchors(now));
         while let Some(rank) = self.open.pop_first() {
             let name = self.order[rank].clone();
             match self.look(&name, now) {

@@ -8,6 +8,7 @@ mod pause;
 mod readiness;
 mod reapply;
 mod reason;
+mod seal;
 mod status;
 mod stored;
 
@@ -25,10 +26,13 @@ use crate::inventory::ResourceName;
 
 pub use drift::{Drift, OutputDrift};
 pub use observed::{Authority, CurrentRequest, Failures, KeyReuse, Observed};
+pub(crate) use pause::contested_until;
 pub use readiness::readiness;
 pub use reapply::{ReapplyError, reapply};
 pub(crate) use reason::issuer_text;
 pub use reason::{AuthorityChange, Reason};
+pub(crate) use seal::Seal;
+pub(crate) use status::contest_text;
 pub use status::status;
 
 /// What is to be done.
@@ -45,6 +49,16 @@ pub enum Plan {
         reason: Reason,
         /// With which key.
         key: KeySource,
+    },
+    /// The Secret around the certificate is to be rewritten, but not yet: it was so often lately that somebody else
+    /// must be undoing it. Every time that goes on, the pause is twice as long.
+    Contested {
+        /// What about it; never empty.
+        what: Vec<Drift>,
+        /// When the certificate is renewed; `None` if renewal is disabled.
+        schedule: Option<Schedule>,
+        /// When it may be rewritten next.
+        until: OffsetDateTime,
     },
     /// The certificate is as it should be, but the Secret around it is to be rewritten ([`reapply`]).
     Reapply {
@@ -105,7 +119,7 @@ impl fmt::Display for Block {
         match self {
             Self::KeyMismatch(mismatch) => write!(
                 f,
-                "{mismatch}; delete tls.key or set privateKey.rotationPolicy to Always"
+                "{mismatch}; delete tls.key, ask for a new key once or set privateKey.rotationPolicy to Always"
             ),
             Self::KeyReuse => f.write_str(
                 "the issuer does not sign a key twice; set privateKey.rotationPolicy to Always",
@@ -135,14 +149,16 @@ pub enum KeySource {
 ///
 /// The first of these that holds decides: the Secret is another Certificate's ([`Plan::Blocked`]); there is a
 /// [`Reason`] to issue, in the order of its variants ([`Plan::Issue`], or [`Plan::Wait`] while it failed before);
-/// something around the certificate is not as it should be ([`Plan::Reapply`]); nothing ([`Plan::Idle`]).
+/// something around the certificate is not as it should be ([`Plan::Reapply`], or [`Plan::Contested`] while somebody
+/// else undoes it again and again); nothing ([`Plan::Idle`]).
 ///
 /// The reasons up to [`Reason::SpecMismatch`] and their order are cert-manager's policy chain, but for
 /// [`Reason::Temporary`] and [`Reason::SpecChanged`]; what follows is ours, until [`Reason::Renewing`]. The same
 /// arguments lead to the same plan, always.
 ///
 /// Usages are compared with what was requested, never with what was issued: an issuer that changes them causes no
-/// new request, an edit of the specification does.
+/// new request, an edit of the specification does. That holds for the certificate that was issued: one that somebody
+/// else put in its place is replaced ([`Reason::Replaced`]).
 ///
 /// ```
 /// use certwright::plan::{Observed, Plan, Reason, plan};
@@ -167,15 +183,21 @@ pub fn plan(spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) -> P
         Ok(inspected) => {
             let what = drift::drift(spec, seen, &inspected.stored);
             let schedule = inspected.schedule;
-            return if what.is_empty() {
-                Plan::Idle(schedule)
-            } else {
-                Plan::Reapply { what, schedule }
+            if what.is_empty() {
+                return Plan::Idle(schedule);
+            }
+            return match contested_until(seen.rewritten, &seen.backoff, now) {
+                Some(until) => Plan::Contested {
+                    what,
+                    schedule,
+                    until,
+                },
+                None => Plan::Reapply { what, schedule },
             };
         }
         Err(reason) => reason,
     };
-    let key = match next_key(spec, seen) {
+    let key = match next_key(spec, seen, now) {
         Ok(key) => key,
         Err(block) => return Plan::Blocked(block),
     };
@@ -185,8 +207,13 @@ pub fn plan(spec: &ValidatedSpec, seen: &Observed<'_>, now: OffsetDateTime) -> P
     }
 }
 
-fn next_key(spec: &ValidatedSpec, seen: &Observed<'_>) -> Result<KeySource, Block> {
-    if spec.key().rotation == RotationPolicy::Always {
+fn next_key(
+    spec: &ValidatedSpec,
+    seen: &Observed<'_>,
+    now: OffsetDateTime,
+) -> Result<KeySource, Block> {
+    let requested = seen.rekey && inspect::requested(seen, now).is_some();
+    if requested || spec.key().rotation == RotationPolicy::Always {
         return Ok(KeySource::Generate);
     }
     if seen.key_reuse == KeyReuse::Forbidden {

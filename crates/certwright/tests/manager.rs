@@ -212,6 +212,8 @@ enum Answer {
     Other,
     /// The right certificate of an hour ago, which is over.
     Expired,
+    /// The right one, dated to this instant, for so long.
+    Dated(OffsetDateTime, Duration),
 }
 
 impl Theirs {
@@ -237,7 +239,7 @@ impl Issuer for Theirs {
             let profile = Profile::for_spec(&request.spec);
             let mut now = NOW;
             match answer {
-                Answer::Chain => {}
+                Answer::Chain | Answer::Dated(..) => {}
                 Answer::Fail(failure) => return Err(IssuerError::new(failure, "no")),
                 Answer::Expired => now -= Duration::days(9) + profile.duration,
                 Answer::Other => {
@@ -260,6 +262,10 @@ impl Issuer for Theirs {
                     .map_err(IssuerError::permanent)?
                     .chain_pem()
                     .into_bytes());
+            }
+            let mut profile = profile;
+            if let Answer::Dated(from, length) = answer {
+                (now, profile.duration, profile.backdate) = (from, length, Duration::ZERO);
             }
             let bundle = self.ca.sign(&csr, &profile, now);
             Ok(bundle
@@ -901,4 +907,379 @@ fn a_pending_one_is_told_from_a_failed_one() {
     ] {
         assert_eq!(error.is_pending(), pending, "{error}");
     }
+}
+
+/// Looks at everything and has every job done.
+fn turn(manager: &mut Manager, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
+    let mut outcomes = manager.reconcile(now);
+    outcomes.extend(work(manager, now));
+    outcomes
+}
+
+#[test]
+fn what_is_due_at_once_is_stored_if_it_lasts_longer_than_what_is_served() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs(", renewBefore: 720h", &theirs);
+    theirs.says(Answer::Dated(NOW, Duration::days(60)));
+    turn(&mut manager, NOW);
+    let end = |manager: &Manager| manager.status(&named("web"), NOW).unwrap().not_after;
+    assert_eq!(end(&manager), Some(NOW + Duration::days(60)));
+    // It is renewed a month before it ends; what comes then ends later, but less than a month after that.
+    let due = manager.next_wake().unwrap();
+    theirs.says(Answer::Dated(NOW, Duration::days(61)));
+    let later = due + Duration::days(5);
+    let outcomes = turn(&mut manager, later);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    assert_eq!(end(&manager), Some(NOW + Duration::days(61)));
+    // The next one is asked for after pauses, and one that lasts no longer is refused.
+    let status = manager.status(&named("web"), later).unwrap();
+    assert!(status.ready && status.failures == 1, "{status:?}");
+    assert_eq!(status.next, Some(later + Duration::HOUR));
+    assert!(turn(&mut manager, later + Duration::MINUTE).is_empty());
+    let outcomes = turn(&mut manager, later + Duration::HOUR);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Failed { .. }),
+        "{outcomes:?}"
+    );
+    let status = manager
+        .status(&named("web"), later + Duration::HOUR)
+        .unwrap();
+    assert_eq!(
+        (status.failures, status.next),
+        (2, Some(later + Duration::hours(3)))
+    );
+}
+
+#[test]
+fn what_is_not_valid_yet_waits_while_a_good_one_is_served() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs("", &theirs);
+    let ahead = NOW + Duration::minutes(50);
+    let web = named("web");
+    // Better than nothing.
+    theirs.says(Answer::Dated(ahead, Duration::days(60)));
+    turn(&mut manager, NOW);
+    assert_eq!(manager.status(&web, NOW).unwrap().not_before, Some(ahead));
+
+    let later = NOW + Duration::DAY;
+    let ahead = later + Duration::minutes(50);
+    theirs.says(Answer::Dated(ahead, Duration::days(60)));
+    let before = serial(&manager, "web");
+    manager.take_changes();
+    assert!(manager.renew(&web, later));
+    let outcomes = turn(&mut manager, later);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Waiting { until } if *until == ahead),
+        "{outcomes:?}"
+    );
+    assert_eq!(serial(&manager, "web"), before);
+    assert_eq!(manager.next_wake(), Some(ahead));
+    assert!(manager.reconcile(later + Duration::minutes(5)).is_empty());
+    assert!(manager.take_jobs().is_empty(), "it is not asked for again");
+    let outcomes = manager.reconcile(ahead);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    assert_ne!(serial(&manager, "web"), before);
+}
+
+#[test]
+fn a_secret_that_somebody_keeps_editing_is_not_rewritten_for_ever() {
+    let text = root()
+        + &certificate(
+            "web",
+            "issuerRef: {name: root}, secretTemplate: {labels: {app: web}}",
+        );
+    for label in [true, false] {
+        let mut manager = Manager::new(documents(&text).inventory, []);
+        let web = named("web");
+        let mut now = NOW;
+        manager.reconcile(now);
+        let mut rewritten = 0;
+        while now < NOW + Duration::days(10) {
+            let mut secret = manager.secret(&web).unwrap().clone_with_keys();
+            if label {
+                secret.labels.insert("app".into(), "theirs".into());
+            } else {
+                secret.insert("trust-bundle.pem", "theirs");
+            }
+            manager.observe(secret);
+            let outcomes = manager.reconcile(now);
+            rewritten += usize::from(
+                outcomes
+                    .iter()
+                    .any(|(of, o)| *of == web && matches!(o, Outcome::Reapplied { .. })),
+            );
+            now += Duration::minutes(10);
+        }
+        // Five times for free, then after 1, 2, 4, 8, 16, 32, 32, ... hours.
+        assert!((10..=16).contains(&rewritten), "{rewritten}");
+        let view = manager.certificate_view(&web, now).unwrap();
+        let contested = view
+            .status
+            .conditions
+            .iter()
+            .find(|c| c.kind == "SecretContested")
+            .unwrap();
+        let what = if label {
+            "label app is"
+        } else {
+            "trust-bundle.pem"
+        };
+        let message = contested.message.as_deref().unwrap_or_default();
+        assert!(message.contains(what), "{contested:?}");
+        assert!(view.next_attempt.is_some());
+        let status = manager.status(&web, now).unwrap();
+        assert!(status.ready && status.message.contains(what), "{status:?}");
+    }
+}
+
+#[test]
+fn a_new_key_by_hand_and_no_trust_in_the_old_one() {
+    let text = root().replace(
+        "algorithm: ECDSA}",
+        "algorithm: ECDSA, rotationPolicy: Never}",
+    ) + &certificate("web", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.reconcile(NOW);
+    let key = |manager: &Manager, name: &str| {
+        let secret = manager.secret(&named(name)).unwrap();
+        secret.get(TLS_KEY).unwrap().to_vec()
+    };
+    let anchors = |manager: &Manager, name: &str| {
+        let secret = manager.secret(&named(name)).unwrap();
+        Certificate::read_pem(secret.get("trust-bundle.pem").unwrap()).unwrap()
+    };
+    let (root, web) = (key(&manager, "root"), serial(&manager, "web"));
+    let old = anchors(&manager, "web")[0].clone();
+    assert!(
+        manager.drop_old_anchors(&named("root")).is_empty(),
+        "there is only one"
+    );
+    assert!(!manager.rekey(&named("nobody"), NOW));
+
+    // Also of what was issued at the same instant.
+    assert!(manager.rekey(&named("root"), NOW));
+    manager.reconcile(NOW);
+    assert_eq!(key(&manager, "root"), root);
+    let now = manager.next_wake().unwrap();
+    assert!(NOW < now && now <= NOW + Duration::SECOND, "{now}");
+    manager.reconcile(now);
+    assert_ne!(key(&manager, "root"), root);
+    assert_eq!(anchors(&manager, "web").len(), 2);
+    assert_eq!(serial(&manager, "web"), web, "the new anchor spreads first");
+    manager.take_changes();
+    let outcomes = manager.drop_old_anchors(&named("root"));
+    assert_eq!(outcomes.len(), 2, "{outcomes:?}");
+    for name in ["root", "web"] {
+        let anchors = anchors(&manager, name);
+        assert!(anchors.len() == 1 && anchors[0] != old, "{name}");
+    }
+    // Nothing waits for an anchor that nobody trusts, and nothing brings it back.
+    let outcomes = manager.reconcile(now);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    assert_eq!(anchors(&manager, "web").len(), 1);
+    let key_before = key(&manager, "root");
+    manager.renew(&named("root"), NOW + Duration::DAY);
+    manager.reconcile(NOW + Duration::DAY);
+    assert_eq!(key(&manager, "root"), key_before, "asked for once");
+}
+
+#[test]
+fn a_temporary_certificate_leaves_what_others_keep_there_and_is_wanted_at_any_time() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    theirs.says(Answer::Fail(Failure::Validation));
+    let reference = "issuerRef: {name: x, kind: Theirs, group: z.example}";
+    let plain = certificate("web", reference);
+    let wanting = plain.replace(
+        "namespace: ns}",
+        "namespace: ns, annotations: {cert-manager.io/issue-temporary-certificate: 'true'}}",
+    );
+    let mut secret = TlsSecret::new("ns", "web");
+    secret.insert("theirs", "1");
+    secret.labels.insert("theirs".into(), "1".into());
+    let mut manager = Manager::new(documents(&plain).inventory, [secret]);
+    manager.register("z.example", "Theirs", theirs.clone());
+    turn(&mut manager, NOW);
+    let web = named("web");
+    assert!(manager.secret(&web).unwrap().get(TLS_CRT).is_none());
+    // It failed and waits; somebody wants a temporary certificate meanwhile.
+    manager.replace_inventory(documents(&wanting).inventory);
+    let later = NOW + Duration::MINUTE;
+    assert!(manager.next_wake().unwrap() <= later);
+    manager.reconcile(later);
+    assert!(
+        manager.take_jobs().is_empty(),
+        "the issuer is not asked sooner for that"
+    );
+    let secret = manager.secret(&web).unwrap();
+    assert!(secret.get(TLS_CRT).is_some() && secret.annotations["certwright/temporary"] == "true");
+    assert_eq!(secret.get("theirs"), Some(b"1".as_slice()));
+    assert_eq!(secret.labels["theirs"], "1");
+    assert_eq!(manager.status(&web, later).unwrap().failures, 1);
+}
+
+#[test]
+fn failures_and_requests_outlive_a_restart() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    theirs.says(Answer::Fail(Failure::Validation));
+    let mut disk = std::collections::BTreeMap::new();
+    let mut keep = |manager: &mut Manager| {
+        for change in manager.take_changes() {
+            match change {
+                SecretChange::Put(secret) => drop(disk.insert(secret.name.clone(), *secret)),
+                SecretChange::Remove(name) => assert!(disk.remove(&name.name).is_some()),
+            }
+        }
+        let stored: Vec<_> = disk.values().map(TlsSecret::clone_with_keys).collect();
+        stored
+    };
+    let again = |stored: Vec<TlsSecret>| {
+        let inventory = with_theirs("", &theirs).inventory().clone();
+        let mut manager = Manager::new(inventory, stored);
+        manager.register("z.example", "Theirs", theirs.clone());
+        manager
+    };
+    let web = named("web");
+    let mut manager = with_theirs("", &theirs);
+    let mut now = NOW;
+    let mut retry = NOW;
+    // A process that ends after every failure asks no more often than one that goes on.
+    for failures in 1..=4 {
+        let outcomes = turn(&mut manager, now);
+        let Outcome::Failed { retry: at, .. } = outcome(&outcomes, "web") else {
+            panic!("{outcomes:?}");
+        };
+        retry = *at;
+        manager = again(keep(&mut manager));
+        let soon = now + Duration::SECOND;
+        let outcomes = turn(&mut manager, soon);
+        assert!(
+            matches!(outcome(&outcomes, "web"), Outcome::Waiting { until } if *until == retry),
+            "{outcomes:?}"
+        );
+        let status = manager.status(&web, soon).unwrap();
+        assert_eq!(
+            (status.failures, status.last_failure),
+            (failures, Some(now))
+        );
+        assert!(status.message.contains("not signed"), "{status:?}");
+        assert_eq!(
+            manager.secrets().count(),
+            2,
+            "records are no Secrets of anybody"
+        );
+        now = retry;
+    }
+    // Who repairs the specification does not wait.
+    let mut stored = keep(&mut manager);
+    let text = root()
+        + &certificate(
+            "web",
+            "issuerRef: {name: x, kind: Theirs, group: z.example}, duration: 1000h",
+        );
+    let mut repaired = Manager::new(documents(&text).inventory, stored);
+    repaired.register("z.example", "Theirs", theirs.clone());
+    repaired.reconcile(now - Duration::MINUTE);
+    assert_eq!(repaired.take_jobs().len(), 1);
+
+    theirs.says(Answer::Chain);
+    let outcomes = turn(&mut manager, retry);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    stored = keep(&mut manager);
+    assert_eq!(stored.len(), 3, "nothing is left to remember");
+    manager = again(stored);
+    assert!(manager.rekey(&web, retry + Duration::HOUR));
+    manager = again(keep(&mut manager));
+    manager.reconcile(retry + Duration::HOUR);
+    let jobs = manager.take_jobs();
+    let asked = jobs.first().map(|job| job.reason().clone());
+    assert_eq!(asked, Some(Reason::Requested(retry + Duration::HOUR)));
+}
+
+#[test]
+fn a_forged_mark_saves_no_signature_from_being_verified() {
+    let text = root()
+        + &certificate("web", "issuerRef: {name: root}")
+        + &certificate("api", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.reconcile(NOW);
+    let stored = || {
+        manager
+            .secrets()
+            .map(TlsSecret::clone_with_keys)
+            .collect::<Vec<_>>()
+    };
+    let seal = |name: &str| {
+        manager.secret(&named(name)).unwrap().annotations[certwright::annotation::SEAL].clone()
+    };
+    assert_ne!(seal("web"), seal("api"));
+    // The marks alone change nothing: without them the signatures are verified.
+    for (mark, kept) in [
+        (None, true),
+        (Some(seal("web")), true),
+        (Some(seal("api")), true),
+    ] {
+        let mut secrets = stored();
+        let web = secrets
+            .iter_mut()
+            .find(|secret| secret.name == "web")
+            .unwrap();
+        web.annotations.remove(certwright::annotation::SEAL);
+        web.annotations
+            .extend(mark.map(|mark| (certwright::annotation::SEAL.to_owned(), mark)));
+        let mut manager = Manager::new(documents(&text).inventory, secrets);
+        let outcomes = manager.reconcile(NOW);
+        assert_eq!(
+            matches!(outcome(&outcomes, "web"), Outcome::Kept(_)),
+            kept,
+            "{outcomes:?}"
+        );
+    }
+    // A certificate whose signature was broken, with everything about it that can be computed without the CA's key.
+    let mut secrets = stored();
+    let web = secrets
+        .iter_mut()
+        .find(|secret| secret.name == "web")
+        .unwrap();
+    let leaf = Certificate::read_pem(web.get(TLS_CRT).unwrap()).unwrap()[0].clone();
+    let mut der = leaf.der().to_vec();
+    *der.last_mut().unwrap() ^= 1;
+    web.insert(
+        TLS_CRT,
+        certwright_cert_model::pem::write("CERTIFICATE", &der).as_bytes(),
+    );
+    let mut bound = TlsSecret::new("ns", "web");
+    bound.insert(TLS_CRT, web.get(TLS_CRT).unwrap());
+    let spec = documents(&text)
+        .inventory
+        .certificate(&named("web"))
+        .unwrap()
+        .clone();
+    certwright::annotation::record(&mut bound, "web", &spec, NOW);
+    let key = certwright::annotation::CERTIFICATE;
+    web.annotations
+        .insert(key.to_owned(), bound.annotations[key].clone());
+    let mut manager = Manager::new(documents(&text).inventory, secrets);
+    let outcomes = manager.reconcile(NOW);
+    assert!(
+        matches!(
+            outcome(&outcomes, "web"),
+            Outcome::Issued {
+                reason: Reason::InvalidCertificate(_),
+                ..
+            }
+        ),
+        "{outcomes:?}"
+    );
 }

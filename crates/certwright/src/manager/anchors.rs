@@ -1,6 +1,6 @@
 //! Which trust anchors a `trust-bundle.pem` holds: everything that is below one CA trusts the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use certwright_issuance::Certificate;
 use time::{Duration, OffsetDateTime};
@@ -20,6 +20,8 @@ pub(super) struct Anchors {
     groups: BTreeMap<ResourceName, Vec<Anchor>>,
     /// By Secret: its group and its anchor.
     members: BTreeMap<ResourceName, (ResourceName, Vec<u8>)>,
+    /// By group: what somebody dropped, and nobody brings back.
+    dropped: BTreeSet<(ResourceName, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,9 @@ impl Anchors {
                 None => return self.leave(secret, now),
             },
         };
+        if !self.dropped.is_empty() && self.dropped.contains(&(top.clone(), pem.clone())) {
+            return self.leave(secret, now);
+        }
         let left = self.leave(secret, now);
         self.members
             .insert(secret.clone(), (top.clone(), anchor.to_vec()));
@@ -135,6 +140,25 @@ impl Anchors {
         }
         self.groups.retain(|_, group| !group.is_empty());
         changed
+    }
+
+    /// Drops every anchor of a group but the one that its highest CA has; whether there was another. Who still shows
+    /// one that is dropped does not bring it back.
+    pub(super) fn drop_others(&mut self, top: &ResourceName) -> bool {
+        let Some((_, current)) = self.members.get(top) else {
+            return false;
+        };
+        let current = normal(current);
+        let Some(group) = self.groups.get_mut(top) else {
+            return false;
+        };
+        let others = group.extract_if(.., |anchor| Some(&anchor.pem) != current.as_ref());
+        let others: Vec<_> = others.map(|anchor| (top.clone(), anchor.pem)).collect();
+        let any = !others.is_empty();
+        self.dropped.extend(others);
+        self.members
+            .retain(|_, (group, anchor)| !any || group != top || normal(anchor) == current);
+        any
     }
 
     /// When [`drop_unused`](Self::drop_unused) drops something next.

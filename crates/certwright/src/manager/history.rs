@@ -66,9 +66,17 @@ pub(super) struct State {
     pub(super) lacking: i64,
     /// When somebody asked for a new certificate.
     pub(super) requested: Option<OffsetDateTime>,
+    /// Whether that is to have a new key whatever the policy is.
+    pub(super) rekey: bool,
     pub(super) running: Option<Running>,
+    /// Whether an issuer of yours was asked last.
+    pub(super) remote: bool,
     /// When the last certificates were issued, the oldest first.
     issued: VecDeque<OffsetDateTime>,
+    /// When its Secret was rewritten around the same certificate, the oldest first.
+    rewritten: VecDeque<OffsetDateTime>,
+    /// What is told while somebody else undoes that.
+    pub(super) contested: Option<String>,
     requests: VecDeque<RequestRecord>,
     /// What is to be told: a word for programs, a text for people.
     pub(super) told: Option<(&'static str, String)>,
@@ -93,17 +101,22 @@ pub(super) struct Failing {
 const NO_PASSWORD: &str = "KeystorePasswordMissing";
 /// The same for a keystore that cannot be made.
 const NO_KEYSTORE: &str = "KeystoreFailed";
-/// As many instants of issue are remembered.
-const REMEMBERED: usize = 8;
+/// Told of one whose issuer did not sign, or not what was asked for.
+pub(super) const FAILED: &str = "Failed";
+/// As long as a CA may ask to be left alone, and what is added to that.
+const LONGEST_PAUSE: Duration = Duration::days(8);
+/// As many instants are remembered.
+const REMEMBERED: usize = 16;
 
 impl State {
     /// Until when nothing is tried, if it is not yet. Who asks by hand does not wait, but is heard once.
     pub(super) fn paused(&self, now: OffsetDateTime, longest: Duration) -> Option<OffsetDateTime> {
         let Failing { last, until, .. } = self.failing?;
+        let longest = longest.max(LONGEST_PAUSE);
         if self.requested.is_some_and(|at| at > last && at <= now) {
             return None;
         }
-        // A pause longer than any comes from a clock that was ahead.
+        // A pause that is longer than any, as a CA may name one, comes from a clock that was ahead.
         (now < until && until - now <= longest).then_some(until)
     }
 
@@ -116,6 +129,7 @@ impl State {
         self.failing = None;
         self.lacking = 0;
         self.issued.clear();
+        self.rewritten.clear();
         // What a job brings now is not what is asked for.
         self.running = None;
     }
@@ -123,6 +137,16 @@ impl State {
     /// When the last certificates were issued.
     pub(super) fn issued(&self) -> Vec<OffsetDateTime> {
         self.issued.iter().copied().collect()
+    }
+
+    /// When its Secret was rewritten lately.
+    pub(super) fn rewritten(&self) -> Vec<OffsetDateTime> {
+        self.rewritten.iter().copied().collect()
+    }
+
+    pub(super) fn rewrote(&mut self, now: OffsetDateTime) {
+        remember(&mut self.rewritten, now);
+        self.contested = None;
     }
 
     pub(super) fn failed(&mut self, name: &ResourceName, failing: Failing, error: &IssueError) {
@@ -142,7 +166,7 @@ impl State {
         let word = match error {
             IssueError::Password(_) => NO_PASSWORD,
             error if error.is_pending() => "Pending",
-            _ => "Failed",
+            _ => FAILED,
         };
         self.told = Some((word, message));
         self.failing = Some(failing);
@@ -177,11 +201,9 @@ impl State {
         self.revision = revision;
         self.failing = None;
         self.requested = None;
+        self.rekey = false;
         self.running = None;
-        self.issued.push_back(now);
-        if self.issued.len() > REMEMBERED {
-            self.issued.pop_front();
-        }
+        remember(&mut self.issued, now);
         self.requests.retain(|request| request.revision != revision);
         let request = record(name, revision, Some(csr), RequestResult::Issued, now);
         self.requests.push_back(request);
@@ -193,6 +215,13 @@ impl State {
 
     pub(super) fn requests(&self) -> impl Iterator<Item = &RequestRecord> {
         self.requests.iter()
+    }
+}
+
+fn remember(instants: &mut VecDeque<OffsetDateTime>, now: OffsetDateTime) {
+    instants.push_back(now);
+    if instants.len() > REMEMBERED {
+        instants.pop_front();
     }
 }
 

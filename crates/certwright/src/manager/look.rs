@@ -18,7 +18,7 @@ use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
 use crate::issuer::{ACME_GROUP, Signer};
-use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, plan, reapply};
+use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, Seal, plan, reapply};
 
 /// What came of looking at one certificate.
 pub(super) enum Step {
@@ -36,7 +36,7 @@ impl Manager {
         if state.running.is_some() {
             return None;
         }
-        let requested = state.requested;
+        let (requested, rekey) = (state.requested, state.rekey);
         // What is there and cannot be read is not replaced: it may be the only copy of a key.
         if let Some(block) = self.obstacle(name, &target) {
             return Some(Step::Did(self.hold(name, block)));
@@ -61,14 +61,18 @@ impl Manager {
                 Err(error) => keystores = Err(IssueError::Keystore(error)),
             }
         }
-        let issued = self.states[name].issued();
+        let state = &self.states[name];
+        let (issued, rewritten) = (state.issued(), state.rewritten());
+        let seal = self.seal_of(name);
         let mut seen = Observed::new(stored, signer.authority());
         seen.keystores = &outdated;
-        seen.issued = &issued;
+        (seen.issued, seen.rewritten) = (&issued, &rewritten);
+        seen.seal = seal.as_deref();
         seen.certificate = &name.name;
         seen.owner = owner.as_deref();
         seen.key_reuse = signer.key_reuse();
-        seen.requested = requested;
+        (seen.requested, seen.rekey) = (requested, rekey);
+        seen.backoff = self.options.backoff;
         let (reason, key) = match plan(&spec, &seen, now) {
             Plan::Issue { reason, key } => (reason, key),
             Plan::Idle(schedule) => {
@@ -76,6 +80,13 @@ impl Manager {
                     Ok(_) => self.keep(name, schedule),
                     Err(error) => self.lack(name, error, schedule, now),
                 }));
+            }
+            Plan::Contested {
+                what,
+                schedule,
+                until,
+            } => {
+                return Some(Step::Did(self.contested(name, &what, schedule, until)));
             }
             Plan::Reapply { what, schedule } => {
                 let stored = seen.secret.map(TlsSecret::clone_with_keys);
@@ -92,11 +103,11 @@ impl Manager {
                     written.map_err(IssueError::Keystore)
                 });
                 return Some(Step::Did(match written {
-                    Ok(()) => self.rewritten(name, secret, &what, schedule),
+                    Ok(()) => self.rewritten(name, secret, &what, schedule, now),
                     Err(error) => {
                         let keystore = |drift: &Drift| matches!(drift, Drift::Keystore { .. });
                         if !what.iter().all(keystore) {
-                            self.rewritten(name, secret, &what, schedule);
+                            self.rewritten(name, secret, &what, schedule, now);
                         }
                         self.lack(name, error, schedule, now)
                     }
@@ -164,6 +175,7 @@ impl Manager {
         let id = self.started;
         let state = self.states.entry(name.clone()).or_default();
         let revision = state.revision + 1;
+        state.remote = matches!(signer, Signer::Remote(..));
         state.running = Some(Running {
             id,
             local: !matches!(signer, Signer::Remote(..)),
@@ -242,6 +254,8 @@ impl Manager {
                     return Err(IssueError::NoCaSecret { secret: name });
                 };
                 let ca = Arc::new(load_ca(&name, stored, now)?);
+                let seal = Seal::of_key(stored.get(TLS_KEY).unwrap_or_default());
+                self.seals.insert(name.clone(), Arc::new(seal));
                 self.authorities.insert(name, ca.clone());
                 Ok(Signer::Ca(ca, issuer))
             }
@@ -255,6 +269,12 @@ impl Manager {
             }
             _ => Err(IssueError::UnsupportedIssuer),
         }
+    }
+
+    /// What a Certificate's CA marks what it signed with; none before it is known.
+    pub(super) fn seal_of(&self, name: &ResourceName) -> Option<Arc<Seal>> {
+        let (_, secret) = self.inventory.ca_of(name)?;
+        self.seals.get(&secret).cloned()
     }
 
     pub(super) fn fail(
@@ -283,6 +303,7 @@ impl Manager {
             until,
         };
         state.failed(name, failing, &error);
+        self.changed_states.insert(name.clone());
         tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "not issued");
         self.agenda.insert(name.clone(), until);
         if let Err(error) = self.stand_in(name, now) {
@@ -298,7 +319,8 @@ impl Manager {
         self.agenda.remove(name);
         let state = self.states.entry(name.clone()).or_default();
         state.failing = None;
-        state.requested = None;
+        (state.requested, state.rekey) = (None, false);
+        self.changed_states.insert(name.clone());
         state.told = Some((block.word(), block.to_string()));
         Outcome::Blocked(block)
     }
@@ -314,11 +336,20 @@ impl Manager {
     /// A Certificate that needs nothing before its renewal.
     pub(super) fn keep(&mut self, name: &ResourceName, schedule: Option<Schedule>) -> Outcome {
         let state = self.states.entry(name.clone()).or_default();
-        state.failing = None;
+        if state.requested.is_some_and(|at| Some(at) <= self.last) {
+            // It was issued, and the process ended before that was written down.
+            (state.requested, state.rekey) = (None, false);
+            self.changed_states.insert(name.clone());
+        }
+        if state.failing.take().is_some() {
+            self.changed_states.insert(name.clone());
+        }
         state.lacking = 0;
         state.told = None;
-        match schedule {
-            Some(schedule) => self.agenda.insert(name.clone(), schedule.due()),
+        state.contested = None;
+        let due = schedule.map(|schedule| schedule.due());
+        match due.into_iter().chain(state.requested).min() {
+            Some(due) => self.agenda.insert(name.clone(), due),
             None => self.agenda.remove(name),
         };
         Outcome::Kept(schedule)

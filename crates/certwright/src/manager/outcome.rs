@@ -54,7 +54,8 @@ pub enum Outcome {
         /// The Secret.
         secret: ResourceName,
     },
-    /// It failed before, and the pause is not over; or the trust anchors have to spread first.
+    /// It failed before, and the pause is not over; or the trust anchors have to spread first; or somebody else undoes
+    /// what is written; or what was signed is not valid yet, and the stored one is.
     Waiting {
         /// When the next attempt may start.
         until: OffsetDateTime,
@@ -117,11 +118,17 @@ impl Status {
         let told = state.and_then(|state| state.told.clone());
         let lacks = state.is_some_and(State::lacks_keystores);
         let ready = leaf.is_some_and(valid) && !lacks;
+        let contested = state.and_then(|state| state.contested.as_ref());
         let (reason, message) = match told {
             Some(told) if !ready => told,
             _ if ready => (
                 "Ready",
-                "Certificate is up to date and has not expired".to_owned(),
+                match contested {
+                    Some(contested) => {
+                        format!("Certificate is up to date and has not expired, but {contested}")
+                    }
+                    None => "Certificate is up to date and has not expired".to_owned(),
+                },
             ),
             _ if secret.is_none() => ("DoesNotExist", "there is no Secret yet".to_owned()),
             _ if leaf.is_some() => ("Expired", "Certificate has expired".to_owned()),

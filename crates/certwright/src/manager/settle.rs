@@ -1,18 +1,23 @@
 //! What becomes of a Secret: the signed certificate, a temporary one, the bundle of trust anchors.
 
+use std::collections::BTreeMap;
+
 use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
 use certwright_cert_model::{TlsSecret, ValidatedSpec};
 use certwright_issuance::temporary::temporary;
 use certwright_issuance::{Certificate, KeyPair, Profile};
 use certwright_renewal::Schedule;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::anchors::TRUST_BUNDLE;
-use super::{Manager, Outcome, SecretChange};
+use super::history::{FAILED, Failing, State};
+use super::{Manager, Outcome, SKEW, SecretChange};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{Done, IssueError, Job, JobKey, Made, prepare, verify};
-use crate::plan::{AuthorityChange, Drift, Observed, Plan, Reason, plan};
+use crate::plan::{
+    AuthorityChange, Drift, Observed, Plan, Reason, contest_text, contested_until, plan,
+};
 
 impl Manager {
     /// Takes what came of a job; what was done, for this Certificate and for those that share its trust anchors. A
@@ -26,20 +31,30 @@ impl Manager {
             self.open.extend(self.ranks.get(&name));
             return Vec::new();
         }
+        let done = match self.postpone(&name, done, now) {
+            Ok(done) => done,
+            Err(held) => return vec![(name, held)],
+        };
+        let state = self.states.entry(name.clone()).or_default();
         state.running = None;
+        let attempts = state.attempts();
         let (revision, reason) = (done.revision, done.reason.clone());
         let spec = done.spec.clone();
         let stored = done
             .result
             .and_then(|made| self.bundle(&name, &spec, revision, made, now))
             .and_then(|(mut secret, csr, warnings)| {
-                let schedule = self.accept(&name, &spec, &secret, now)?;
+                let accepted = self.accept(&name, &spec, &secret, now)?;
+                if let (Some(seal), Some(leaf)) = (self.seal_of(&name), leaf_of(&secret)) {
+                    let mark = (annotation::SEAL.to_owned(), seal.mark(&leaf));
+                    secret.annotations.extend([mark]);
+                }
                 // What was signed is stored in any case: another order would not bring the keystores either.
                 let stores = self.keystores(&name, &spec);
                 let whole = stores.is_ok_and(|stores| stores.write(&mut secret, now).is_ok());
-                Ok((secret, csr, warnings, schedule, whole))
+                Ok((secret, csr, warnings, accepted, whole))
             });
-        let (secret, csr, warnings, schedule, whole) = match stored {
+        let (secret, csr, warnings, accepted, whole) = match stored {
             Ok(stored) => stored,
             Err(error) => return vec![(name.clone(), self.fail(&name, error, now))],
         };
@@ -48,15 +63,19 @@ impl Manager {
         let limit = spec.revision_history_limit();
         let state = self.states.entry(name.clone()).or_default();
         state.succeeded(&name, revision, csr, limit, now);
+        self.changed_states.insert(name.clone());
         self.touch(&target);
         self.open.remove(&self.ranks[&name]);
         self.secrets.insert(target.clone(), secret);
-        self.keep(&name, schedule);
+        match accepted {
+            Accepted::Until(schedule) => drop(self.keep(&name, schedule)),
+            Accepted::DueAtOnce { why, end } => self.hurry(&name, &why, end, attempts + 1, now),
+        }
         if !whole {
             // The next look tells why, and tries again.
             self.open.extend(self.ranks.get(&name));
         }
-        let mut outcomes = self.spread(&name, &target, now);
+        let (_, mut outcomes) = self.spread(&name, &target, now);
         if let Some(top) = self.tops.get(&name).cloned() {
             self.write_bundle(&top, &target);
         }
@@ -71,24 +90,96 @@ impl Manager {
         outcomes
     }
 
+    /// Puts aside what was signed while it is not valid yet and the stored certificate is: nobody would trust it.
+    fn postpone(
+        &mut self,
+        name: &ResourceName,
+        done: Done,
+        now: OffsetDateTime,
+    ) -> Result<Done, Outcome> {
+        let leaf = done.result.as_ref().ok();
+        let leaf = leaf.and_then(|made| made.bundle.certificate().ok());
+        // What is further ahead comes from a wrong clock, and is refused.
+        let ahead = now.saturating_add(SKEW);
+        let from = leaf.map(|leaf| leaf.not_before());
+        let valid = |leaf: Certificate| (leaf.not_before()..=leaf.not_after()).contains(&now);
+        match from.filter(|from| *from > now && *from <= ahead) {
+            Some(until) if self.served(name).is_some_and(valid) => {
+                self.agenda.insert(name.clone(), until);
+                self.held.insert(name.clone(), (until, done));
+                Err(Outcome::Waiting { until })
+            }
+            _ => Ok(done),
+        }
+    }
+
+    /// Takes up what was put aside and is valid now.
+    pub(super) fn release(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
+        let held = core::mem::take(&mut self.held);
+        let (valid, held) = held.into_iter().partition(|(_, (from, _))| *from <= now);
+        self.held = held;
+        let valid: BTreeMap<_, _> = valid;
+        let outcomes = valid.into_values().map(|(_, done)| self.finish(done, now));
+        outcomes.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+
+    /// A certificate that is better than none, or than the one before, but is to be replaced already: the next one is
+    /// asked for after the pause of a failure, or well before this one ends.
+    fn hurry(
+        &mut self,
+        name: &ResourceName,
+        why: &str,
+        end: OffsetDateTime,
+        attempts: i64,
+        now: OffsetDateTime,
+    ) {
+        let early = end.saturating_sub((end - now) / 3);
+        let until = self.options.backoff.until(now, Some(attempts)).min(early);
+        let failing = Failing {
+            attempts,
+            last: now,
+            until: until.max(now.saturating_add(Duration::MINUTE)),
+        };
+        tracing::warn!(certificate = %name, why, "to be replaced at once");
+        let state = self.states.entry(name.clone()).or_default();
+        state.told = Some((
+            FAILED,
+            format!("what was signed is to be replaced at once: {why}"),
+        ));
+        state.failing = Some(failing);
+        self.agenda.insert(name.clone(), failing.until);
+    }
+
     /// Whether a Secret that is about to be stored needs nothing more: what an issuer sent and would be replaced at
-    /// once is a failure, not a loop. When it is renewed.
+    /// once is a failure, not a loop, unless it lasts longer than what is served.
     fn accept(
         &mut self,
         name: &ResourceName,
         spec: &ValidatedSpec,
         secret: &TlsSecret,
         now: OffsetDateTime,
-    ) -> Result<Option<Schedule>, IssueError> {
+    ) -> Result<Accepted, IssueError> {
         let signer = self.signer(&name.namespace, spec.issuer_ref(), now)?;
         let mut seen = Observed::new(Some(secret), signer.authority());
         seen.certificate = &name.name;
         seen.key_reuse = signer.key_reuse();
         match plan(spec, &seen, now) {
-            Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => Ok(schedule),
-            Plan::Issue { reason, .. } | Plan::Wait { reason, .. } => Err(IssueError::Unfit {
-                reason: reason.to_string(),
-            }),
+            Plan::Idle(schedule)
+            | Plan::Contested { schedule, .. }
+            | Plan::Reapply { schedule, .. } => Ok(Accepted::Until(schedule)),
+            Plan::Issue { reason, .. } | Plan::Wait { reason, .. } => {
+                let why = reason.to_string();
+                let due = matches!(
+                    reason,
+                    Reason::ChainEndsFirst { .. } | Reason::Renewing(_) | Reason::Suggested { .. }
+                );
+                let end = end_of(secret).filter(|end| due && *end > now);
+                let stored = self.served(name).and(self.secret_of(name)).and_then(end_of);
+                match end.filter(|end| stored.is_none_or(|stored| stored < *end)) {
+                    Some(end) => Ok(Accepted::DueAtOnce { why, end }),
+                    None => Err(IssueError::Unfit { reason: why }),
+                }
+            }
             Plan::Blocked(block) => Err(IssueError::Unfit {
                 reason: block.to_string(),
             }),
@@ -117,27 +208,27 @@ impl Manager {
             Some(secret) => secret.clone_with_keys(),
             None => TlsSecret::new(&target.namespace, &target.name),
         };
-        annotation::record(&mut secret, &name.name, spec, now);
         annotation::number(&mut secret, revision, spec.is_ca(), made.is_acme);
         let warnings = made.bundle.warnings().iter().map(ToString::to_string);
         let warnings = warnings.collect();
-        let secret = made
+        let mut secret = made
             .bundle
             .into_secret(secret, &made.key, spec.key().encoding, spec.outputs())
             .map_err(IssueError::Bundle)?;
+        annotation::record(&mut secret, &name.name, spec, now);
         Ok((secret, made.csr.to_pem(), warnings))
     }
 
     /// Writes the trust anchors of a Certificate's group into its Secret, and into those of all others if they
-    /// changed.
+    /// changed; whether they did.
     fn spread(
         &mut self,
         name: &ResourceName,
         target: &ResourceName,
         now: OffsetDateTime,
-    ) -> Vec<(ResourceName, Outcome)> {
+    ) -> (bool, Vec<(ResourceName, Outcome)>) {
         let Some(top) = self.tops.get(name).cloned() else {
-            return Vec::new();
+            return (false, Vec::new());
         };
         let anchor = self
             .secrets
@@ -147,14 +238,15 @@ impl Manager {
             Some(anchor) => self.anchors.join(&top, target, &anchor, now),
             None => self.anchors.leave(target, now),
         };
-        match changed {
+        let outcomes = match changed {
             true => self.rewrite(&top, Some(target)),
             false => Vec::new(),
-        }
+        };
+        (changed, outcomes)
     }
 
     /// Writes a group's bundle into the Secrets of all members but one.
-    fn rewrite(
+    pub(super) fn rewrite(
         &mut self,
         top: &ResourceName,
         but: Option<&ResourceName>,
@@ -209,16 +301,52 @@ impl Manager {
         let Some(target) = self.inventory.target(name) else {
             return Vec::new();
         };
-        let mut outcomes = self.spread(name, &target, now);
+        let (changed, mut outcomes) = self.spread(name, &target, now);
         let Some(top) = self.tops.get(name).cloned() else {
             return outcomes;
         };
-        if self.write_bundle(&top, &target) {
-            self.changed(&target);
-            let what = vec![TRUST_BUNDLE.to_owned()];
-            outcomes.push((name.clone(), Outcome::Reapplied { what }));
+        let rewritten = self.states.get(name).map(State::rewritten);
+        let rewritten = rewritten.filter(|_| !changed).unwrap_or_default();
+        let pause = contested_until(&rewritten, &self.options.backoff, now);
+        let before = pause
+            .and(self.secrets.get(&target))
+            .map(TlsSecret::clone_with_keys);
+        if !self.write_bundle(&top, &target) {
+            return outcomes;
         }
+        if let (Some(until), Some(before)) = (pause, before) {
+            self.secrets.insert(target, before);
+            let due = self.agenda.get(name);
+            self.agenda
+                .insert(name.clone(), due.map_or(until, |due| due.min(until)));
+            let state = self.states.entry(name.clone()).or_default();
+            state.contested = Some(contest_text(&[TRUST_BUNDLE], until));
+            outcomes.push((name.clone(), Outcome::Waiting { until }));
+            return outcomes;
+        }
+        if !changed {
+            self.states.entry(name.clone()).or_default().rewrote(now);
+        }
+        self.changed(&target);
+        let what = vec![TRUST_BUNDLE.to_owned()];
+        outcomes.push((name.clone(), Outcome::Reapplied { what }));
         outcomes
+    }
+
+    /// A Secret that is not rewritten because somebody else undoes it.
+    pub(super) fn contested(
+        &mut self,
+        name: &ResourceName,
+        what: &[Drift],
+        schedule: Option<Schedule>,
+        until: OffsetDateTime,
+    ) -> Outcome {
+        let wake = schedule.map_or(until, |schedule| schedule.due().min(until));
+        self.agenda.insert(name.clone(), wake);
+        let text = contest_text(what, until);
+        tracing::warn!(certificate = %name, text, "not rewritten");
+        self.states.entry(name.clone()).or_default().contested = Some(text);
+        Outcome::Waiting { until }
     }
 
     /// Takes a Secret that was written again with the certificate it had.
@@ -228,6 +356,7 @@ impl Manager {
         secret: TlsSecret,
         what: &[Drift],
         schedule: Option<Schedule>,
+        now: OffsetDateTime,
     ) -> Outcome {
         let target = ResourceName::new(&secret.namespace, &secret.name);
         self.touch(&target);
@@ -235,6 +364,7 @@ impl Manager {
         self.secrets.insert(target.clone(), secret);
         self.changed(&target);
         self.keep(name, schedule);
+        self.states.entry(name.clone()).or_default().rewrote(now);
         let what = what.iter().map(ToString::to_string).collect();
         Outcome::Reapplied { what }
     }
@@ -342,6 +472,15 @@ impl Manager {
         Ok(())
     }
 
+    /// The same for one whose issuer was asked, or did not answer, before that was wanted.
+    pub(super) fn place_wanted(&mut self, name: &ResourceName, now: OffsetDateTime) {
+        let state = self.states.get(name);
+        let waits = state.is_some_and(|state| state.running.is_some() || state.failing.is_some());
+        if waits && let Err(error) = self.stand_in(name, now) {
+            tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "no temporary certificate");
+        }
+    }
+
     /// The same for one that was not issued.
     pub(super) fn stand_in(
         &mut self,
@@ -370,12 +509,13 @@ impl Manager {
         if !self.inventory.is_temporary_wanted(name) || owner != Some(name) {
             return false;
         }
-        let usable = |secret: &TlsSecret| {
-            let key = KeyPair::from_pem(secret.get(TLS_KEY)?).ok()?;
-            let chain = Certificate::read_pem(secret.get(TLS_CRT)?).ok()?;
-            Some(chain.first()?.spki_der() == key.public_key().spki_der())
-        };
-        self.secret_of(name).and_then(usable) != Some(true)
+        self.secret_of(name).and_then(usable).is_none()
+    }
+
+    /// The certificate that a Certificate has its key of, unless it is a temporary one.
+    fn served(&self, name: &ResourceName) -> Option<Certificate> {
+        let secret = self.secret_of(name)?;
+        usable(secret).filter(|_| !annotation::is_temporary(secret))
     }
 
     fn put_temporary(
@@ -390,7 +530,11 @@ impl Manager {
         let placed = temporary(csr, &Profile::for_spec(spec), now)
             .map_err(|error| error.to_string())
             .and_then(|bundle| {
-                let mut secret = TlsSecret::new(&target.namespace, &target.name);
+                let stored = self.secrets.get(&target).map(TlsSecret::clone_with_keys);
+                let mut secret =
+                    stored.unwrap_or_else(|| TlsSecret::new(&target.namespace, &target.name));
+                annotation::unrecord(&mut secret);
+                secret.remove(TRUST_BUNDLE);
                 let mark = (annotation::TEMPORARY.to_owned(), "true".to_owned());
                 secret.annotations.extend([mark]);
                 bundle
@@ -405,4 +549,32 @@ impl Manager {
             Err(error) => tracing::warn!(certificate = %name, error, "no temporary certificate"),
         }
     }
+}
+
+/// What was found about a Secret that is about to be stored.
+enum Accepted {
+    /// Nothing is wrong with it before its renewal.
+    Until(Option<Schedule>),
+    /// It is to be replaced already, for this reason, and ends then.
+    DueAtOnce { why: String, end: OffsetDateTime },
+}
+
+/// The certificate of a Secret that has its key.
+fn usable(secret: &TlsSecret) -> Option<Certificate> {
+    let key = KeyPair::from_pem(secret.get(TLS_KEY)?).ok()?;
+    leaf_of(secret).filter(|leaf| leaf.spki_der() == key.public_key().spki_der())
+}
+
+fn leaf_of(secret: &TlsSecret) -> Option<Certificate> {
+    let chain = Certificate::read_pem(secret.get(TLS_CRT)?).ok()?;
+    chain.into_iter().next()
+}
+
+/// When a Secret's certificate ends, or the first one above it.
+fn end_of(secret: &TlsSecret) -> Option<OffsetDateTime> {
+    let chain = Certificate::read_pem(secret.get(TLS_CRT)?).ok()?;
+    let authority = secret.get(CA_CRT).map(Certificate::read_pem);
+    let authority = authority.and_then(Result::ok).unwrap_or_default();
+    let ends = chain.iter().chain(&authority).map(Certificate::not_after);
+    ends.min()
 }

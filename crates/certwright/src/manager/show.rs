@@ -49,7 +49,13 @@ impl Manager {
                 issuing.because(reason, message.unwrap_or("a certificate is being issued"));
             view.status.conditions.push(issuing);
         }
-        if known.failures > 0 {
+        let contested = state.and_then(|state| state.contested.as_ref());
+        if let Some(message) = contested {
+            let contested = Condition::new("SecretContested", ConditionStatus::True, now);
+            let contested = contested.because("RewrittenTooOften", message);
+            view.status.conditions.push(contested);
+        }
+        if known.failures > 0 || contested.is_some() {
             view.next_attempt = known.next;
         }
         Some(view)

@@ -115,7 +115,7 @@ impl fmt::Display for Drift {
 
 /// Everything about a Secret that is not as the specification says.
 pub(super) fn drift(spec: &ValidatedSpec, seen: &Observed<'_>, stored: &Stored<'_>) -> Vec<Drift> {
-    let mut drift = metadata(spec, seen.certificate, stored.secret);
+    let mut drift = metadata(spec, seen.certificate, stored);
     let complete = match seen.authority {
         Authority::Chain(chain) => same_certificates(chain, stored),
         Authority::OwnKey => stored.is_its_own_authority(),
@@ -132,8 +132,9 @@ pub(super) fn drift(spec: &ValidatedSpec, seen: &Observed<'_>, stored: &Stored<'
     drift
 }
 
-fn metadata(spec: &ValidatedSpec, certificate: &str, secret: &TlsSecret) -> Vec<Drift> {
-    let wanted = Metadata::of(spec, certificate);
+fn metadata(spec: &ValidatedSpec, certificate: &str, stored: &Stored<'_>) -> Vec<Drift> {
+    let secret = stored.secret;
+    let wanted = Metadata::of(spec, certificate, Some(stored.leaf().der()));
     let [annotations, labels] = wanted.outdated(secret);
     let mut drift = Vec::new();
     for (key, expected) in &wanted.annotations {

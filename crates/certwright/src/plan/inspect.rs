@@ -1,5 +1,7 @@
+use certwright_cert_model::inspect::CertificateFacts;
+use certwright_cert_model::usage::Usage;
 use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
-use certwright_cert_model::{Difference, Requested};
+use certwright_cert_model::{Difference, Requested, TlsSecret};
 use certwright_issuance::Certificate;
 use certwright_issuance::rotation::mismatch;
 use certwright_renewal::{Basis, Lifetime, Schedule, Seed};
@@ -28,24 +30,34 @@ pub(super) fn inspect<'a>(
 ) -> Result<Inspected<'a>, Reason> {
     let stored = Stored::read(seen.secret)?;
     matches(spec, seen, &stored)?;
-    signed_by(seen.authority, &stored)?;
+    signed_by(seen, &stored)?;
     let leaf = stored.leaf();
     if leaf.not_before() > now.saturating_add(SKEW) {
         return Err(Reason::NotYetValid(leaf.not_before()));
     }
-    if let Some(at) = seen.requested.filter(|at| *at <= now) {
-        // One from the future is a wrong clock's, or somebody's who wants no user to be heard.
-        let issued = annotation::issued_at(stored.secret)
-            .filter(|issued| *issued <= now.saturating_add(SKEW));
-        if issued.unwrap_or(leaf.not_before()) < at {
-            return Err(Reason::Requested(at));
-        }
+    if let Some(at) = requested(seen, now)
+        && (issued_at(stored.secret, now).is_some() || leaf.not_before() < at)
+    {
+        return Err(Reason::Requested(at));
     }
     let schedule = schedule(spec, seen, &stored)?;
     match schedule.filter(|schedule| schedule.is_due(now)) {
         None => Ok(Inspected { stored, schedule }),
         Some(due) => Err(renewal(&due, &stored)),
     }
+}
+
+/// When a user asked for a new certificate, if none was issued since then as far as the Secret tells.
+pub(super) fn requested(seen: &Observed<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let at = seen.requested.filter(|at| *at <= now)?;
+    let issued = seen.secret.and_then(|secret| issued_at(secret, now));
+    issued.is_none_or(|issued| issued < at).then_some(at)
+}
+
+/// When a certificate was issued. An instant in the future is a wrong clock's, or somebody's who wants no user to be
+/// heard.
+fn issued_at(secret: &TlsSecret, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    annotation::issued_at(secret).filter(|issued| *issued <= now.saturating_add(SKEW))
 }
 
 /// Whether a stored certificate is what is asked for, whatever the time is and whoever would sign now.
@@ -80,13 +92,18 @@ pub(super) fn matches(
             return Err(Reason::InvalidCertificateRequest(why.to_owned()));
         }
     };
-    asked_for(spec, request, stored)
+    if stored.is_issued() == Some(false) {
+        let serial = hex(stored.leaf().serial());
+        return Err(Reason::Replaced { serial });
+    }
+    asked_for(spec, request, seen.authority, stored)
 }
 
 /// Whether a stored certificate was asked for as it is asked for now.
 fn asked_for(
     spec: &ValidatedSpec,
     request: Option<&Requested>,
+    authority: Authority<'_>,
     stored: &Stored<'_>,
 ) -> Result<(), Reason> {
     if let Some(request) = request {
@@ -98,13 +115,23 @@ fn asked_for(
             return Err(Reason::RequestChanged(differences));
         }
     }
-    match annotation::same_spec(stored.secret, spec) {
+    // A fingerprint that is not bound to the certificate says nothing about it.
+    let same = annotation::same_spec(stored.secret, spec);
+    match same.filter(|same| !same || request.is_some() || stored.is_issued() == Some(true)) {
         Some(true) => Ok(()),
         Some(false) => Err(Reason::SpecChanged(visible(spec, stored)?)),
         None => {
             let mut differences = match request {
                 Some(_) => Vec::new(),
-                None => stored.facts()?.name_differences(spec),
+                None => {
+                    let facts = stored.facts()?;
+                    let mut differences = facts.name_differences(spec);
+                    // Ours sign what is asked for and nothing else.
+                    if !matches!(authority, Authority::Unknown) {
+                        differences.extend(usages_differ(spec, &facts));
+                    }
+                    differences
+                }
             };
             differences.extend(constraints::differ(spec, stored.leaf()));
             if differences.is_empty() {
@@ -114,6 +141,28 @@ fn asked_for(
             }
         }
     }
+}
+
+/// How the usages of an end entity's certificate differ from those of a specification.
+fn usages_differ(spec: &ValidatedSpec, facts: &CertificateFacts) -> Option<Difference> {
+    if spec.is_ca() {
+        // What a CA needs is added to what is asked for.
+        return None;
+    }
+    let mut wanted: Vec<_> = spec.usages().extended.iter().map(|one| one.oid()).collect();
+    let found = facts.extended_key_usages.as_deref().unwrap_or_default();
+    let mut found: Vec<_> = found.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    found.sort_unstable();
+    let key = facts.key_usages.unwrap_or_default();
+    if key == spec.usages().key && wanted == found {
+        return None;
+    }
+    let list = |usages: &mut dyn Iterator<Item = String>| usages.collect::<Vec<_>>().join(", ");
+    let wanted = list(&mut spec.usages().iter().map(|usage| usage.to_string()));
+    let key = key.iter().map(|usage| Usage::Key(usage).to_string());
+    let found = list(&mut key.chain(found.into_iter().map(str::to_owned)));
+    Some(Difference::new("spec.usages", wanted, found))
 }
 
 /// What a certificate shows of a changed specification.
@@ -127,7 +176,7 @@ fn visible(spec: &ValidatedSpec, stored: &Stored<'_>) -> Result<Vec<Difference>,
 }
 
 /// Whether the CA that would sign now signed a stored certificate, and lasts as long.
-fn signed_by(authority: Authority<'_>, stored: &Stored<'_>) -> Result<(), Reason> {
+fn signed_by(seen: &Observed<'_>, stored: &Stored<'_>) -> Result<(), Reason> {
     let leaf = stored.leaf();
     let changed = |change, stored: Option<&Certificate>, current: &Certificate| {
         Err(Reason::IssuerChanged {
@@ -136,7 +185,7 @@ fn signed_by(authority: Authority<'_>, stored: &Stored<'_>) -> Result<(), Reason
             current: hex(current.serial()),
         })
     };
-    let current = match authority {
+    let current = match seen.authority {
         Authority::OwnKey if leaf.is_self_signed() => return Ok(()),
         Authority::OwnKey => return changed(AuthorityChange::Kind, stored.issuer(), leaf),
         Authority::Unknown | Authority::Chain([]) => return Ok(()),
@@ -159,8 +208,11 @@ fn signed_by(authority: Authority<'_>, stored: &Stored<'_>) -> Result<(), Reason
             None => {}
         }
     }
+    let mark = annotation::seal(stored.secret);
+    let known = seen.seal.zip(mark);
+    let known = known.is_some_and(|(seal, mark)| seal.holds(mark, leaf));
     let signed = |key| leaf.verify_signature(&key).is_ok();
-    if !current.public_key().is_ok_and(signed) {
+    if !known && !current.public_key().is_ok_and(signed) {
         return Err(Reason::InvalidCertificate(
             "its CA did not sign it".to_owned(),
         ));

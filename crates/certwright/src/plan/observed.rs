@@ -3,6 +3,8 @@ use certwright_issuance::Certificate;
 use certwright_renewal::{AriWindow, FailureBackoff};
 use time::OffsetDateTime;
 
+use super::seal::Seal;
+
 /// What is known about a certificate besides its specification.
 ///
 /// Start with [`Observed::new`] or the default and set what you know: what is left at its default is not looked at.
@@ -29,6 +31,9 @@ pub struct Observed<'a> {
     /// When a user asked for a new certificate last. It is done once a certificate was issued later than that; an
     /// instant after `now` is not there yet.
     pub requested: Option<OffsetDateTime>,
+    /// Whether that user asked for a new key as well, whatever `rotationPolicy` says: the old one may be known to
+    /// others.
+    pub rekey: bool,
     /// The failures since the last certificate.
     pub failures: Option<Failures>,
     /// How long is waited after them.
@@ -36,6 +41,11 @@ pub struct Observed<'a> {
     /// When certificates were issued lately, in any order: if somebody undoes what is issued again and again, it is
     /// not issued ever faster.
     pub issued: &'a [OffsetDateTime],
+    /// When the Secret was rewritten lately around the same certificate, in any order: if somebody undoes it again and
+    /// again, it is not rewritten for ever. Sixteen instants are enough.
+    pub rewritten: &'a [OffsetDateTime],
+    /// Knows what the CA signed without verifying it again.
+    pub(crate) seal: Option<&'a Seal>,
 }
 
 impl<'a> Observed<'a> {

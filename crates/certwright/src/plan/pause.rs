@@ -1,5 +1,5 @@
 use certwright_cert_model::validated::ValidatedSpec;
-use certwright_renewal::NextRequest;
+use certwright_renewal::{FailureBackoff, NextRequest};
 use time::{Duration, OffsetDateTime};
 
 use super::observed::Observed;
@@ -59,5 +59,35 @@ fn storm(reason: &Reason, seen: &Observed<'_>, now: OffsetDateTime) -> Option<Of
     lately.sort_unstable();
     let first = *lately.iter().rev().nth(STORM - 1)?;
     let until = first.saturating_add(STORM_TIME);
+    (now < until).then_some(until)
+}
+
+/// Until when a Secret is not rewritten, after these times that it was: so often for free, then after the pauses of
+/// failures, until somebody leaves it alone for twice the last pause.
+pub(crate) fn contested_until(
+    rewritten: &[OffsetDateTime],
+    backoff: &FailureBackoff,
+    now: OffsetDateTime,
+) -> Option<OffsetDateTime> {
+    let free = i64::try_from(STORM - 1).unwrap_or_default();
+    let pause = |times: i64| -> Duration {
+        match times - free {
+            paid @ 1.. => backoff.delay(Some(paid)).unwrap_or(Duration::ZERO),
+            _ => Duration::ZERO,
+        }
+    };
+    let mut rewritten: Vec<_> = rewritten.iter().filter(|at| **at <= now).copied().collect();
+    rewritten.sort_unstable();
+    let mut times = 0;
+    let mut last: Option<OffsetDateTime> = None;
+    for at in rewritten {
+        let quiet = pause(times).saturating_mul(2).max(STORM_TIME);
+        times = match last {
+            Some(last) if at - last <= quiet => times + 1,
+            _ => 1,
+        };
+        last = Some(at);
+    }
+    let until = last?.saturating_add(pause(times));
     (now < until).then_some(until)
 }

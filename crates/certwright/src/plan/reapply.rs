@@ -11,7 +11,7 @@ use certwright_issuance::{Certificate, KeyError, KeyPair, SignedBundle};
 
 use super::drift::Drift;
 use super::observed::{Authority, Observed};
-use crate::annotation::Metadata;
+use crate::annotation::{self, Metadata};
 
 /// Rewrites a Secret as its specification says, around the certificate and the key it has: what
 /// [`Plan::Reapply`](super::Plan::Reapply) asks for, except for keystores, whose passwords are not known here: write
@@ -29,7 +29,8 @@ pub fn reapply(
     seen: &Observed<'_>,
     what: &[Drift],
 ) -> Result<TlsSecret, ReapplyError> {
-    Metadata::of(spec, seen.certificate).apply(&mut secret);
+    let leaf = annotation::leaf(&secret);
+    Metadata::of(spec, seen.certificate, leaf.as_deref()).apply(&mut secret);
     if what.contains(&Drift::Chain) {
         match seen.authority {
             Authority::Chain(above) => rewrite_chain(&mut secret, above)?,

@@ -40,6 +40,11 @@ pub enum Reason {
     InvalidCertificateRequest(String),
     /// The stored key is not the one that was requested with.
     KeyNotRequested,
+    /// The certificate is not the one that was issued: somebody else put it into the Secret.
+    Replaced {
+        /// The serial number of the one that is there, as pairs of hexadecimal digits.
+        serial: String,
+    },
     /// The specification asks for something else than the request that led to the certificate.
     RequestChanged(Vec<Difference>),
     /// The specification asks for another certificate than it did when this one was issued. What is known to differ
@@ -103,9 +108,10 @@ impl Reason {
             Self::Temporary => "TemporaryCertificate",
             Self::IncorrectIssuer { .. } => "IncorrectIssuer",
             Self::IncorrectCertificate { .. } => "IncorrectCertificate",
-            Self::KeyMismatch(_) | Self::KeyNotRequested | Self::SpecMismatch(_) => {
-                "SecretMismatch"
-            }
+            Self::KeyMismatch(_)
+            | Self::KeyNotRequested
+            | Self::Replaced { .. }
+            | Self::SpecMismatch(_) => "SecretMismatch",
             Self::InvalidCertificateRequest(_) => "InvalidCertificateRequest",
             Self::RequestChanged(_) | Self::SpecChanged(_) => "RequestChanged",
             Self::IssuerChanged { .. } => "IssuerChanged",
@@ -145,6 +151,10 @@ impl fmt::Display for Reason {
             Self::KeyNotRequested => {
                 f.write_str("the stored key is not the one of the request that led to it")
             }
+            Self::Replaced { serial } => write!(
+                f,
+                "the stored certificate with serial number {serial} is not the one that was issued"
+            ),
             Self::RequestChanged(differences) => {
                 f.write_str("something else was requested")?;
                 list(f, differences)

@@ -17,7 +17,8 @@ use super::{Plan, plan};
 ///
 /// `before` is what it said: conditions keep their transition times while they stay the same, and what a plan does not
 /// know, such as the revision, stays. The condition `Issuing` is there while something is to be issued: true if it is
-/// its time, false while it waits or somebody has to decide.
+/// its time, false while it waits or somebody has to decide. `SecretContested` is there while the Secret around the
+/// certificate is not rewritten because somebody else undoes it.
 pub fn status(
     spec: &ValidatedSpec,
     seen: &Observed<'_>,
@@ -27,6 +28,12 @@ pub fn status(
     let plan = plan(spec, seen, now);
     let mut status = before.clone();
     set_condition(&mut status.conditions, readiness(spec, seen, now));
+    match contested(&plan, now) {
+        Some(condition) => set_condition(&mut status.conditions, condition),
+        None => status
+            .conditions
+            .retain(|condition| condition.kind != CONTESTED),
+    }
     match issuing(&plan, now) {
         Some(condition) => set_condition(&mut status.conditions, condition),
         None => status
@@ -38,9 +45,9 @@ pub fn status(
     status.not_before = leaf.map(Certificate::not_before);
     status.not_after = leaf.map(Certificate::not_after);
     status.renewal_time = match &plan {
-        Plan::Idle(schedule) | Plan::Reapply { schedule, .. } => {
-            schedule.map(|schedule| schedule.due())
-        }
+        Plan::Idle(schedule)
+        | Plan::Contested { schedule, .. }
+        | Plan::Reapply { schedule, .. } => schedule.map(|schedule| schedule.due()),
         Plan::Issue { reason, .. } | Plan::Wait { reason, .. } => match reason {
             Reason::Renewing(due) | Reason::Suggested { due, .. } => Some(*due),
             _ => None,
@@ -55,18 +62,35 @@ pub fn status(
         ari.suggested_window = Some(suggested(window));
     }
     let next = match plan {
-        Plan::Wait { until, .. } => Some(until),
+        Plan::Contested { until, .. } | Plan::Wait { until, .. } => Some(until),
         _ => None,
     };
     (status, next)
 }
 
 const ISSUING: &str = "Issuing";
+const CONTESTED: &str = "SecretContested";
+
+/// The condition of a Secret that somebody else keeps rewriting.
+fn contested(plan: &Plan, now: OffsetDateTime) -> Option<Condition> {
+    let Plan::Contested { what, until, .. } = plan else {
+        return None;
+    };
+    let condition = Condition::new(CONTESTED, ConditionStatus::True, now);
+    Some(condition.because("RewrittenTooOften", contest_text(what, *until)))
+}
+
+/// That somebody else keeps rewriting a Secret, for people.
+pub(crate) fn contest_text(what: &[impl ToString], until: OffsetDateTime) -> String {
+    let what: Vec<_> = what.iter().map(ToString::to_string).collect();
+    let what = what.join("; ");
+    format!("somebody else undoes what is written, so not before {until}: {what}")
+}
 
 fn issuing(plan: &Plan, now: OffsetDateTime) -> Option<Condition> {
     let (status, word, message) = match plan {
         Plan::Blocked(block) => (ConditionStatus::False, block.word(), block.to_string()),
-        Plan::Idle(_) | Plan::Reapply { .. } => return None,
+        Plan::Idle(_) | Plan::Contested { .. } | Plan::Reapply { .. } => return None,
         Plan::Issue { reason, .. } => (ConditionStatus::True, reason.word(), reason.to_string()),
         Plan::Wait { reason, until, .. } => {
             let message =

@@ -7,6 +7,7 @@ use certwright_issuance::{Certificate, KeyPair};
 use time::OffsetDateTime;
 
 use super::reason::Reason;
+use crate::annotation;
 
 /// A Secret whose key and certificate can be read and belong together.
 pub(super) struct Stored<'a> {
@@ -76,6 +77,14 @@ impl<'a> Stored<'a> {
     pub(super) fn chain_end(&self) -> Option<OffsetDateTime> {
         let ends = self.above().map(Certificate::not_after).min()?;
         (ends < self.leaf().not_after()).then_some(ends)
+    }
+
+    /// Whether the certificate is the one that was issued; `None` if the Secret does not tell.
+    pub(super) fn is_issued(&self) -> Option<bool> {
+        annotation::issued_certificate(self.secret).map(|issued| {
+            // What somebody else wrote may be anything.
+            issued == annotation::digest(self.leaf().der())
+        })
     }
 
     pub(super) fn facts(&self) -> Result<CertificateFacts, Reason> {

@@ -2,7 +2,7 @@
 
 use certwright::KeySource;
 use certwright::annotation::{
-    FINGERPRINT, ISSUED_AT, TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS, TEMPORARY,
+    CERTIFICATE, FINGERPRINT, ISSUED_AT, SEAL, TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS, TEMPORARY,
 };
 use certwright::plan::{Authority, Failures, Plan, reapply};
 use certwright_cert_model::secret::{CA_CRT, KEY_DER, TLS_CRT, TLS_KEY};
@@ -239,14 +239,14 @@ proptest! {
     #[test]
     fn whatever_annotations_say_one_step_settles_it(
         fields in fields(),
-        which in 0_usize..8,
+        which in 0_usize..10,
         value in "[ -~\\n]{0,40}",
     ) {
         let ca = Ca::root(NOW, 3650);
         let spec = fields.spec();
         let mut secret = issued(&spec, Issuer::Ca(&ca), NOW);
         let key = [
-            FINGERPRINT, ISSUED_AT, TEMPORARY, TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS,
+            FINGERPRINT, ISSUED_AT, TEMPORARY, TEMPLATE_ANNOTATIONS, TEMPLATE_LABELS, CERTIFICATE, SEAL,
             "cert-manager.io/issuer-name", "cert-manager.io/certificate-name", "cert-manager.io/ip-sans",
         ][which];
         secret.annotations.insert(key.to_owned(), value);

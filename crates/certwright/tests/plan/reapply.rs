@@ -6,6 +6,7 @@ use certwright_cert_model::secret::{CA_CRT, KEY_DER, TLS_COMBINED, TLS_CRT, TLS_
 use certwright_cert_model::{TlsSecret, ValidatedSpec, pem};
 use certwright_issuance::Certificate;
 use certwright_issuance::keystore::SecretKeystores;
+use time::{Duration, OffsetDateTime};
 
 use crate::world::{Ca, Issuer, NOW, days, issued, planned, seen, spec};
 
@@ -141,6 +142,38 @@ fn third_party_edits_are_undone_and_additions_stay() {
     added.labels.insert("theirs".into(), "1".into());
     let plan = planned(&base, &seen(&added, Issuer::Ca(&ca)), NOW);
     assert!(matches!(plan, Plan::Idle(_)), "{plan:?}");
+}
+
+#[test]
+fn who_undoes_a_rewriting_again_and_again_waits_ever_longer() {
+    let root = Ca::root(NOW, 3650);
+    let base = spec("secretTemplate: {labels: {app: web}}");
+    let mut edited = issued(&base, Issuer::Ca(&root), NOW);
+    edited.labels.insert("app".into(), "theirs".into());
+    let mut rewritten: Vec<OffsetDateTime> = Vec::new();
+    let mut now = NOW;
+    let mut pauses = Vec::new();
+    for _ in 0..16 {
+        let mut view = seen(&edited, Issuer::Ca(&root));
+        view.rewritten = &rewritten;
+        if let Plan::Contested { until, what, .. } = planned(&base, &view, now) {
+            assert_eq!(what.len(), 1);
+            pauses.push((until - now).whole_hours());
+            now = until;
+        }
+        let plan = planned(&base, &view, now);
+        assert!(matches!(plan, Plan::Reapply { .. }), "{plan:?}");
+        rewritten.insert(0, now);
+        rewritten.truncate(16);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 32, 32, 32, 32, 32]);
+    // A quiet time ends it, and so does a clock that was ahead.
+    let mut view = seen(&edited, Issuer::Ca(&root));
+    view.rewritten = &rewritten;
+    for quiet in [now + days(3), NOW - Duration::minutes(30)] {
+        let plan = planned(&base, &view, quiet);
+        assert!(matches!(plan, Plan::Reapply { .. }), "{plan:?}");
+    }
 }
 
 #[test]

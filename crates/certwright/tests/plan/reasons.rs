@@ -1,6 +1,6 @@
 //! Every reason to issue, in a table: what is stored, and what is said about it.
 
-use certwright::annotation::{FINGERPRINT, ISSUED_AT, TEMPORARY};
+use certwright::annotation::{CERTIFICATE, FINGERPRINT, ISSUED_AT, TEMPORARY};
 use certwright::plan::{
     AuthorityChange, Block, CurrentRequest, Failures, KeyReuse, Plan, Reason, readiness,
 };
@@ -91,7 +91,7 @@ fn what_is_stored_is_looked_at_in_this_order() {
         (
             "privateKey: {algorithm: ECDSA, rotationPolicy: Never}",
             |_| {},
-            "blocked, CannotRegenerateKey: the stored key is Ed25519, but spec.privateKey.algorithm asks for ECDSA P-256; delete tls.key or set privateKey.rotationPolicy to Always",
+            "blocked, CannotRegenerateKey: the stored key is Ed25519, but spec.privateKey.algorithm asks for ECDSA P-256; delete tls.key, ask for a new key once or set privateKey.rotationPolicy to Always",
         ),
         (
             "dnsNames: [www.example.com, api.example.com]",
@@ -206,6 +206,71 @@ fn an_issuer_that_changed_usages_causes_nothing_and_an_edit_does() {
         NOW,
         "RequestChanged: the specification has changed",
     );
+}
+
+/// Puts the key and the certificate of another Secret into this one, and leaves everything that is written on it.
+fn swap(secret: &TlsSecret, other: &TlsSecret) -> TlsSecret {
+    let mut swapped = secret.clone_with_keys();
+    for key in [TLS_CRT, TLS_KEY] {
+        swapped.insert(key, other.get(key).unwrap());
+    }
+    swapped
+}
+
+#[test]
+fn a_pair_that_somebody_swapped_is_found() {
+    let ca = Ca::root(NOW, 3650);
+    let base = spec("usages: [server auth]");
+    let secret = issued(&base, Issuer::Ca(&ca), NOW);
+    let unbound = |secret: &TlsSecret| {
+        let mut unbound = secret.clone_with_keys();
+        unbound.annotations.remove(CERTIFICATE).unwrap();
+        unbound
+    };
+    check(
+        &base,
+        &seen(&unbound(&secret), Issuer::Ca(&ca)),
+        NOW,
+        "reapply: annotation certwright/certificate-sha256",
+    );
+    for (lines, found) in [
+        ("usages: [server auth]", None),
+        (
+            "usages: [server auth]\ndnsNames: [evil.example]",
+            Some("spec.dnsNames"),
+        ),
+        ("usages: [client auth]", Some("spec.usages")),
+        (
+            "usages: [server auth, cert sign]\nisCA: true\ncommonName: x",
+            Some("spec.isCA"),
+        ),
+    ] {
+        let other = issued(&spec(lines), Issuer::Ca(&ca), NOW);
+        let swapped = swap(&secret, &other);
+        let replaced = "SecretMismatch: the stored certificate with serial number ";
+        check(&base, &seen(&swapped, Issuer::Ca(&ca)), NOW, replaced);
+        let ready = readiness(&base, &seen(&swapped, Issuer::Ca(&ca)), NOW);
+        assert_eq!(ready.status, ConditionStatus::False);
+        // Who also takes away what it is known by is held against the specification.
+        let swapped = unbound(&swapped);
+        match (found, planned(&base, &seen(&swapped, Issuer::Ca(&ca)), NOW)) {
+            (None, Plan::Reapply { .. }) => {}
+            (
+                Some(field),
+                Plan::Issue {
+                    reason: Reason::SpecMismatch(differences),
+                    ..
+                },
+            ) => {
+                let fields: Vec<_> = differences.iter().map(ToString::to_string).collect();
+                assert!(
+                    fields.iter().any(|text| text.starts_with(field)),
+                    "{fields:?}"
+                );
+            }
+            (_, other) => panic!("{lines}: {other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -356,6 +421,31 @@ fn a_user_is_obeyed_once() {
     ahead.annotations.insert(ISSUED_AT.to_owned(), never);
     view.secret = Some(&ahead);
     check(&base, &view, asked, "ManuallyTriggered");
+}
+
+#[test]
+fn a_user_gets_a_new_key_whatever_the_policy_is() {
+    let ca = Ca::root(NOW, 3650);
+    let base = spec("privateKey: {algorithm: ECDSA, rotationPolicy: Never}");
+    let first = issued(&base, Issuer::Ca(&ca), NOW);
+    let asked = NOW + days(1);
+    let mut view = seen(&first, Issuer::Ca(&ca));
+    (view.requested, view.key_reuse) = (Some(asked), KeyReuse::Forbidden);
+    check(&base, &view, asked, "blocked, KeyReuseForbidden");
+    view.rekey = true;
+    let key = |plan: Plan| match plan {
+        Plan::Issue { key, .. } => key,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(key(planned(&base, &view, asked)), KeySource::Generate);
+    // Once: the next renewal keeps that key.
+    let second = issued(&base, Issuer::Ca(&ca), asked);
+    (view.secret, view.key_reuse) = (Some(&second), KeyReuse::Allowed);
+    check(&base, &view, asked + days(1), "idle");
+    assert_eq!(
+        key(planned(&base, &view, asked + days(70))),
+        KeySource::Reuse
+    );
 }
 
 #[test]

@@ -131,13 +131,14 @@ pub(crate) fn issue(
         Issuer::OwnKey => self_signed(&csr, &key, &profile, now),
     }
     .unwrap();
-    let mut secret = match stored {
+    let secret = match stored {
         Some(stored) => stored.clone_with_keys(),
         None => TlsSecret::new("ns", spec.secret_name()),
     };
-    record(&mut secret, NAME, spec, now);
     let (encoding, outputs) = (spec.key().encoding, spec.outputs());
-    bundle.into_secret(secret, &key, encoding, outputs).unwrap()
+    let mut secret = bundle.into_secret(secret, &key, encoding, outputs).unwrap();
+    record(&mut secret, NAME, spec, now);
+    secret
 }
 
 /// A Secret that was issued from a specification `now`.

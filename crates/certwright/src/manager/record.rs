@@ -1,0 +1,150 @@
+//! What outlives a restart besides certificates: failures in a row, and what was asked for by hand.
+//!
+//! It is kept in a Secret of its own beside the certificates', without data: the Secret that is served is not touched
+//! by what did not come to be, and may not be there yet.
+
+use certwright_cert_model::{Fingerprint, TlsSecret};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::history::{FAILED, Failing, State};
+use super::{Manager, SecretChange};
+use crate::annotation::{FINGERPRINT, hex};
+use crate::inventory::ResourceName;
+
+/// The annotation with the Certificate that a record is about.
+const CERTIFICATE: &str = "certwright/record-of";
+const ATTEMPTS: &str = "certwright/failed-attempts";
+const LAST_FAILURE: &str = "certwright/last-failure";
+const MESSAGE: &str = "certwright/failure";
+const NEXT_ATTEMPT: &str = "certwright/next-attempt";
+const REQUESTED: &str = "certwright/requested";
+/// What was asked for by hand is a new key as well.
+const REKEY: &str = "certwright/requested-key";
+
+impl Manager {
+    /// Takes a Secret that is a record; gives back any other.
+    pub(super) fn take_record(&mut self, secret: TlsSecret) -> Result<(), TlsSecret> {
+        let Some(name) = certificate(&secret) else {
+            return Err(secret);
+        };
+        self.unread.insert(name.clone());
+        self.records.insert(name, secret);
+        Ok(())
+    }
+
+    /// Applies the records that were taken, as far as there are Certificates for them.
+    pub(super) fn read_records(&mut self) {
+        for name in core::mem::take(&mut self.unread) {
+            let (Some(spec), Some(record)) =
+                (self.inventory.certificate(&name), self.records.get(&name))
+            else {
+                self.unread.insert(name);
+                continue;
+            };
+            let fingerprint = spec.fingerprint();
+            let state = self.states.entry(name.clone()).or_default();
+            read(record, state, fingerprint);
+            self.open.extend(self.ranks.get(&name));
+            self.changed_states.insert(name);
+        }
+    }
+
+    /// What changed of the records since it was asked last.
+    pub(super) fn record_changes(&mut self) {
+        for name in core::mem::take(&mut self.changed_states) {
+            let spec = self.inventory.certificate(&name);
+            let state = self.states.get(&name);
+            let record = spec.zip(state);
+            let record = record.and_then(|(spec, state)| write(&name, state, spec.fingerprint()));
+            match record {
+                Some(record) if self.records.get(&name) == Some(&record) => {}
+                Some(record) => {
+                    let change = SecretChange::Put(Box::new(record.clone_with_keys()));
+                    self.changes.push(change);
+                    self.records.insert(name, record);
+                }
+                None => {
+                    if let Some(record) = self.records.remove(&name) {
+                        let secret = ResourceName::new(&record.namespace, &record.name);
+                        self.changes.push(SecretChange::Remove(secret));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The Certificate that a record is about; `None` of any other Secret.
+fn certificate(secret: &TlsSecret) -> Option<ResourceName> {
+    let certificate = secret.annotations.get(CERTIFICATE)?;
+    let is_record = secret.data().next().is_none();
+    (is_record && secret.name == name(certificate))
+        .then(|| ResourceName::new(&secret.namespace, certificate))
+}
+
+/// The name of a Certificate's record. Names are as long as Kubernetes allows, and this one must not be longer.
+fn name(certificate: &str) -> String {
+    let name = format!("certwright-record-{certificate}");
+    if name.len() <= 253 {
+        return name;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.as_bytes());
+    format!("certwright-record-{}", hex(digest.as_ref()))
+}
+
+/// What is worth remembering of a Certificate; `None` if nothing is.
+fn write(name_of: &ResourceName, state: &State, spec: Fingerprint) -> Option<TlsSecret> {
+    let mut record = TlsSecret::new(&name_of.namespace, name(&name_of.name));
+    let at = |at: OffsetDateTime| at.format(&Rfc3339).ok();
+    // What waits for something else never asked an issuer, and a CA of this process may be asked at any time.
+    let failing = state.failing.zip(state.told.as_ref());
+    let failing = failing.filter(|(_, (word, _))| *word == FAILED && state.remote);
+    let requested = state.requested.filter(|_| state.rekey || state.remote);
+    let (failed, message) = (
+        failing.map(|(failing, _)| failing),
+        failing.map(|(_, told)| told),
+    );
+    let entries = [
+        (ATTEMPTS, failed.map(|failing| failing.attempts.to_string())),
+        (LAST_FAILURE, failed.and_then(|failing| at(failing.last))),
+        (NEXT_ATTEMPT, failed.and_then(|failing| at(failing.until))),
+        (FINGERPRINT, failed.map(|_| spec.to_string())),
+        (MESSAGE, message.map(|(_, message)| message.clone())),
+        (REQUESTED, requested.and_then(at)),
+        (REKEY, state.rekey.then(|| "Generate".to_owned())),
+    ];
+    for (key, value) in entries {
+        let entry = value.map(|value| (key.to_owned(), value));
+        record.annotations.extend(entry);
+    }
+    if record.annotations.is_empty() {
+        return None;
+    }
+    let certificate = (CERTIFICATE.to_owned(), name_of.name.clone());
+    record.annotations.extend([certificate]);
+    Some(record)
+}
+
+/// Takes over what an earlier process remembered: its failures if they were of this specification.
+fn read(record: &TlsSecret, state: &mut State, spec: Fingerprint) {
+    let get = |key: &str| record.annotations.get(key).map(String::as_str);
+    let at = |key: &str| OffsetDateTime::parse(get(key)?, &Rfc3339).ok();
+    if let Some(requested) = at(REQUESTED) {
+        state.requested = Some(requested);
+        state.rekey |= get(REKEY).is_some();
+    }
+    let same = get(FINGERPRINT).is_some_and(|found| found.parse() == Ok(spec));
+    let attempts = get(ATTEMPTS).and_then(|attempts| attempts.parse().ok());
+    let failing = (attempts, at(LAST_FAILURE), at(NEXT_ATTEMPT));
+    if let (true, (Some(attempts), Some(last), Some(until))) = (same, failing) {
+        state.failing = Some(Failing {
+            attempts,
+            last,
+            until,
+        });
+        let message = get(MESSAGE).unwrap_or_default().to_owned();
+        state.told = Some((FAILED, message));
+        state.remote = true;
+    }
+}
