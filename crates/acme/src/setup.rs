@@ -69,9 +69,8 @@ impl Resolver {
         runtime: Arc<dyn Runtime>,
         options: Options,
     ) -> Result<(Engine, Import), SetupError> {
-        let issuers = self.issuers(dns)?;
-        let imported = self.import(&*storage, &issuers, &options.group).await?;
-        let engine = Engine::new(storage, runtime, issuers, options)?;
+        let engine = Engine::new(storage, runtime, self.issuers(dns)?, options)?;
+        let imported = self.import(&engine).await?;
         Ok((engine, imported))
     }
 

@@ -2,7 +2,8 @@
 
 use core::fmt;
 use core::net::IpAddr;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use certwright_issuance::Certificate;
 use certwright_issuance::general_name::GeneralName;
@@ -15,6 +16,7 @@ use crate::account::AccountError;
 use crate::certificate::IssuedCertificate;
 use crate::config::Resolver;
 use crate::domains::{OrderNames, Wildcards};
+use crate::engine::Engine;
 use crate::issuer::Issuer;
 use crate::layout::{self, CertId};
 use crate::secret::StoredKey;
@@ -38,7 +40,7 @@ pub struct ImportReport {
     pub account: Option<String>,
     /// The names of each certificate, the main one first, joined by spaces.
     pub certificates: Vec<String>,
-    /// What was left out, each with its reason.
+    /// What was left out, each with its reason. A report of thousands is not kept whole.
     pub left_out: Vec<String>,
 }
 
@@ -56,24 +58,19 @@ impl fmt::Display for ImportReport {
 
 impl Resolver {
     /// Takes the account and the certificates of this resolver out of [`Resolver::import_file`]
-    /// into the store: the account is used as it is registered, the certificates are served, and
-    /// renewed when they are due. What the store has already stays. The file is only read, and
-    /// never again once this was done to the end; killed in the middle, it goes on next time.
+    /// into the engine's store: the account is used as it is registered, the certificates are
+    /// served, and renewed when they are due. What the store has already stays. The file is only
+    /// read, and never again once this was done to the end; killed in the middle, it goes on next
+    /// time.
     ///
-    /// `issuers` are those of [`Resolver::issuers`], `group` is the engine's ([`Options::group`]). Call it
-    /// before an engine orders anything. It blocks for as long as it takes to read the file.
-    ///
-    /// [`Options::group`]: crate::Options::group
+    /// [`Resolver::engine`] does it. The engine's issuers are those of [`Resolver::issuers`], and
+    /// it has not ordered anything yet. It blocks for as long as it takes to read the file.
     ///
     /// # Errors
     ///
     /// [`ImportError`] for a file that cannot be read, or that is none; the store's.
-    pub async fn import(
-        &self,
-        storage: &dyn Storage,
-        issuers: &[Issuer],
-        group: &str,
-    ) -> Result<Import, ImportError> {
+    pub async fn import(&self, engine: &Engine) -> Result<Import, ImportError> {
+        let storage = engine.storage();
         let Some(path) = self.import_file() else {
             return Ok(Import::NoFile);
         };
@@ -85,15 +82,23 @@ impl Resolver {
         if !path.try_exists().is_ok_and(|exists| exists) {
             return Ok(Import::NoFile);
         }
-        let report = self
-            .take_over(read_file(path)?, storage, issuers, group)
-            .await?;
-        let record = Record::new(KIND, VERSION, &report)?.encode();
-        put_new(
-            storage,
-            Txn::new().if_absent(done.clone()).put(done, record),
-        )
-        .await?;
+        let report = self.take_over(&read_file(path)?, engine).await?;
+        let done = |report: &ImportReport| {
+            let record = Record::new(KIND, VERSION, report)?.encode();
+            Ok::<_, ImportError>(Txn::new().if_absent(done.clone()).put(done.clone(), record))
+        };
+        match put_new(storage, done(&report)?).await {
+            // Thousands of lines: told below, but not kept.
+            Err(StorageError::TooLarge { .. }) => {
+                let account = report.account.clone();
+                let short = ImportReport {
+                    account,
+                    ..ImportReport::default()
+                };
+                put_new(storage, done(&short)?).await?;
+            }
+            put => put?,
+        }
         for left_out in &report.left_out {
             tracing::warn!(resolver = %self.name, %left_out, "not imported from acme.json");
         }
@@ -102,66 +107,59 @@ impl Resolver {
 
     async fn take_over(
         &self,
-        imported: Imported,
-        storage: &dyn Storage,
-        issuers: &[Issuer],
-        group: &str,
+        imported: &Imported,
+        engine: &Engine,
     ) -> Result<ImportReport, ImportError> {
+        let (storage, issuers) = (engine.storage(), engine.issuers());
         let mut report = ImportReport::default();
-        let others = self.without_others(&imported);
+        let others = self.without_others(imported);
         report.left_out.extend(others);
         let ours = |resolver: &str| resolver == self.name;
-        let mut accounts = imported.accounts.into_iter();
+        let mut accounts = imported.accounts.iter();
         let mut home = None;
         if let Some(account) = accounts.find(|account| ours(&account.resolver)) {
             home = issuers
                 .iter()
                 .find(|issuer| account.belongs_to(&issuer.account.directory));
-            match take_account(&account, home, storage).await? {
-                Ok(()) => report.account = Some(account.uri),
+            match take_account(account, home, storage).await? {
+                Ok(()) => report.account = Some(account.uri.clone()),
                 Err(reason) => report
                     .left_out
                     .push(format!("account {}: {reason}", account.uri)),
             }
         }
-        let issuer = home.or(issuers.first());
-        let issuer = issuer.map_or("", |issuer| issuer.name.as_str());
-        let mut chosen: HashMap<CertId, IssuedCertificate> = HashMap::new();
-        let mut order = Vec::new();
-        let certificates = imported.certificates.into_iter();
+        let issuer = home.or(issuers.first()).map(|issuer| issuer.name.as_str());
+        let issuer = issuer.unwrap_or_default();
+        let mut chosen: BTreeMap<CertId, IssuedCertificate> = BTreeMap::new();
+        let certificates = imported.certificates.iter();
         for certificate in certificates.filter(|one| ours(&one.resolver)) {
-            let main = certificate.domain.main.clone();
-            let (id, taken) = match self.certificate(certificate, issuer, group) {
-                Ok(taken) => taken,
-                Err(reason) => {
-                    report
-                        .left_out
-                        .push(format!("certificate {main}: {reason}"));
-                    continue;
-                }
+            let reason = match self.certificate(certificate, issuer, engine) {
+                Ok((id, taken)) => match chosen.entry(id) {
+                    Entry::Vacant(place) => {
+                        place.insert(taken);
+                        continue;
+                    }
+                    Entry::Occupied(mut place) => {
+                        if place.get().not_after() < taken.not_after() {
+                            place.insert(taken);
+                        }
+                        "another for the same names lasts as long or longer".to_owned()
+                    }
+                },
+                Err(reason) => reason,
             };
-            let ends = taken.not_after();
-            match chosen.get(&id) {
-                Some(other) if other.not_after() >= ends => report.left_out.push(shorter(&taken)),
-                Some(other) => {
-                    report.left_out.push(shorter(other));
-                    chosen.insert(id, taken);
-                }
-                None => {
-                    order.push(id.clone());
-                    chosen.insert(id, taken);
-                }
-            }
+            let main = &certificate.domain.main;
+            report
+                .left_out
+                .push(format!("certificate {main}: {reason}"));
         }
-        for id in order {
-            let Some(taken) = chosen.remove(&id) else {
-                continue;
-            };
+        for (id, taken) in chosen {
             let place = id.current();
             let txn = Txn::new().if_absent(place.clone());
             put_new(storage, txn.put(place, taken.encode()?)).await?;
             report.certificates.push(names_of(&taken));
         }
+        report.certificates.sort_unstable();
         Ok(report)
     }
 
@@ -190,9 +188,9 @@ impl Resolver {
     /// when they are wanted, whatever kind of key it has.
     fn certificate(
         &self,
-        imported: ImportedCertificate,
+        imported: &ImportedCertificate,
         issuer: &str,
-        group: &str,
+        engine: &Engine,
     ) -> Result<(CertId, IssuedCertificate), String> {
         let leaf = imported.chain.leaf().ok_or("the chain is empty")?;
         let mut names = names_in(leaf);
@@ -217,7 +215,7 @@ impl Resolver {
             ari_id: None,
             order: None,
         };
-        Ok((wanted.id(group), taken))
+        Ok((engine.id(&wanted), taken))
     }
 }
 
@@ -279,18 +277,13 @@ fn names_of(certificate: &IssuedCertificate) -> String {
     names.join(" ")
 }
 
-fn shorter(certificate: &IssuedCertificate) -> String {
-    format!(
-        "certificate {}: another for the same names lasts as long or longer",
-        names_of(certificate)
-    )
-}
-
 const KIND: &str = "acme-import";
 const VERSION: u32 = 1;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use base64ct::{Base64, Encoding};
     use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding};
     use certwright_issuance::KeyPair;
@@ -300,6 +293,8 @@ mod tests {
     use crate::account::AccountSpec;
     use crate::challenge::Solvers;
     use crate::config::IssuerOptions;
+    use crate::engine::Options;
+    use crate::runtime::TokioRuntime;
     use crate::sample::{Authorities, authorities, issue};
     use crate::testing::{FakeCa, Slow, run, run_for};
 
@@ -334,7 +329,7 @@ mod tests {
     struct Setup {
         dir: tempfile::TempDir,
         resolver: Resolver,
-        issuers: Vec<Issuer>,
+        engine: Engine,
         storage: MemoryStorage,
     }
 
@@ -345,27 +340,33 @@ mod tests {
         resolver.issuers = vec![IssuerOptions::default()];
         std::fs::write(&resolver.storage, text).unwrap();
         let storage = MemoryStorage::default();
-        let protocol = std::sync::Arc::new(FakeCa::at_present(&storage));
+        let protocol = Arc::new(FakeCa::at_present(&storage));
         let issuer = Issuer::new(CA, AccountSpec::new(CA), protocol, Solvers::http01());
+        let slow = Arc::new(Slow(storage.clone()));
+        let engine = Engine::new(
+            slow,
+            Arc::new(TokioRuntime),
+            vec![issuer],
+            Options::default(),
+        );
         Setup {
             dir,
             resolver,
-            issuers: vec![issuer],
+            engine: engine.unwrap(),
             storage,
         }
     }
 
     impl Setup {
         async fn import(&self) -> Import {
-            let slow = Slow(self.storage.clone());
-            let done = self.resolver.import(&slow, &self.issuers, "").await;
-            done.unwrap()
+            self.resolver.import(&self.engine).await.unwrap()
         }
 
         fn place(&self, names: &[&str]) -> certwright_storage::Key {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let names = OrderNames::new(&names, Wildcards::Allowed).unwrap();
-            self.resolver.wanted(&names).unwrap().id("").current()
+            let wanted = self.resolver.wanted(&names).unwrap();
+            self.engine.id(&wanted).current()
         }
     }
 
@@ -388,13 +389,15 @@ mod tests {
             };
             assert_eq!(
                 left_out,
-                "certificate *.a.test a.test 192.0.2.7: another for the same names lasts as long or longer"
+                "certificate *.a.test: another for the same names lasts as long or longer"
             );
             let place = setup.place(&["a.test", "192.0.2.7", "*.a.test"]);
             let entry = run(setup.storage.get(&place)).unwrap().unwrap();
             let stored = IssuedCertificate::decode(entry.value.as_bytes()).unwrap();
             assert_eq!((stored.generation(), stored.issuer()), (1, CA));
-            let entry = run(setup.storage.get(&setup.issuers[0].account.place()));
+            let entry = run(setup
+                .storage
+                .get(&setup.engine.issuers()[0].account.place()));
             let record = entry.unwrap().unwrap();
             let record = String::from_utf8_lossy(record.value.as_bytes()).into_owned();
             assert!(record.contains(r#""contacts":["mailto:a@example.com"]"#));
@@ -449,7 +452,7 @@ mod tests {
     fn what_the_store_has_stays() {
         let (one, other) = (account(), account());
         let setup = setup(&file("https://ca.test/acct/7", &one, &[pair()]));
-        let spec = &setup.issuers[0].account;
+        let spec = &setup.engine.issuers()[0].account;
         let adopted = spec.adopt(&setup.storage, &other, "https://ca.test/acct/1", &[]);
         assert!(run(adopted).unwrap());
         let place = setup.place(&["a.test", "192.0.2.7", "*.a.test"]);
@@ -469,6 +472,21 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_is_too_long_is_not_kept() {
+        let broken = ("a.test", String::new(), String::new());
+        let many = vec![broken; 20_000];
+        let setup = setup(&file("https://ca.test/acct/7", &account(), &many));
+        let Import::Now(report) = run(setup.import()) else {
+            panic!();
+        };
+        assert_eq!(report.left_out.len(), many.len());
+        let Import::Earlier(kept) = run(setup.import()) else {
+            panic!();
+        };
+        assert_eq!((kept.account, kept.left_out.len()), (report.account, 0));
+    }
+
+    #[test]
     fn without_a_file_there_is_nothing_to_do() {
         let mut setup = setup("");
         std::fs::remove_file(&setup.resolver.storage).unwrap();
@@ -478,7 +496,7 @@ mod tests {
         let broken = setup.dir.path().join("acme.json");
         std::fs::write(&broken, "{").unwrap();
         setup.resolver.storage = broken;
-        let failed = run(setup.resolver.import(&setup.storage, &setup.issuers, ""));
+        let failed = run(setup.resolver.import(&setup.engine));
         assert!(matches!(failed, Err(ImportError::Json(_))), "{failed:?}");
     }
 }
