@@ -129,7 +129,8 @@ impl World {
             storage: MemoryStorage::new(clock.clone()),
             clock,
             authority: Authority::default(),
-            checker: Checker::default(),
+            // Without guards at all, what else breaks is to be seen.
+            checker: Checker::new(planted == Planted::NoGuards),
             random: Random::new(random.next()),
             planted,
             storage_down: false,
