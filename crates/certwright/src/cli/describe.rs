@@ -147,7 +147,7 @@ fn issuer(view: &IssuerView, world: &World, output: &mut Output) -> std::io::Res
     output.line(&format!("Issues:       {}", view.issues.name()))?;
     match &view.issues {
         IssuerType::Acme { server } => {
-            output.line(&format!("Server:       {}", one_line(server)))?
+            output.line(&format!("Server:       {}", one_line(server)))?;
         }
         IssuerType::Ca { namespace, secret } => {
             output.line(&format!(

@@ -131,7 +131,7 @@ fn is_private(text: &str, index: usize, line: &str) -> bool {
         .any(|mark| line.contains(mark))
     };
     let lower = line.to_lowercase();
-    lines[from..until].iter().any(|line| holds_secrets(line))
+    lines[from..until].iter().any(holds_secrets)
         || ["password", "tls.key", "token", "hmac"]
             .iter()
             .any(|mark| lower.contains(mark))

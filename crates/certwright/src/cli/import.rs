@@ -338,7 +338,7 @@ impl Import {
             );
             match item.key {
                 Some(KeyAlgorithm::Ed25519) => {
-                    text.push_str("  privateKey: {algorithm: Ed25519}\n")
+                    text.push_str("  privateKey: {algorithm: Ed25519}\n");
                 }
                 Some(KeyAlgorithm::Ecdsa(curve)) => {
                     let bits: String = curve

@@ -159,7 +159,7 @@ fn rows(world: &mut World) -> std::io::Result<Vec<Row>> {
         for (name, outcome) in outcomes {
             match outcome {
                 Outcome::Blocked(block) => {
-                    tell(name, "blocked", block.word(), block.to_string(), None)
+                    tell(name, "blocked", block.word(), block.to_string(), None);
                 }
                 Outcome::Failed { error, .. } => {
                     tell(name, "fail", "Failed", with_causes(&error), None);
