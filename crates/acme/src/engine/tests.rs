@@ -1099,3 +1099,54 @@ fn certificates_nobody_wants() {
         assert_eq!(setting.litter().len(), usize::from(unused == Unused::Renew));
     }
 }
+
+#[test]
+fn a_day_without_any_ca() {
+    let setting = Setting {
+        issuers: 2,
+        ..Setting::new(&["a.test"])
+    };
+    setting.ca.state().timeout = Some(Duration::from_secs(30));
+    let engine = setting.engine();
+    let names = (0..50).map(|number| format!("{number}.test"));
+    let wanted: Vec<Wanted> = names
+        .map(|name| Wanted::new(identifiers(&[&name])))
+        .collect();
+    let start = setting.world.now();
+    // When each is looked at next; `None` once it is issued.
+    let mut due: Vec<Option<time::OffsetDateTime>> = vec![Some(start); wanted.len()];
+    let mut run_until = |end: time::OffsetDateTime| {
+        let mut looks = 0;
+        loop {
+            let next = due.iter().enumerate();
+            let next = next.filter_map(|(index, due)| Some(((*due)?, index)));
+            let Some((at, index)) = next.min().filter(|(at, _)| *at < end) else {
+                return (looks, due.iter().flatten().count());
+            };
+            let pause = at - setting.world.now();
+            let pause = pause.try_into().unwrap_or_default();
+            setting.world.advance(pause);
+            looks += 1;
+            due[index] = match run(engine.obtain(&wanted[index], Demand::Missing)).unwrap() {
+                Outcome::Issued(_) => None,
+                Outcome::Waiting { until, .. } => Some(until),
+                other => panic!("{other:?}"),
+            };
+        }
+    };
+    let both = ["ca-0".to_owned(), "ca-1".to_owned()];
+    setting.ca.state().away = both.to_vec();
+    let (looks, left) = run_until(start + time::Duration::DAY);
+    assert_eq!(left, 50);
+    let asked = setting.ca.calls("unanswered");
+    println!("{asked} requests of 50 orders to two CAs in a day, {looks} looks");
+    // Every ten minutes one to each of them, and a few at the start.
+    assert!((20..=300).contains(&asked), "{asked}");
+    assert!(looks < 50 * 24 * 4, "{looks}");
+    // One comes back, and serves them all before the pauses are over.
+    setting.ca.state().away = vec!["ca-0".to_owned()];
+    let (_, left) = run_until(start + time::Duration::hours(27));
+    assert_eq!(left, 0);
+    assert_eq!(setting.ca.calls("new_order"), 50, "each once");
+    assert_eq!(setting.ca.state().issued.len(), 50);
+}
