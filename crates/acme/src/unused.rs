@@ -99,7 +99,8 @@ impl Engine {
             return Ok(false);
         }
         let (storage, options) = (self.storage(), self.options());
-        let lease = storage.acquire(&id.lock(), &options.owner, options.lease);
+        let lock = id.lock();
+        let lease = storage.acquire(&lock, &options.owner, options.lease);
         let Acquisition::Granted(lease) = lease.await? else {
             return Ok(false);
         };

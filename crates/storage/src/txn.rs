@@ -95,6 +95,13 @@ impl Txn {
         self
     }
 
+    /// Adds a write that was made elsewhere.
+    #[must_use]
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
     /// The guards, in the order they are checked.
     pub fn guards(&self) -> &[Guard] {
         &self.guards

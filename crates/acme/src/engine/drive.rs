@@ -560,10 +560,7 @@ impl<'e> Drive<'e> {
                 if let Some(guard) = guard {
                     txn = txn.guard(guard);
                 }
-                txn = match write {
-                    Write::Delete(key) => txn.delete(key),
-                    Write::Put(key, value) => txn.put(key, value),
-                };
+                txn = txn.write(write);
             }
             if rest.len() == 0 {
                 return self.write(txn).await;
