@@ -18,6 +18,7 @@ use crate::certificate::IssuedCertificate;
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::layout::{CERTIFICATES, CHALLENGES, CertId, Shown};
+use crate::runtime::Task;
 use crate::unused::Unused;
 use crate::wanted::Wanted;
 
@@ -61,25 +62,29 @@ impl Keeper {
         let (wanted, known) = (Wants::default(), Known::default());
         let follows = {
             let (engine, sink) = (engine.clone(), Arc::clone(&sink));
-            move || {
+            move || -> Task<'static, ()> {
                 let (sink, told) = (Arc::clone(&sink), Arc::clone(&told));
-                follow_certificates(engine.clone(), sink, told, Arc::clone(&known))
+                let (engine, known) = (engine.clone(), Arc::clone(&known));
+                Box::pin(follow_certificates(engine, sink, told, known))
             }
         };
         tasks.spawn(supervise(engine.clone(), "following certificates", follows));
         let known = Known::default();
         let shows = {
             let engine = engine.clone();
-            move || follow_challenges(engine.clone(), Arc::clone(&known))
+            move || -> Task<'static, ()> {
+                Box::pin(follow_challenges(engine.clone(), Arc::clone(&known)))
+            }
         };
         tasks.spawn(supervise(engine.clone(), "following challenges", shows));
         let unused = Arc::default();
         let sweeps = {
             let (engine, listed) = (engine.clone(), listed.clone());
             let (wanted, unused) = (Arc::clone(&wanted), Arc::clone(&unused));
-            move || {
+            move || -> Task<'static, ()> {
                 let (wanted, unused) = (Arc::clone(&wanted), Arc::clone(&unused));
-                sweep(engine.clone(), policy, wanted, unused, listed.clone())
+                let (engine, listed) = (engine.clone(), listed.clone());
+                Box::pin(sweep(engine, policy, wanted, unused, listed))
             }
         };
         tasks.spawn(supervise(engine.clone(), "sweeping", sweeps));
@@ -110,7 +115,10 @@ impl Keeper {
         let mut wants = lock(&self.wanted);
         if !wants.contains_key(&id) {
             let (engine, policy, listed) = (self.engine.clone(), self.policy, self.listed.clone());
-            let tends = move || tend(engine.clone(), wanted.clone(), policy, listed.clone());
+            let tends = move || -> Task<'static, ()> {
+                let (engine, wanted) = (engine.clone(), wanted.clone());
+                tending(engine, wanted, policy, listed.clone())
+            };
             let tended = supervise(self.engine.clone(), "tending a certificate", tends);
             wants.insert(id.clone(), self.tasks.spawn(tended));
         }
@@ -129,11 +137,7 @@ impl Keeper {
 }
 
 /// Runs this until it ends; if it panics, says so and begins anew.
-async fn supervise<F: Future<Output = ()> + Send + 'static>(
-    engine: Engine,
-    what: &'static str,
-    work: impl Fn() -> F,
-) {
+async fn supervise(engine: Engine, what: &'static str, work: impl Fn() -> Task<'static, ()>) {
     let mut pause = SHORTEST;
     loop {
         // Aborted with this one.
@@ -205,6 +209,17 @@ async fn sweep(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Boxed here, as the compiler does not see within a closure that it may go to another
+/// thread.
+fn tending(
+    engine: Engine,
+    wanted: Wanted,
+    policy: RenewalPolicy,
+    listed: Receiver<bool>,
+) -> Task<'static, ()> {
+    Box::pin(tend(engine, wanted, policy, listed))
 }
 
 /// One certificate's life.
@@ -493,16 +508,16 @@ mod tests {
         let mut events = engine.events().listen();
         let begun = Arc::new(Mutex::new(0));
         let counted = Arc::clone(&begun);
-        let work = move || {
+        let work = move || -> Task<'static, ()> {
             let counted = Arc::clone(&counted);
-            async move {
+            Box::pin(async move {
                 let count = {
                     let mut counted = lock(&counted);
                     *counted += 1;
                     *counted
                 };
                 assert!(count > 1, "the first time");
-            }
+            })
         };
         supervise(engine, "the test", work).await;
         assert_eq!(*lock(&begun), 2);

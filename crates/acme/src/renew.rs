@@ -16,6 +16,7 @@ use crate::issuer::Issuer;
 use crate::layout::CertId;
 use crate::problem::Bounds;
 use crate::protocol::{ProtocolError, RenewalInfo, RevocationReason};
+use crate::runtime::Task;
 use crate::wanted::Wanted;
 
 /// When a certificate is due, and when the CA is to be asked again.
@@ -315,20 +316,26 @@ impl Stored {
         })
     }
 
-    async fn write(&self, engine: &Engine, id: &CertId) -> Result<(), EngineError> {
-        let place = id.renewal();
-        let value = Record::new(KIND, VERSION, &self.data)?.encode();
-        let txn = match self.revision {
-            Some(revision) => Txn::new().if_unchanged(place.clone(), revision),
-            None => Txn::new().if_absent(place.clone()),
-        };
-        match engine.storage().txn(txn.put(place, value)).await {
-            // Another replica asked at the same time; its answer is as good.
-            Ok(_) | Err(StorageError::Conflict { .. } | StorageError::Indeterminate { .. }) => {
-                Ok(())
+    fn write<'a>(
+        &'a self,
+        engine: &'a Engine,
+        id: &'a CertId,
+    ) -> Task<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let place = id.renewal();
+            let value = Record::new(KIND, VERSION, &self.data)?.encode();
+            let txn = match self.revision {
+                Some(revision) => Txn::new().if_unchanged(place.clone(), revision),
+                None => Txn::new().if_absent(place.clone()),
+            };
+            match engine.storage().txn(txn.put(place, value)).await {
+                // Another replica asked at the same time; its answer is as good.
+                Ok(_) | Err(StorageError::Conflict { .. } | StorageError::Indeterminate { .. }) => {
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
             }
-            Err(error) => Err(error.into()),
-        }
+        })
     }
 }
 

@@ -164,24 +164,10 @@ impl<'e> Drive<'e> {
         }
         let current = self.current.as_ref();
         let generation = current.map_or(1, |current| current.certificate.generation + 1);
-        let names = self.issuers();
-        let first = self.journal.history.issuer_index(&names);
         let shared = self.shared;
-        let rest = names
-            .iter()
-            .skip(first)
-            .filter_map(|name| shared.index_of(name));
-        let mut rest = rest.peekable();
-        let Some(&first) = rest.peek() else {
-            return Err(EngineError::NoIssuer.into());
-        };
-        // Those before have had their turn, and come again after a pause.
-        let reached = rest.find(|index| shared.breakers[*index].left_alone().is_none());
-        let index = reached.unwrap_or(first);
+        let index = self.next_issuer()?;
         let issuer = &shared.issuers[index];
-        if index != first {
-            self.journal.history.issuer = Some(issuer.name.clone());
-        }
+        self.journal.history.issuer = (index != 0).then(|| issuer.name.clone());
         if let Some(until) = shared.breakers[index].left_alone() {
             // Before anything is counted.
             let request = "a new order";
@@ -598,6 +584,21 @@ impl<'e> Drive<'e> {
 
     pub(super) fn now(&self) -> OffsetDateTime {
         self.shared.runtime.now()
+    }
+
+    /// The issuer to ask: from where the history is, the first that is not left alone.
+    /// Those before have had their turn, and come again after a pause.
+    fn next_issuer(&self) -> Result<usize, EngineError> {
+        let names = self.issuers();
+        let first = self.journal.history.issuer_index(&names);
+        let rest = names.iter().skip(first);
+        let rest = rest.filter_map(|name| self.shared.index_of(name));
+        let rest: Vec<usize> = rest.collect();
+        let breakers = &self.shared.breakers;
+        let mut all = rest.iter();
+        let reached = all.find(|index| breakers[**index].left_alone().is_none());
+        let index = reached.or(rest.first()).copied();
+        index.ok_or(EngineError::NoIssuer)
     }
 
     /// The issuers that take so many names, the most wanted first.
