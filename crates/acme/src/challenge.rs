@@ -9,6 +9,7 @@ pub mod tls_alpn01;
 use core::fmt;
 use core::str::FromStr;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,14 @@ pub struct Solvers {
     pub tls_alpn01: Option<Pause>,
     /// Looks, before an order, whether names lead here; nobody does by default.
     pub addresses: Option<reach::AddressCheck>,
+    /// Which of them may prove what; all of them everything if `None`.
+    pub rule: Option<Arc<dyn SolverRule>>,
+}
+
+/// Which kinds of challenges may prove which identifiers.
+pub trait SolverRule: Send + Sync + fmt::Debug {
+    /// Whether a challenge of this kind may prove control over this identifier.
+    fn allows(&self, kind: ChallengeKind, identifier: &Identifier) -> bool;
 }
 
 /// How long to wait between showing an answer and telling the CA, for load balancers
@@ -128,6 +137,12 @@ impl Solvers {
         [alpn, http, dns].into_iter().flatten()
     }
 
+    /// Whether a challenge of this kind can prove control over this, and may.
+    pub(crate) fn may_prove(&self, kind: ChallengeKind, identifier: &Identifier) -> bool {
+        let rule = self.rule.as_ref();
+        kind.can_prove(identifier) && rule.is_none_or(|rule| rule.allows(kind, identifier))
+    }
+
     /// The challenge to answer for an authorization: the first kind that is set up,
     /// offered, fit for the identifier, and not known to have failed for it.
     pub(crate) fn choose<'a>(
@@ -136,7 +151,7 @@ impl Solvers {
         failed: Option<&BTreeSet<ChallengeKind>>,
     ) -> Option<&'a ChallengeState> {
         let usable = |kind: &ChallengeKind| {
-            kind.can_prove(&authorization.identifier)
+            self.may_prove(*kind, &authorization.identifier)
                 && !failed.is_some_and(|failed| failed.contains(kind))
         };
         let offered = |kind| {
@@ -221,6 +236,28 @@ mod tests {
                 expected,
                 "{identifier} {failed:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_rule_leaves_some_out() {
+        #[derive(Debug)]
+        struct NotHttp;
+        impl SolverRule for NotHttp {
+            fn allows(&self, kind: ChallengeKind, identifier: &Identifier) -> bool {
+                kind != ChallengeKind::Http01 || identifier.base() != "a.test"
+            }
+        }
+        let mut solvers = Solvers::http01();
+        solvers.rule = Some(Arc::new(NotHttp));
+        for (identifier, expected) in [
+            ("a.test", None),
+            ("b.test", Some(ChallengeKind::Http01)),
+            ("*.b.test", None),
+        ] {
+            let offer = offer(identifier, &[ChallengeKind::Http01]);
+            let chosen = solvers.choose(&offer, None);
+            assert_eq!(chosen.map(|one| one.kind), expected, "{identifier}");
         }
     }
 

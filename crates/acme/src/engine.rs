@@ -34,7 +34,7 @@ use crate::journal::{Failure, WrongStage};
 use crate::layout::{CertId, Shown};
 use crate::protocol::ProtocolError;
 use crate::runtime::Runtime;
-use crate::wanted::Wanted;
+use crate::wanted::{OwnRequest, Wanted};
 
 use breaker::Breaker;
 use drive::Drive;
@@ -327,6 +327,29 @@ impl Engine {
     /// # Errors
     /// The store's, and what no CA can help with; failures of CAs are outcomes.
     pub async fn obtain(&self, wanted: &Wanted, demand: Demand) -> Result<Outcome, EngineError> {
+        self.drive(wanted, demand, None).await
+    }
+
+    /// The same with a request made elsewhere, if one has not been sent already: whether
+    /// the certificate is for its key must be looked at.
+    ///
+    /// # Errors
+    /// As [`Engine::obtain`].
+    pub async fn obtain_with(
+        &self,
+        wanted: &Wanted,
+        demand: Demand,
+        request: &OwnRequest<'_>,
+    ) -> Result<Outcome, EngineError> {
+        self.drive(wanted, demand, Some(request)).await
+    }
+
+    async fn drive(
+        &self,
+        wanted: &Wanted,
+        demand: Demand,
+        given: Option<&OwnRequest<'_>>,
+    ) -> Result<Outcome, EngineError> {
         self.check(wanted)?;
         let shared = &self.shared;
         let id = self.id(wanted);
@@ -338,7 +361,7 @@ impl Engine {
             Acquisition::Granted(lease) => lease,
             Acquisition::Held { owner } => return Ok(Outcome::Busy { owner }),
         };
-        let mut drive = Drive::new(shared, wanted, demand, id, lease);
+        let mut drive = Drive::new(shared, wanted, given, demand, id, lease);
         let outcome = drive.run().await;
         drive.release().await;
         outcome

@@ -275,6 +275,22 @@ impl Journal {
         }
     }
 
+    /// Another key for the certificate; once the CSR is sent it is too late.
+    pub(crate) fn rekey(&mut self, key: StoredKey) -> Result<(), WrongStage> {
+        match &mut self.stage {
+            Stage::Ordering { plan }
+            | Stage::Ordered { plan, .. }
+            | Stage::Presenting { plan, .. } => {
+                plan.key = key;
+                Ok(())
+            }
+            _ => Err(WrongStage {
+                found: self.stage(),
+                wanted: "given another key",
+            }),
+        }
+    }
+
     /// Finalizing → Issued.
     pub(crate) fn issued(&mut self, certificate: String) -> Result<(), WrongStage> {
         match self.take() {

@@ -43,4 +43,4 @@ pub use renew::Renewal;
 pub use runtime::{Runtime, Task, TokioRuntime};
 pub use setup::SetupError;
 pub use unused::Unused;
-pub use wanted::Wanted;
+pub use wanted::{OwnRequest, Wanted};

@@ -157,6 +157,7 @@ impl Resolver {
             http01: self.http_challenge.as_ref().map(|http| Pause(http.delay)),
             tls_alpn01: self.tls_challenge.map(|tls| Pause(tls.delay)),
             addresses: None,
+            rule: None,
         })
     }
 }

@@ -26,6 +26,8 @@ pub struct Wanted {
     pub common_name: CommonName,
     /// E-mail addresses to ask for in the CSR; public CAs ignore or refuse them.
     pub emails: Vec<Email>,
+    /// Tells apart certificates for the same identifiers; usually empty.
+    pub label: String,
 }
 
 impl Wanted {
@@ -39,12 +41,13 @@ impl Wanted {
             profile: None,
             common_name: CommonName::default(),
             emails: Vec::new(),
+            label: String::new(),
         }
     }
 
     /// Its name in the store, within a group ([`Options::group`]): that of every
-    /// certificate for the same identifiers, in whatever order, with the same profile and
-    /// kind of key. Who issues it is no part of it: a list of issuers may grow and shrink.
+    /// certificate for the same identifiers, in whatever order, with the same profile,
+    /// kind of key and label. Who issues it is no part of it: a list of issuers may grow and shrink.
     ///
     /// [`Options::group`]: crate::Options::group
     pub fn id(&self, group: &str) -> CertId {
@@ -53,7 +56,9 @@ impl Wanted {
         names.dedup();
         let key = self.key.to_string();
         let profile = self.profile.as_deref().unwrap_or_default();
-        CertId::of([group, profile, &key, &names.join("\n")])
+        let names = names.join("\n");
+        let label = (!self.label.is_empty()).then_some(self.label.as_str());
+        CertId::of([group, profile, &key, &names].into_iter().chain(label))
     }
 
     /// The identifiers, each once, the main one first.
@@ -89,6 +94,20 @@ impl Wanted {
         request.names = names;
         request.sign(key)
     }
+}
+
+/// A request that is made elsewhere, with its key, to be used instead of one of the
+/// engine's own.
+///
+/// Its key is in the journal from the moment the CSR is sent: a certificate that is there
+/// after a crash may be for an earlier request's key, and brings that along
+/// ([`IssuedCertificate::key_pem`](crate::IssuedCertificate::key_pem)).
+#[derive(Debug)]
+pub struct OwnRequest<'r> {
+    /// The key.
+    pub key: &'r KeyPair,
+    /// The CSR, signed with it, for the identifiers that are wanted.
+    pub csr: &'r Csr,
 }
 
 /// ub-common-name of X.520.
@@ -127,6 +146,11 @@ mod tests {
             ..one.clone()
         };
         assert_ne!(id(&one), id(&other_key));
+        let labelled = Wanted {
+            label: "x".to_owned(),
+            ..one.clone()
+        };
+        assert_ne!(id(&one), id(&labelled));
     }
 
     #[test]

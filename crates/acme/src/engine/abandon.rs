@@ -38,7 +38,7 @@ impl Engine {
             Acquisition::Held { .. } => return Ok(false),
         };
         let wanted = Wanted::new(journal.identifiers);
-        let mut drive = Drive::new(shared, &wanted, Demand::Missing, id.clone(), lease);
+        let mut drive = Drive::new(shared, &wanted, None, Demand::Missing, id.clone(), lease);
         let done = drive.abandon().await;
         drive.release().await;
         done

@@ -515,7 +515,7 @@ impl Drive<'_> {
                 let failed = failed.get(&identifier.value());
                 issuer.solvers.kinds().any(|kind| {
                     kind != *failing
-                        && kind.can_prove(identifier)
+                        && issuer.solvers.may_prove(kind, identifier)
                         && !failed.is_some_and(|failed| failed.contains(&kind))
                 })
             })

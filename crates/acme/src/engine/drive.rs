@@ -24,12 +24,13 @@ use crate::limits::{Quotas, Scope};
 use crate::problem::{Bounds, Class, one_line};
 use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
 use crate::secret::StoredKey;
-use crate::wanted::Wanted;
+use crate::wanted::{OwnRequest, Wanted};
 
 /// One certificate under way, its lease held.
 pub(super) struct Drive<'e> {
     pub(super) shared: &'e Shared,
     pub(super) wanted: &'e Wanted,
+    given: Option<&'e OwnRequest<'e>>,
     pub(super) id: CertId,
     pub(super) hold: Hold<'e>,
     pub(super) journal: Journal,
@@ -55,6 +56,7 @@ impl<'e> Drive<'e> {
     pub(super) fn new(
         shared: &'e Shared,
         wanted: &'e Wanted,
+        given: Option<&'e OwnRequest<'e>>,
         demand: Demand,
         id: CertId,
         lease: Lease,
@@ -68,6 +70,7 @@ impl<'e> Drive<'e> {
             account: None,
             shared,
             wanted,
+            given,
             demand,
             id,
         }
@@ -203,6 +206,9 @@ impl<'e> Drive<'e> {
     }
 
     async fn key(&mut self) -> Result<StoredKey, Trouble> {
+        if let Some(given) = self.given {
+            return Ok(StoredKey::of(given.key)?);
+        }
         if self.wanted.rotation == RotationPolicy::Never
             && let Some(current) = &self.current
             && current.certificate.key.read()?.algorithm() == self.wanted.key
@@ -306,12 +312,21 @@ impl<'e> Drive<'e> {
         let csr = match sent {
             Some(csr) => Base64UrlUnpadded::decode_vec(&csr).map_err(|_| EngineError::NoCsr)?,
             None => {
-                let plan = self.journal.plan().ok_or(EngineError::NoCsr)?;
-                let csr = self.wanted.csr(&plan.key.read()?)?;
-                let text = Base64UrlUnpadded::encode_string(csr.der());
+                let csr = match self.given {
+                    Some(given) => {
+                        // The order may be of a request before this one.
+                        self.journal.rekey(StoredKey::of(given.key)?)?;
+                        given.csr.der().to_vec()
+                    }
+                    None => {
+                        let plan = self.journal.plan().ok_or(EngineError::NoCsr)?;
+                        self.wanted.csr(&plan.key.read()?)?.der().to_vec()
+                    }
+                };
+                let text = Base64UrlUnpadded::encode_string(&csr);
                 self.journal.finalizing(text)?;
                 self.write(Txn::new()).await?;
-                csr.der().to_vec()
+                csr
             }
         };
         let asked = issuer.protocol.finalize(account, &state.finalize, &csr);

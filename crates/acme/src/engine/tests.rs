@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certwright_cert_model::key::RotationPolicy;
+use certwright_issuance::{Certificate, KeyPair};
 use certwright_storage::{MemoryStorage, Storage, Txn};
 
 use super::*;
@@ -1149,4 +1150,65 @@ fn a_day_without_any_ca() {
     assert_eq!(left, 0);
     assert_eq!(setting.ca.calls("new_order"), 50, "each once");
     assert_eq!(setting.ca.state().issued.len(), 50);
+}
+
+#[test]
+fn a_crash_at_any_moment_with_requests_from_elsewhere() {
+    let mut polls = 0;
+    loop {
+        let setting = Setting::new(&["a.test"]);
+        let engine = setting.engine();
+        // Each process makes a key and a request of its own.
+        let request = || {
+            let key = KeyPair::generate(setting.wanted.key).unwrap();
+            let csr = setting.wanted.csr(&key).unwrap();
+            (key, csr)
+        };
+        let (key, csr) = request();
+        let own = OwnRequest {
+            key: &key,
+            csr: &csr,
+        };
+        let obtained = engine.obtain_with(&setting.wanted, Demand::Missing, &own);
+        let finished = run_for(polls, obtained).is_some();
+        drop(engine);
+        let (key, csr) = request();
+        let own = OwnRequest {
+            key: &key,
+            csr: &csr,
+        };
+        let certificate = loop {
+            let engine = setting.engine();
+            let obtained = engine.obtain_with(&setting.wanted, Demand::Missing, &own);
+            match run(obtained).unwrap() {
+                Outcome::Issued(certificate) | Outcome::Current(certificate) => break certificate,
+                Outcome::Waiting { .. } | Outcome::Busy { .. } => {
+                    setting.world.advance(Duration::from_secs(20));
+                }
+                Outcome::Parked(failure) => panic!("{failure:?}"),
+            }
+        };
+        let finalized: usize = setting
+            .ca
+            .state()
+            .orders
+            .iter()
+            .map(|order| order.finalized)
+            .sum();
+        assert_eq!(
+            (finalized, setting.ca.state().issued.len()),
+            (1, 1),
+            "{polls}"
+        );
+        // It brings the key it is for, whoever made it.
+        let kept = KeyPair::from_pem(certificate.key_pem().as_bytes()).unwrap();
+        let leaf = Certificate::from_der(certificate.leaf_der().unwrap()).unwrap();
+        assert_eq!(leaf.spki_der(), kept.public_key().spki_der(), "{polls}");
+        if finished {
+            assert_ne!(kept.public_key().spki_der(), key.public_key().spki_der());
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 20);
 }

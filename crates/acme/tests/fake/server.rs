@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::{Curve, KeyAlgorithm};
 use certwright_issuance::csr::Request as CsrRequest;
+use certwright_issuance::profile::UsageRule;
 use certwright_issuance::{
     Certificate, CertificateAuthority, CsrPolicy, KeyPair, Profile, VerifiedCsr, self_signed,
 };
@@ -327,8 +328,10 @@ impl State {
         }
         let csr = Base64UrlUnpadded::decode_vec(payload["csr"].as_str().unwrap()).unwrap();
         let csr = VerifiedCsr::from_der(&csr, &CsrPolicy::default()).unwrap();
-        let usages = ["server auth".parse().unwrap()].into_iter().collect();
-        let profile = Profile::leaf(usages, time::Duration::days(90));
+        let usages = ["server auth", "digital signature"];
+        let within = usages.iter().map(|usage| usage.parse().unwrap()).collect();
+        let mut profile = Profile::leaf(Default::default(), time::Duration::days(90));
+        profile.usages = UsageRule::Requested { within };
         let signed = authority.sign(&csr, &profile, OffsetDateTime::now_utc());
         self.certificates[index] = signed.unwrap().chain_pem();
         self.issued += 1;
