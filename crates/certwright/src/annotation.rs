@@ -49,9 +49,14 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// What a specification wants on the Secret of the Certificate of this name, with this certificate in DER; an
-    /// empty name leaves out the name.
-    pub(crate) fn of(spec: &ValidatedSpec, certificate: &str, leaf: Option<&[u8]>) -> Self {
+    /// What a specification with this fingerprint wants on the Secret of the Certificate of this name, with a
+    /// certificate that has this SHA-256; an empty name leaves out the name.
+    pub(crate) fn of(
+        spec: &ValidatedSpec,
+        fingerprint: Fingerprint,
+        certificate: &str,
+        digest: Option<String>,
+    ) -> Self {
         let mut template = spec.secret_template().clone();
         // What plans are made by is nothing a template could set.
         let ours = |key: &str| key.starts_with("certwright/");
@@ -63,9 +68,8 @@ impl Metadata {
         if certificate.is_empty() {
             annotations.remove(CERTIFICATE_NAME);
         }
-        let fingerprint = spec.fingerprint().to_string();
-        annotations.insert(FINGERPRINT.to_owned(), fingerprint);
-        annotations.extend(leaf.map(|leaf| (CERTIFICATE.to_owned(), digest(leaf))));
+        annotations.insert(FINGERPRINT.to_owned(), fingerprint.to_string());
+        annotations.extend(digest.map(|digest| (CERTIFICATE.to_owned(), digest)));
         for (key, map) in [
             (TEMPLATE_ANNOTATIONS, &template.annotations),
             (TEMPLATE_LABELS, &template.labels),
@@ -139,8 +143,8 @@ pub fn record(
 ) {
     secret.annotations.remove(CERTIFICATE);
     secret.annotations.remove(SEAL);
-    let leaf = leaf(secret);
-    Metadata::of(spec, certificate, leaf.as_deref()).apply(secret);
+    let leaf = leaf(secret).map(|leaf| digest(&leaf));
+    Metadata::of(spec, spec.fingerprint(), certificate, leaf).apply(secret);
     secret.annotations.remove(TEMPORARY);
     // An instant that RFC 3339 cannot write is none that a request is compared with.
     match now.format(&Rfc3339) {
@@ -228,9 +232,13 @@ pub(crate) fn digest(leaf: &[u8]) -> String {
 }
 
 pub(crate) fn hex(octets: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
-    let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
-    digits.map(digit).collect()
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+    let mut text = String::with_capacity(octets.len() * 2);
+    for octet in octets {
+        text.push(digit(octet >> 4));
+        text.push(digit(*octet));
+    }
+    text
 }
 
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -248,9 +256,9 @@ pub(crate) fn issued_at(secret: &TlsSecret) -> Option<OffsetDateTime> {
 }
 
 /// Whether the certificate was issued from this specification; `None` if the Secret does not tell.
-pub(crate) fn same_spec(secret: &TlsSecret, spec: &ValidatedSpec) -> Option<bool> {
+pub(crate) fn same_spec(secret: &TlsSecret, spec: Fingerprint) -> Option<bool> {
     let stored = secret.annotations.get(FINGERPRINT)?;
-    Some(stored.parse::<Fingerprint>() == Ok(spec.fingerprint()))
+    Some(stored.parse::<Fingerprint>() == Ok(spec))
 }
 
 /// The issuer a Secret tells of, if it is another one.

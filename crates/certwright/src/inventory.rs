@@ -214,6 +214,9 @@ impl Inventory {
         stored: Option<&TlsSecret>,
     ) -> Option<&ResourceName> {
         let claims = self.claims.get(secret)?;
+        if claims.len() == 1 {
+            return claims.first();
+        }
         let names = claims.iter().map(|claim| Claim::new(&claim.name, None));
         let owner = ownership(names, stored.and_then(annotation::certificate))?;
         claims.iter().find(|claim| claim.name == owner.owner())

@@ -134,7 +134,8 @@ pub(super) fn drift(spec: &ValidatedSpec, seen: &Observed<'_>, stored: &Stored<'
 
 fn metadata(spec: &ValidatedSpec, certificate: &str, stored: &Stored<'_>) -> Vec<Drift> {
     let secret = stored.secret;
-    let wanted = Metadata::of(spec, certificate, Some(stored.leaf().der()));
+    let digest = Some(stored.digest().to_owned());
+    let wanted = Metadata::of(spec, stored.fingerprint(spec), certificate, digest);
     let [annotations, labels] = wanted.outdated(secret);
     let mut drift = Vec::new();
     for (key, expected) in &wanted.annotations {
@@ -179,7 +180,15 @@ fn same_certificates(chain: &[Certificate], stored: &Stored<'_>) -> bool {
 
 fn key_encoding(spec: &ValidatedSpec, stored: &Stored<'_>) -> Option<Drift> {
     let expected = stored.key.pem_label(spec.key().encoding);
-    let blocks = pem::read(stored.secret.get(TLS_KEY)?).ok()?;
+    let text = stored.secret.get(TLS_KEY)?;
+    let after = text
+        .strip_prefix(b"-----BEGIN ")
+        .and_then(|text| text.strip_prefix(expected.as_bytes()));
+    if after.is_some_and(|text| text.starts_with(b"-----")) {
+        // As it is written here: nothing before it, and the key in it was read.
+        return None;
+    }
+    let blocks = pem::read(text).ok()?;
     let found = blocks.first()?.label();
     (found != expected).then(|| Drift::KeyEncoding {
         expected,

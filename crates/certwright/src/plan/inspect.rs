@@ -116,7 +116,7 @@ fn asked_for(
         }
     }
     // A fingerprint that is not bound to the certificate says nothing about it.
-    let same = annotation::same_spec(stored.secret, spec);
+    let same = annotation::same_spec(stored.secret, stored.fingerprint(spec));
     match same.filter(|same| !same || request.is_some() || stored.is_issued() == Some(true)) {
         Some(true) => Ok(()),
         Some(false) => Err(Reason::SpecChanged(visible(spec, stored)?)),

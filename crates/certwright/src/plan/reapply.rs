@@ -29,8 +29,8 @@ pub fn reapply(
     seen: &Observed<'_>,
     what: &[Drift],
 ) -> Result<TlsSecret, ReapplyError> {
-    let leaf = annotation::leaf(&secret);
-    Metadata::of(spec, seen.certificate, leaf.as_deref()).apply(&mut secret);
+    let leaf = annotation::leaf(&secret).map(|leaf| annotation::digest(&leaf));
+    Metadata::of(spec, spec.fingerprint(), seen.certificate, leaf).apply(&mut secret);
     if what.contains(&Drift::Chain) {
         match seen.authority {
             Authority::Chain(above) => rewrite_chain(&mut secret, above)?,

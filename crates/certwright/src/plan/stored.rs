@@ -1,8 +1,9 @@
+use core::cell::OnceCell;
 use core::fmt;
 
-use certwright_cert_model::TlsSecret;
 use certwright_cert_model::inspect::CertificateFacts;
 use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
+use certwright_cert_model::{Fingerprint, TlsSecret, ValidatedSpec};
 use certwright_issuance::{Certificate, KeyPair};
 use time::OffsetDateTime;
 
@@ -17,6 +18,9 @@ pub(super) struct Stored<'a> {
     chain: Vec<Certificate>,
     /// `ca.crt`.
     authority: Vec<Certificate>,
+    /// The leaf's SHA-256, and the specification's fingerprint: each is needed twice.
+    digest: OnceCell<String>,
+    fingerprint: OnceCell<Fingerprint>,
 }
 
 impl<'a> Stored<'a> {
@@ -44,6 +48,8 @@ impl<'a> Stored<'a> {
             chain,
             // What cannot be read is not the CA's; it is told as drift.
             authority: Certificate::read_pem(authority).unwrap_or_default(),
+            digest: OnceCell::new(),
+            fingerprint: OnceCell::new(),
         })
     }
 
@@ -81,10 +87,18 @@ impl<'a> Stored<'a> {
 
     /// Whether the certificate is the one that was issued; `None` if the Secret does not tell.
     pub(super) fn is_issued(&self) -> Option<bool> {
-        annotation::issued_certificate(self.secret).map(|issued| {
-            // What somebody else wrote may be anything.
-            issued == annotation::digest(self.leaf().der())
-        })
+        annotation::issued_certificate(self.secret).map(|issued| issued == self.digest())
+    }
+
+    /// The certificate's SHA-256, as the Secret's annotation has it.
+    pub(super) fn digest(&self) -> &str {
+        self.digest
+            .get_or_init(|| annotation::digest(self.leaf().der()))
+    }
+
+    /// The fingerprint of the specification that this is held against.
+    pub(super) fn fingerprint(&self, spec: &ValidatedSpec) -> Fingerprint {
+        *self.fingerprint.get_or_init(|| spec.fingerprint())
     }
 
     pub(super) fn facts(&self) -> Result<CertificateFacts, Reason> {
