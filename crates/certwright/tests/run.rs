@@ -357,10 +357,12 @@ fn an_issuer_that_panics_is_not_asked_again_and_again() {
     });
 }
 
+type Put = dyn Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync;
+
 /// A store in memory that does what a test says first.
 struct Scripted {
     inner: MemoryStore,
-    put: Box<dyn Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync>,
+    put: Box<Put>,
     lead: Box<dyn Fn() -> bool + Send + Sync>,
 }
 

@@ -186,10 +186,13 @@ impl Running {
             self.step_down().await;
         }
         // Whoever led meanwhile may have written.
-        let fresh = leading && !self.leading;
-        if (fresh || self.stale) && self.reload().await && fresh {
-            self.leading = true;
-            (self.runner.listener)(&Event::Leading(true));
+        let is_new = leading && !self.leading;
+        if is_new || self.stale {
+            let fresh = self.reload().await;
+            if is_new && fresh {
+                self.leading = true;
+                (self.runner.listener)(&Event::Leading(true));
+            }
         }
     }
 
@@ -270,7 +273,9 @@ impl Running {
             .unreadable(&error.secret, with_causes(&*error.source));
     }
 
-    fn collect(&mut self, outcomes: Vec<(ResourceName, Outcome)>) {
+    fn collect(&mut self, mut outcomes: Vec<(ResourceName, Outcome)>) {
+        let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed { .. });
+        outcomes.retain(|(_, outcome)| self.leading || !removed(outcome));
         self.untold.extend(outcomes);
         self.waiting.extend(self.manager.take_jobs());
         for change in self.manager.take_changes() {
