@@ -76,28 +76,38 @@ pub trait Publisher: Send + fmt::Debug {
 }
 
 /// Keeps a store of certificates by server name up to date: all Secrets but those of CAs.
+///
+/// Of many Secrets at once the private keys are [left for later](PairLoader::with_lazy_keys), so that a start with
+/// thousands serves soon: give it a loader that leaves them, and [warm up](PairLoader::warm_up) a clone of it, to spare
+/// first handshakes that work. The key of a single new Secret is loaded at once.
 #[derive(Debug)]
 pub struct SniPublisher {
     store: CertStore<CertifiedKey>,
-    loader: PairLoader,
+    one: PairLoader,
+    many: PairLoader,
 }
 
 impl SniPublisher {
     /// Publishes to this store.
     pub fn new(store: CertStore<CertifiedKey>, loader: PairLoader) -> Self {
-        Self { store, loader }
+        let many = loader.clone().with_lazy_keys();
+        Self {
+            store,
+            one: loader,
+            many,
+        }
     }
 }
 
 impl Publisher for SniPublisher {
     fn replace(&mut self, secrets: &[&TlsSecret]) {
         let served = secrets.iter().copied().filter(|secret| is_served(secret));
-        tell(&publish(&self.store, &self.loader, served));
+        tell(&publish(&self.store, &self.many, served));
     }
 
     fn put(&mut self, secret: &TlsSecret) {
         let served = Some(secret).filter(|secret| is_served(secret));
-        tell(&self.store.apply(load(&self.store, &self.loader, served)));
+        tell(&self.store.apply(load(&self.store, &self.one, served)));
     }
 
     fn remove(&mut self, secret: &ResourceName) {
