@@ -2,7 +2,6 @@
 
 mod command;
 mod events;
-mod lock;
 mod metrics;
 mod mirror;
 pub(super) mod requests;
@@ -29,9 +28,9 @@ use super::{Answer, Exit};
 
 /// Issues, renews and stores what manifests ask for, until it is told to stop (SIGTERM, SIGINT).
 ///
-/// Manifests and Secrets are looked at again and again; every event is one line. A directory of Secrets is kept by one
-/// process; with --etcd any number of machines serve the Secrets, one of them issues, and another takes over when it is
-/// gone.
+/// Manifests and Secrets are looked at again and again; every event is one line. Of several processes on one directory of
+/// Secrets, or on several machines with --etcd, one issues; the others serve what is there, and one of them takes over when
+/// that one is gone.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// Manifests and directories of them.
@@ -74,9 +73,6 @@ pub(crate) struct Run {
     /// Removes a Secret with its Certificate.
     #[arg(long)]
     owner_references: bool,
-    /// Waits while another process keeps the directory of Secrets, and takes over when it ends.
-    #[arg(long)]
-    wait: bool,
     /// What others are told this process is called [default: host name and process].
     #[arg(long, value_name = "NAME", help_heading = "Several machines")]
     identity: Option<String>,
@@ -108,14 +104,7 @@ impl Run {
             .enable_all()
             .build()?;
         let events = Events::new(output.json);
-        // A process that waits is told to stop by the signals' own doing.
-        let lock = match self.place.etcd.wanted() {
-            true => None,
-            false => Some(lock::take(&self.place.secrets, self.wait, &events)?),
-        };
-        let done = runtime.block_on(self.keep(&events));
-        drop(lock);
-        done
+        runtime.block_on(self.keep(&events))
     }
 
     async fn keep(self, events: &Events) -> Answer {
@@ -165,17 +154,12 @@ impl Run {
         if let Some(address) = self.metrics {
             metrics.start(address, events).await?;
         }
-        let shared = self.place.etcd.wanted();
         let asked = tokio::spawn(requests.follow(runner.handle(), leading.clone(), events.clone()));
         let teller = events.clone();
         runner.on_event(move |event| {
             metrics.count(event);
             if let Event::Leading(leads) = event {
                 leading.store(*leads, Ordering::Relaxed);
-                // Alone, it is nothing to be told of.
-                if !shared {
-                    return;
-                }
             }
             teller.tell(event);
         });

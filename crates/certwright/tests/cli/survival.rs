@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use certwright::run::{DirStore, Event, Keeping, Runner, SecretStore, Seen, Source, StoreError};
+use certwright::run::{
+    DirStore, Event, Keeping, Runner, SecretStore, Seen, Source, StoreError, Unreadable,
+};
 use certwright::{Outcome, ResourceName, SecretDir};
 use certwright_cert_model::{CertificateFacts, TlsSecret};
 use certwright_issuance::Certificate;
@@ -50,8 +52,12 @@ struct Disk {
 }
 
 impl SecretStore for Disk {
-    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, StoreError>>> {
+    fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, Unreadable>>> {
         self.store.load()
+    }
+
+    fn read<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, Seen> {
+        self.store.read(secret)
     }
 
     fn put<'a>(&'a self, secret: &'a TlsSecret) -> Keeping<'a, ()> {
@@ -127,7 +133,9 @@ impl Machine {
                 outcome: Outcome::Issued { .. },
                 ..
             } => drop(issued.fetch_add(1, Ordering::Relaxed)),
-            Event::Store(_) => drop(failed.fetch_add(1, Ordering::Relaxed)),
+            Event::NotStored { .. } | Event::Store(_) => {
+                drop(failed.fetch_add(1, Ordering::Relaxed))
+            }
             _ => {}
         });
         runner

@@ -139,6 +139,28 @@ impl Events {
                 more: vec![("renewal", json!(renewal.format(&Rfc3339).ok()))],
                 ..line("scheduled", name.to_string(), String::new())
             },
+            Event::Kept { resources } => {
+                let message = format!("still asked for as before: {}", resources.join(", "));
+                line("unread", String::new(), message)
+            }
+            Event::NotStored {
+                secret,
+                error,
+                attempts,
+                retry,
+            } => {
+                let message = format!(
+                    "attempt {attempts}: {}; tried again in {}s",
+                    with_causes(*error),
+                    retry.as_secs()
+                );
+                line("not-stored", secret.to_string(), message)
+            }
+            Event::Unreadable(unreadable) => line(
+                "unreadable",
+                unreadable.secret.to_string(),
+                with_causes(*unreadable),
+            ),
             Event::Store(error) => line("store", String::new(), with_causes(*error)),
             _ => return None,
         })

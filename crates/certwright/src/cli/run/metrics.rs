@@ -77,7 +77,9 @@ impl Metrics {
                 let dates = counted.certificates.entry((*name).clone()).or_default();
                 dates.renewal = Some(*renewal);
             }
-            Event::Store(_) => counted.store_errors += 1,
+            Event::NotStored { .. } | Event::Store(_) | Event::Unreadable(_) => {
+                counted.store_errors += 1
+            }
             _ => {}
         }
     }
