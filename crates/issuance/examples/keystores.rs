@@ -7,7 +7,9 @@
 //! `openssl crl -in FOLDER/crl.pem -noout -text`.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use certwright_cert_model::document::{Format, Strictness};
 use certwright_cert_model::key::{Curve, KeyAlgorithm};
@@ -72,10 +74,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name:16} {:6} bytes", bytes.len());
         if let Some(folder) = &folder {
             std::fs::create_dir_all(folder)?;
-            std::fs::write(folder.join(name), bytes)?;
+            write_private(&folder.join(name), bytes)?;
         }
     }
     Ok(())
+}
+
+/// For nobody else to read: there are keys in it.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    options.open(path)?.write_all(bytes)
 }
 
 fn authority(now: OffsetDateTime) -> Result<CertificateAuthority, Box<dyn Error>> {

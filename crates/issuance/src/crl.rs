@@ -316,8 +316,10 @@ pub enum CrlError {
         /// When the list is made.
         now: OffsetDateTime,
     },
-    /// A revocation that has not happened yet.
-    #[error("the certificate {serial} is revoked at {at}, but the list is made at {now}")]
+    /// A revocation that has not happened yet, or that no date of X.509 can be.
+    #[error(
+        "the certificate {serial} is revoked at {at}, which is after {now}, when the list is made, or before the year 0"
+    )]
     RevokedAt {
         /// Its serial number in hexadecimal digits.
         serial: String,

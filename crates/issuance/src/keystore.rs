@@ -44,6 +44,7 @@ pub mod pkcs12;
 mod secret;
 
 use aws_lc_rs::digest;
+use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::key_pair::KeyPair;
@@ -54,6 +55,8 @@ pub use pkcs12::Pkcs12;
 pub use secret::SecretKeystores;
 
 /// What a keystore holds.
+///
+/// Complete by definition: those are the stores that cert-manager writes.
 #[derive(Clone, Copy, Debug)]
 pub enum Contents<'a> {
     /// A private key with its certificates: `keystore.p12`, `keystore.jks`.
@@ -93,13 +96,14 @@ impl Contents<'_> {
     }
 }
 
-/// SHA-1 of the parts, one after the other.
-fn sha1(parts: &[&[u8]]) -> [u8; 20] {
+/// SHA-1 of the parts, one after the other; passwords are among them. (Only copies of ours can be wiped: aws-lc-rs
+/// hands out digests by value.)
+fn sha1(parts: &[&[u8]]) -> Zeroizing<[u8; 20]> {
     let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     for part in parts {
         context.update(part);
     }
-    let mut hash = [0; 20];
+    let mut hash = Zeroizing::new([0; 20]);
     hash.copy_from_slice(context.finish().as_ref());
     hash
 }

@@ -87,7 +87,7 @@ impl Jks<'_> {
             certificate(&mut store, authority)?;
         }
         let hash = sha1(&[&password, b"Mighty Aphrodite", &store]);
-        store.extend(hash);
+        store.extend_from_slice(hash.as_slice());
         Ok(store)
     }
 }
@@ -144,10 +144,10 @@ fn protect(key: &[u8], password: &[u8], salt: &[u8; SALT]) -> Vec<u8> {
     let mut masked = salt.to_vec();
     let mut mask = Zeroizing::new(*salt);
     for part in key.chunks(mask.len()) {
-        *mask = sha1(&[password, mask.as_slice()]);
-        masked.extend(part.iter().zip(*mask).map(|(byte, mask)| byte ^ mask));
+        mask = sha1(&[password, mask.as_slice()]);
+        masked.extend(part.iter().zip(mask.iter()).map(|(byte, mask)| byte ^ mask));
     }
-    masked.extend(sha1(&[password, key]));
+    masked.extend_from_slice(sha1(&[password, key]).as_slice());
     let mut writer = Writer::with_capacity(masked.len() + 32);
     writer.nest(SEQUENCE, |w| {
         w.element(OCTET_STRING, &masked);

@@ -260,7 +260,11 @@ fn attributes(own: Option<&Certificate>, name: Option<&str>, trusted: bool) -> A
         attributes.push(writer.into_vec());
     };
     if let Some(own) = own {
-        push(id::LOCAL_KEY_ID, OCTET_STRING, &sha1(&[own.der()]));
+        push(
+            id::LOCAL_KEY_ID,
+            OCTET_STRING,
+            sha1(&[own.der()]).as_slice(),
+        );
     }
     if let Some(name) = name {
         let name: Vec<u8> = utf16(name).collect();
