@@ -14,7 +14,7 @@ use certwright_cert_model::{Defaults, Manifest, TlsSecret};
 
 pub use self::problem::{Problem, ProblemKind};
 pub use self::route::{Route, RouteTls};
-use crate::inventory::{Inventory, InventoryError, ResourceName};
+use crate::inventory::{Inventory, InventoryError, Object, ResourceName};
 
 /// Everything that documents ask for, and what is wrong with them.
 ///
@@ -108,6 +108,7 @@ impl Documents {
                     if wants_temporary(&valid.metadata) {
                         self.inventory.issue_temporary(name.clone());
                     }
+                    self.made(Object::Certificate(name.clone()), &valid.metadata);
                     let added = self.inventory.add_certificate(name, valid.spec);
                     self.added(origin, added);
                 }
@@ -115,14 +116,17 @@ impl Documents {
             Ok(Manifest::Issuer(issuer)) => match issuer.validate() {
                 Err(violations) => self.violations(origin, &violations),
                 Ok(valid) => {
-                    let added = self.inventory.add_issuer(name(&valid.metadata), valid.spec);
+                    let name = name(&valid.metadata);
+                    self.made(Object::Issuer(name.clone()), &valid.metadata);
+                    let added = self.inventory.add_issuer(name, valid.spec);
                     self.added(origin, added);
                 }
             },
             Ok(Manifest::ClusterIssuer(issuer)) => match issuer.validate() {
                 Err(violations) => self.violations(origin, &violations),
                 Ok(valid) => {
-                    let name = valid.metadata.name;
+                    let name = valid.metadata.name.clone();
+                    self.made(Object::ClusterIssuer(name.clone()), &valid.metadata);
                     let added = self.inventory.add_cluster_issuer(name, valid.spec);
                     self.added(origin, added);
                 }
@@ -175,6 +179,12 @@ impl Documents {
                 }
                 self.routes.push(route);
             }
+        }
+    }
+
+    fn made(&mut self, object: Object, metadata: &Metadata) {
+        if let Some(at) = metadata.created {
+            self.inventory.made(object, at);
         }
     }
 

@@ -8,6 +8,7 @@ use certwright_cert_model::TlsSecret;
 use certwright_cert_model::issuer::IssuerSpec;
 use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
 use certwright_cert_model::validated::ValidatedSpec;
+use time::OffsetDateTime;
 
 use crate::annotation;
 use crate::ownership::{Claim, ownership};
@@ -52,6 +53,16 @@ pub struct Inventory {
     issuers: BTreeMap<ResourceName, IssuerSpec>,
     cluster_issuers: BTreeMap<String, IssuerSpec>,
     cluster_namespace: String,
+    /// When they were made, as far as documents tell.
+    created: BTreeMap<Object, OffsetDateTime>,
+}
+
+/// Something that has an age.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Object {
+    Certificate(ResourceName),
+    ClusterIssuer(String),
+    Issuer(ResourceName),
 }
 
 impl Default for Inventory {
@@ -75,6 +86,16 @@ impl FoundIssuer<'_> {
             _ => None,
         }
     }
+
+    /// The Secret with the key of the issuer's external account binding, and which of its entries that is.
+    pub(crate) fn binding_secret(&self) -> Option<(ResourceName, String)> {
+        let IssuerSpec::Acme(acme) = self.spec else {
+            return None;
+        };
+        let binding = acme.external_account_binding.as_ref()?;
+        let secret = ResourceName::new(self.namespace, &binding.key_secret_name);
+        Some((secret, binding.key_secret_key.clone().unwrap_or_default()))
+    }
 }
 
 impl Inventory {
@@ -88,6 +109,7 @@ impl Inventory {
             issuers: BTreeMap::new(),
             cluster_issuers: BTreeMap::new(),
             cluster_namespace: cluster_namespace.into(),
+            created: BTreeMap::new(),
         }
     }
 
@@ -158,6 +180,26 @@ impl Inventory {
                 name: shown,
             }),
         }
+    }
+
+    /// Takes note of when something was made.
+    pub(crate) fn made(&mut self, object: Object, at: OffsetDateTime) {
+        self.created.insert(object, at);
+    }
+
+    /// When something was made, if a document tells.
+    pub(crate) fn created(&self, object: &Object) -> Option<OffsetDateTime> {
+        self.created.get(object).copied()
+    }
+
+    /// Everything that has an age.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = Object> {
+        let certificates = self.certificates.keys().cloned().map(Object::Certificate);
+        let issuers = self.issuers.keys().cloned().map(Object::Issuer);
+        let cluster = self.cluster_issuers.keys().cloned();
+        certificates
+            .chain(issuers)
+            .chain(cluster.map(Object::ClusterIssuer))
     }
 
     /// The Certificates, by name.
@@ -348,6 +390,12 @@ impl Inventory {
         let reference = self.certificates.get(name)?.issuer_ref();
         let secret = self.issuer(&name.namespace, reference)?.ca_secret()?;
         Some((reference.clone(), secret))
+    }
+
+    /// The Secret with the key of the external account binding of a Certificate's issuer, and which of its entries.
+    pub(crate) fn binding_of(&self, name: &ResourceName) -> Option<(ResourceName, String)> {
+        let reference = self.certificates.get(name)?.issuer_ref();
+        self.issuer(&name.namespace, reference)?.binding_secret()
     }
 
     /// The Secret with the highest CA above a Certificate that is known here; its own if it is nobody's. Everything

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::inventory::ResourceName;
-use crate::issuer::{IssuerError, Request, Signer};
+use crate::issuer::{IssuerError, KeySlot, Request, Signer};
 use crate::plan::{ReapplyError, Reason};
 
 /// One certificate to be signed, apart from the manager that wants it: hand it to a thread or await it, and bring
@@ -32,6 +32,8 @@ pub struct Job {
     pub(crate) key: JobKey,
     pub(crate) reason: Reason,
     pub(crate) revision: u64,
+    /// The `tls.crt` there is.
+    pub(crate) stored: Option<Vec<u8>>,
 }
 
 /// The key of a job.
@@ -54,7 +56,7 @@ pub struct Done {
 
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) key: KeyPair,
+    pub(crate) key: Arc<KeyPair>,
     pub(crate) csr: Csr,
     pub(crate) bundle: SignedBundle,
     pub(crate) is_acme: bool,
@@ -88,7 +90,7 @@ impl Job {
 
     /// Does it. The future of a job that is not [remote](Self::is_remote) is ready when it is first asked.
     pub async fn run(self, now: OffsetDateTime) -> Done {
-        let Signer::Remote(issuer, acme) = self.signer.clone() else {
+        let Signer::Remote(issuer, account) = self.signer.clone() else {
             return self.run_here(now);
         };
         let certificate = self.certificate.clone();
@@ -96,23 +98,24 @@ impl Job {
         let result = match prepare(&self.spec, self.key) {
             Err(error) => Err(error),
             Ok((key, csr)) => {
+                let key = KeySlot::new(key);
+                let asked_for = key.get();
                 let request = Request {
                     certificate,
                     spec: self.spec.clone(),
                     csr,
                     revision,
-                    acme,
+                    reason: self.reason.clone(),
+                    acme: account.as_ref().map(|account| account.spec.clone()),
+                    account: account.map(Arc::unwrap_or_clone),
+                    stored: self.stored,
+                    key,
                 };
                 let answer = issuer.issue(&request).await;
+                let is_acme = issuer.source() == Source::Acme;
                 answer
                     .map_err(IssueError::Issuer)
-                    .and_then(|chain| read_answer(&chain, &key, &self.spec))
-                    .map(|bundle| Made {
-                        key,
-                        csr: request.csr,
-                        bundle,
-                        is_acme: issuer.source() == Source::Acme,
-                    })
+                    .and_then(|chain| answered(&chain, request, &asked_for, is_acme))
             }
         };
         Done {
@@ -189,10 +192,35 @@ fn sign(
     };
     let bundle = bundle.map_err(IssueError::Sign)?;
     Ok(Made {
-        key,
+        key: Arc::new(key),
         csr,
         bundle,
         is_acme: false,
+    })
+}
+
+/// What an issuer of yours sent, with the request and the key it is for.
+fn answered(
+    chain: &[u8],
+    request: Request,
+    asked_for: &Arc<KeyPair>,
+    is_acme: bool,
+) -> Result<Made, IssueError> {
+    let (key, spec) = (request.key.get(), &request.spec);
+    let mut bundle = read_answer(chain, &key, spec)?;
+    if is_acme {
+        // Public CAs are in everybody's stores; what a server sends along is no reason to trust it.
+        bundle = bundle.without_authority();
+    }
+    let csr = match Arc::ptr_eq(&key, asked_for) {
+        true => request.csr,
+        false => Csr::for_spec(spec, &key).map_err(IssueError::Request)?,
+    };
+    Ok(Made {
+        key,
+        csr,
+        bundle,
+        is_acme,
     })
 }
 
@@ -274,6 +302,14 @@ pub enum IssueError {
         /// The Secret.
         secret: ResourceName,
     },
+    /// The Secret with the key of an external account binding has no such key (yet).
+    #[error("Secret {secret} of its issuer has no {key:?}")]
+    NoBindingKey {
+        /// The Secret.
+        secret: ResourceName,
+        /// What it lacks.
+        key: String,
+    },
     /// A keystore cannot be made.
     #[error("a keystore cannot be made")]
     Keystore(#[source] KeystoreError),
@@ -322,6 +358,7 @@ impl IssueError {
         matches!(
             self,
             Self::NoIssuer
+                | Self::NoBindingKey { .. }
                 | Self::NoCaSecret { .. }
                 | Self::Password(_)
                 | Self::Unregistered { .. }

@@ -3,17 +3,19 @@
 use core::fmt;
 use core::pin::Pin;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use certwright_cert_model::ValidatedSpec;
 use certwright_cert_model::issuer::{AcmeIssuer, CaIssuer, SelfSignedIssuer};
 use certwright_cert_model::issuer_ref::IssuerRef;
-use certwright_issuance::{CertificateAuthority, Csr};
-use certwright_renewal::Failure;
+use certwright_issuance::{CertificateAuthority, Csr, KeyPair};
+use certwright_renewal::{AriWindow, Failure};
 use certwright_sni_store::Source;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::inventory::ResourceName;
-use crate::plan::{Authority, KeyReuse};
+use crate::plan::{Authority, KeyReuse, Reason};
 
 /// An issuer of your own; register it for a group and a kind with
 /// [`Manager::register`](crate::Manager::register).
@@ -48,6 +50,74 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     fn source(&self) -> Source {
         Source::Provided
     }
+
+    /// Whether it can work with these settings of an issuer with `spec.acme`; asked before it is asked to sign, and
+    /// told in the issuer's condition `Ready`.
+    ///
+    /// # Errors
+    ///
+    /// What is to be changed in them.
+    fn check(&self, _account: &AcmeAccount) -> Result<(), IssuerError> {
+        Ok(())
+    }
+
+    /// What the CA is known to suggest about the renewal of a certificate (RFC 9773). It must not wait: whoever has to
+    /// ask first says so with [`Suggestion::again`], and is asked again.
+    fn suggestion(&self, _held: &Held<'_>, _now: OffsetDateTime) -> Suggestion {
+        Suggestion::default()
+    }
+}
+
+/// A certificate that is stored and needs nothing now.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Held<'a> {
+    /// The Certificate.
+    pub certificate: &'a ResourceName,
+    /// What it asks for.
+    pub spec: &'a ValidatedSpec,
+    /// The account, if its issuer is one with `spec.acme`.
+    pub acme: Option<&'a AcmeAccount>,
+    /// Its `tls.crt`.
+    pub chain: &'a [u8],
+}
+
+/// What a CA suggests about a renewal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Suggestion {
+    /// When to renew.
+    pub window: Option<AriWindow>,
+    /// When to ask again; `None` if there will never be another answer.
+    pub again: Option<OffsetDateTime>,
+}
+
+impl Suggestion {
+    /// This window, and when to ask again.
+    pub fn new(window: Option<AriWindow>, again: Option<OffsetDateTime>) -> Self {
+        Self { window, again }
+    }
+}
+
+/// An issuer with `spec.acme`, and what its Secrets hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AcmeAccount {
+    /// Its namespace; empty for a ClusterIssuer.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its `spec.acme`.
+    pub spec: AcmeIssuer,
+    /// The key of `externalAccountBinding`, as its Secret holds it.
+    pub(crate) binding_key: Option<Arc<Zeroizing<Vec<u8>>>>,
+}
+
+impl AcmeAccount {
+    /// The key of `externalAccountBinding` as its Secret holds it: base64url, usually.
+    pub fn binding_key(&self) -> Option<&[u8]> {
+        self.binding_key.as_deref().map(|key| key.as_slice())
+    }
 }
 
 /// The answer of an [`Issuer`], to be waited for.
@@ -65,11 +135,51 @@ pub struct Request {
     pub csr: Csr,
     /// Which certificate of this Certificate it will be, from 1.
     pub revision: u64,
+    /// Why it is issued.
+    pub reason: Reason,
     /// The server and account, if its issuer is one of cert-manager's with `spec.acme`.
     pub acme: Option<AcmeIssuer>,
+    /// The same with what its Secrets hold.
+    pub account: Option<AcmeAccount>,
+    /// The `tls.crt` that is stored now.
+    pub stored: Option<Vec<u8>>,
+    pub(crate) key: KeySlot,
+}
+
+/// The key that a certificate is to be for.
+#[derive(Clone)]
+pub(crate) struct KeySlot(Arc<Mutex<Arc<KeyPair>>>);
+
+impl KeySlot {
+    pub(crate) fn new(key: KeyPair) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(key))))
+    }
+
+    pub(crate) fn get(&self) -> Arc<KeyPair> {
+        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&key)
+    }
+}
+
+impl fmt::Debug for KeySlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySlot(..)")
+    }
 }
 
 impl Request {
+    /// The private key, for issuers that keep it with what they have asked their CA for, so that a certificate made for
+    /// a request from before a crash is not lost. It goes nowhere else.
+    pub fn key(&self) -> Arc<KeyPair> {
+        self.key.get()
+    }
+
+    /// Says that the certificate is for this key instead: that of such an earlier request.
+    pub fn answer_is_for(&self, key: KeyPair) {
+        let mut slot = self.key.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Arc::new(key);
+    }
+
     /// The request in PEM.
     pub fn csr_pem(&self) -> String {
         self.csr.to_pem()
@@ -123,7 +233,7 @@ pub(crate) type Registry = BTreeMap<(String, String), Arc<dyn Issuer>>;
 #[derive(Clone, Debug)]
 pub(crate) enum Signer {
     Ca(Arc<CertificateAuthority>, CaIssuer),
-    Remote(Arc<dyn Issuer>, Option<AcmeIssuer>),
+    Remote(Arc<dyn Issuer>, Option<Arc<AcmeAccount>>),
     SelfSigned(SelfSignedIssuer),
 }
 

@@ -43,7 +43,9 @@ pub mod view;
 pub use documents::{Documents, Problem, ProblemKind, Route, RouteTls};
 pub use inventory::{Inventory, InventoryError, OrderError, ResourceName};
 pub use issue::{Done, IssueError, Job};
-pub use issuer::{ACME_GROUP, Issuer, IssuerError, Issuing, Request};
+pub use issuer::{
+    ACME_GROUP, AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion,
+};
 pub use manager::{
     Manager, Options, Outcome, RequestRecord, RequestResult, SecretChange, Status, TRUST_BUNDLE,
 };

@@ -31,7 +31,7 @@ use self::kept::Troubles;
 use self::look::Step;
 pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
-use crate::inventory::{Inventory, ResourceName};
+use crate::inventory::{Inventory, Object, ResourceName};
 use crate::issue::{Done, IssueError, Job};
 use crate::issuer::{ACME_GROUP, Issuer, Registry};
 use crate::plan::{Authority, Observed, Plan, Seal, plan};
@@ -82,6 +82,10 @@ pub struct Manager {
     changes: Vec<SecretChange>,
     troubles: Troubles,
     last: Option<OffsetDateTime>,
+    /// When everything that has an age was seen first.
+    seen: BTreeMap<Object, OffsetDateTime>,
+    /// There may be something that was not seen yet.
+    unseen: bool,
 }
 
 /// How a [`Manager`] decides where there is a choice.
@@ -154,6 +158,8 @@ impl Manager {
             changes: Vec::new(),
             troubles: Troubles::default(),
             last: None,
+            seen: BTreeMap::new(),
+            unseen: true,
         };
         for secret in stored {
             if let Err(secret) = manager.take_record(secret) {
@@ -473,6 +479,7 @@ impl Manager {
         let spec = self.inventory.certificate(name)?;
         let mut seen = Observed::new(self.secret_of(name), Authority::Unknown);
         seen.certificate = &name.name;
+        seen.ari = self.states.get(name).and_then(|s| s.suggestion.window);
         match plan(spec, &seen, now) {
             Plan::Idle(schedule)
             | Plan::Contested { schedule, .. }
@@ -524,6 +531,7 @@ impl Manager {
 
     /// Rebuilds what is derived from the inventory.
     fn index(&mut self) {
+        self.unseen = true;
         let (order, _) = self.inventory.sorted();
         self.ranks = order
             .iter()
@@ -538,7 +546,9 @@ impl Manager {
             let ca = self.inventory.ca_of(name).map(|(_, secret)| secret);
             let spec = self.inventory.certificate(name);
             let passwords = spec.into_iter().flat_map(|spec| passwords(name, spec));
-            for secret in ca.into_iter().chain(passwords.map(|(secret, _)| secret)) {
+            let binding = self.inventory.binding_of(name).map(|(secret, _)| secret);
+            let passwords = passwords.map(|(secret, _)| secret);
+            for secret in ca.into_iter().chain(passwords).chain(binding) {
                 self.readers.entry(secret).or_default().push(rank);
             }
             if let (Some(top), Some(target)) =
@@ -585,6 +595,9 @@ impl Manager {
             Some(_) => {}
         }
         self.last = Some(now);
+        if core::mem::take(&mut self.unseen) {
+            self.see(now);
+        }
         while let Some((name, _)) = self.agenda.pop_due(now) {
             self.open.extend(self.ranks.get(&name));
         }

@@ -4,6 +4,8 @@
 use certwright::view::{
     CertificateView, IssuerTree, IssuerType, IssuerView, SecretView, certificates, issuers, list,
 };
+use certwright::{Documents, Manager};
+use certwright_cert_model::document::Format;
 use certwright_cert_model::status::{Condition, ConditionStatus, IssuerStatus};
 use certwright_cert_model::{IssuerKind, IssuerRef, TlsSecret};
 use serde_json::json;
@@ -387,4 +389,94 @@ fn documents_as_kubernetes_has_them() {
         .unwrap();
     let status = CertificateStatus::decode(&node.root, Strictness::Strict);
     assert_eq!(status.into_result().unwrap(), certificate.status);
+}
+
+#[test]
+fn issuers_of_a_manager_their_conditions_and_ages() {
+    let issuer = |name: &str, made: &str, spec: &str| {
+        format!(
+            "---\napiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {{name: {name}, namespace: ns{made}}}\nspec: {spec}\n"
+        )
+    };
+    let secret = |name: &str, data: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: ns}}\nstringData: {data}\n"
+        )
+    };
+    let text = issuer(
+        "1-self",
+        ", creationTimestamp: '2025-11-25T12:00:00Z'",
+        "{selfSigned: {}}",
+    ) + &issuer("2-missing", "", "{ca: {secretName: none}}")
+        + &issuer("3-broken", "", "{ca: {secretName: broken}}")
+        + &issuer(
+            "4-acme",
+            "",
+            "{acme: {server: 'https://acme.test/', privateKeySecretRef: {name: k}}}",
+        )
+        + &issuer("5-root", "", "{ca: {secretName: root}}")
+        + &secret("broken", "{tls.crt: x, tls.key: x}")
+        + "---\napiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: root, namespace: ns}\nspec: {secretName: root, isCA: true, commonName: Root, privateKey: {algorithm: ECDSA}, issuerRef: {name: 1-self}}\n";
+    let mut documents = Documents::default();
+    documents.read("test", &text, Format::Yaml);
+    assert!(documents.problems.is_empty(), "{:?}", documents.problems);
+    let mut manager = Manager::new(documents.inventory, documents.secrets);
+    manager.reconcile(NOW);
+    let later = NOW + Duration::minutes(5);
+    manager.reconcile(later);
+    let views = manager.issuer_views(later);
+    // cert-manager's words: its reference's conditions of issuers.
+    let expected = [
+        ("True", "IsReady", "it can sign"),
+        (
+            "False",
+            "ErrGetKeyPair",
+            "Secret ns/none of its issuer does not exist",
+        ),
+        (
+            "False",
+            "ErrInvalidKeyPair",
+            "Secret ns/broken is no usable CA",
+        ),
+        (
+            "False",
+            "Unsupported",
+            "issuers of this type cannot sign here",
+        ),
+        (
+            "True",
+            "KeyPairVerified",
+            "the CA's certificate and key are usable",
+        ),
+    ];
+    for (view, (status, reason, message)) in views.iter().zip(expected) {
+        let [ready] = view.status.conditions.as_slice() else {
+            panic!("{view:?}");
+        };
+        assert_eq!(
+            (ready.kind.as_str(), ready.reason.as_deref()),
+            ("Ready", Some(reason)),
+            "{view:?}"
+        );
+        assert_eq!(
+            ready.status == ConditionStatus::True,
+            status == "True",
+            "{view:?}"
+        );
+        let found = ready.message.as_deref().unwrap_or_default();
+        assert!(found.starts_with(message), "{found}");
+    }
+    assert_eq!(
+        issuers(&views, later).to_string(),
+        "\
+NAME        READY   AGE
+1-self      True    96d
+2-missing   False   5m
+3-broken    False   5m
+4-acme      False   5m
+5-root      True    5m
+"
+    );
+    let table = certificates(&manager.certificate_views(later), later);
+    assert_eq!(table.to_json()[0]["age"], json!("5m"));
 }

@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::inventory::ResourceName;
 use crate::issue::IssueError;
+use crate::issuer::Suggestion;
 
 /// One attempt to have a certificate signed: what cert-manager keeps as a CertificateRequest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub(super) struct State {
     /// What is told while somebody else undoes that.
     pub(super) contested: Option<String>,
     requests: VecDeque<RequestRecord>,
+    /// What the CA suggested when it was looked last.
+    pub(super) suggestion: Suggestion,
     /// What is to be told: a word for programs, a text for people.
     pub(super) told: Option<(&'static str, String)>,
 }
@@ -196,6 +199,7 @@ impl State {
         revision: u64,
         csr: String,
         limit: u32,
+        is_acme: bool,
         now: OffsetDateTime,
     ) {
         self.revision = revision;
@@ -203,6 +207,8 @@ impl State {
         self.requested = None;
         self.rekey = false;
         self.running = None;
+        // It was about the certificate before. Who knows ACME is asked at once, when the new one is stored.
+        self.suggestion = Suggestion::new(None, is_acme.then_some(now));
         remember(&mut self.issued, now);
         self.requests.retain(|request| request.revision != revision);
         let request = record(name, revision, Some(csr), RequestResult::Issued, now);

@@ -17,7 +17,7 @@ use super::{Manager, Outcome};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
-use crate::issuer::{ACME_GROUP, Signer};
+use crate::issuer::{ACME_GROUP, AcmeAccount, Held, Signer};
 use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, Seal, plan, reapply};
 
 /// What came of looking at one certificate.
@@ -61,6 +61,22 @@ impl Manager {
                 Err(error) => keystores = Err(IssueError::Keystore(error)),
             }
         }
+        let suggestion = stored.and_then(|stored| {
+            let Signer::Remote(issuer, account) = &signer else {
+                return None;
+            };
+            let held = Held {
+                certificate: name,
+                spec: &spec,
+                acme: account.as_deref(),
+                chain: stored.get(TLS_CRT)?,
+            };
+            Some(issuer.suggestion(&held, now))
+        });
+        let suggestion = suggestion.unwrap_or_default();
+        if let Some(state) = self.states.get_mut(name) {
+            state.suggestion = suggestion;
+        }
         let state = &self.states[name];
         let (issued, rewritten) = (state.issued(), state.rewritten());
         let seal = self.seal_of(name);
@@ -73,6 +89,7 @@ impl Manager {
         seen.key_reuse = signer.key_reuse();
         (seen.requested, seen.rekey) = (requested, rekey);
         seen.backoff = self.options.backoff;
+        seen.ari = suggestion.window;
         let (reason, key) = match plan(&spec, &seen, now) {
             Plan::Issue { reason, key } => (reason, key),
             Plan::Idle(schedule) => {
@@ -180,6 +197,7 @@ impl Manager {
             id,
             local: !matches!(signer, Signer::Remote(..)),
         });
+        let stored = self.secret_of(name).and_then(|s| s.get(TLS_CRT));
         let mut job = Job {
             id,
             certificate: name.clone(),
@@ -188,6 +206,7 @@ impl Manager {
             key,
             reason,
             revision,
+            stored: stored.map(<[u8]>::to_vec),
         };
         if job.is_remote()
             && let Err(error) = self.place_temporary(&mut job, now)
@@ -265,7 +284,29 @@ impl Manager {
                     .issuers
                     .get(&key)
                     .ok_or(IssueError::UnsupportedIssuer)?;
-                Ok(Signer::Remote(registered.clone(), Some(issuer.clone())))
+                let mut account = AcmeAccount {
+                    namespace: match reference.kind {
+                        IssuerKind::ClusterIssuer => String::new(),
+                        _ => namespace.to_owned(),
+                    },
+                    name: reference.name.clone(),
+                    spec: issuer.clone(),
+                    binding_key: None,
+                };
+                if let Some((secret, key)) = found.binding_secret() {
+                    let stored = self.secrets.get(&secret);
+                    let stored = stored.ok_or(IssueError::NoCaSecret {
+                        secret: secret.clone(),
+                    })?;
+                    let lacks = || IssueError::NoBindingKey {
+                        secret,
+                        key: key.clone(),
+                    };
+                    let mac = stored.get(&key).ok_or_else(lacks)?;
+                    account.binding_key = Some(Arc::new(mac.to_vec().into()));
+                }
+                registered.check(&account).map_err(IssueError::Issuer)?;
+                Ok(Signer::Remote(registered.clone(), Some(account.into())))
             }
             _ => Err(IssueError::UnsupportedIssuer),
         }
@@ -348,8 +389,10 @@ impl Manager {
         state.told = None;
         state.contested = None;
         let due = schedule.map(|schedule| schedule.due());
-        match due.into_iter().chain(state.requested).min() {
-            Some(due) => self.agenda.insert(name.clone(), due),
+        let again = state.suggestion.again.filter(|_| due.is_some());
+        let next = due.into_iter().chain(again).chain(state.requested).min();
+        match next {
+            Some(next) => self.agenda.insert(name.clone(), next),
             None => self.agenda.remove(name),
         };
         Outcome::Kept(schedule)

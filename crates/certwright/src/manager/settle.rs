@@ -40,6 +40,7 @@ impl Manager {
         let attempts = state.attempts();
         let (revision, reason) = (done.revision, done.reason.clone());
         let spec = done.spec.clone();
+        let is_acme = done.result.as_ref().is_ok_and(|made| made.is_acme);
         let stored = done
             .result
             .and_then(|made| self.bundle(&name, &spec, revision, made, now))
@@ -62,7 +63,7 @@ impl Manager {
         let target = ResourceName::new(&secret.namespace, &secret.name);
         let limit = spec.revision_history_limit();
         let state = self.states.entry(name.clone()).or_default();
-        state.succeeded(&name, revision, csr, limit, now);
+        state.succeeded(&name, revision, csr, limit, is_acme, now);
         self.changed_states.insert(name.clone());
         self.touch(&target);
         self.open.remove(&self.ranks[&name]);

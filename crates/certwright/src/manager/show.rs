@@ -1,13 +1,15 @@
 //! What a manager knows, as [`view`](crate::view) shows it.
 
 use certwright_cert_model::issuer_ref::IssuerKind;
-use certwright_cert_model::status::{Condition, ConditionStatus};
+use certwright_cert_model::status::{
+    AcmeStatus, AriStatus, Condition, ConditionStatus, SuggestedWindow,
+};
 use certwright_issuance::Certificate;
 use time::OffsetDateTime;
 
 use super::Manager;
 use super::history::State;
-use crate::inventory::ResourceName;
+use crate::inventory::{Object, ResourceName};
 use crate::issue::IssueError;
 use crate::plan::{Authority, Observed, readiness};
 use crate::view::{CertificateView, IssuerType, IssuerView};
@@ -31,12 +33,20 @@ impl Manager {
         let known = self.status(name, now)?;
         let state = self.states.get(name);
         let mut view = CertificateView::of(&name.namespace, &name.name, spec);
+        view.created = self.created(&Object::Certificate(name.clone()));
         let status = &mut view.status;
         (status.not_before, status.not_after) = (known.not_before, known.not_after);
         status.renewal_time = self.schedule(name, now).map(|schedule| schedule.due());
         status.revision = known.revision.and_then(|number| i64::try_from(number).ok());
         status.last_failure_time = known.last_failure;
         status.failed_issuance_attempts = (known.failures > 0).then_some(known.failures);
+        if let Some(window) = state.and_then(|state| state.suggestion.window) {
+            let mut suggested = SuggestedWindow::default();
+            (suggested.start, suggested.end) = (Some(window.start()), Some(window.end()));
+            let acme = status.acme.get_or_insert_with(AcmeStatus::default);
+            let ari = acme.ari.get_or_insert_with(AriStatus::default);
+            ari.suggested_window = Some(suggested);
+        }
         status.conditions.push(self.ready(name, now)?);
         if let Some(state) = state.filter(|state| state.running.is_some() || known.failures > 0) {
             let (status, reason) = match state.running {
@@ -82,6 +92,8 @@ impl Manager {
                     let reason = match error {
                         IssueError::NoCaSecret { .. } => "ErrGetKeyPair",
                         IssueError::Ca { .. } => "ErrInvalidKeyPair",
+                        IssueError::NoBindingKey { .. } => "ErrGetKeyPair",
+                        IssueError::Issuer(_) => "InvalidConfig",
                         _ => "Unsupported",
                     };
                     (
@@ -92,12 +104,33 @@ impl Manager {
                 }
             };
             let kind: IssuerKind = reference.kind.clone();
+            let object = match namespace {
+                Some(namespace) => Object::Issuer(ResourceName::new(namespace, &reference.name)),
+                None => Object::ClusterIssuer(reference.name.clone()),
+            };
             let mut view = IssuerView::new(kind, scope, &reference.name, issues);
+            view.created = self.created(&object);
             let ready = Condition::new("Ready", status, now).because(reason, message);
             view.status.conditions.push(ready);
             views.push(view);
         }
         views
+    }
+
+    /// When something was made, or seen first.
+    fn created(&self, object: &Object) -> Option<OffsetDateTime> {
+        let written = self.inventory.created(object);
+        written.or_else(|| self.seen.get(object).copied())
+    }
+
+    /// Takes note of what is new, and forgets what is gone.
+    pub(super) fn see(&mut self, now: OffsetDateTime) {
+        let before = core::mem::take(&mut self.seen);
+        let seen = self.inventory.objects().map(|object| {
+            let since = before.get(&object).copied().unwrap_or(now);
+            (object, since)
+        });
+        self.seen = seen.collect();
     }
 
     fn ready(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Condition> {
