@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::hours(39);
 
 #[test]
 fn ten_years_go_by() {
-    let leaves = setting("CERTWRIGHT_SIM_LEAVES", 12);
+    let leaves = setting("CERTWRIGHT_SIM_LEAVES", 9);
     let years = setting("CERTWRIGHT_SIM_YEARS", 10);
     let seed = setting("CERTWRIGHT_SIM_SEED", 1);
     let mut world = World::new(leaves, seed);
@@ -61,7 +61,7 @@ const SCENARIOS: [Scenario; 8] = [
     }),
     ("a renewal of all", |world| world.now += Duration::days(60)),
     ("a root with another key", |world| {
-        world.rekey(&named("root"))
+        world.rekey(&named("root"));
     }),
     ("an issuing CA with another key", |world| {
         world.request(&named("issuing"));
@@ -173,7 +173,7 @@ spec: {{secretName: leaf{leaf}, issuerRef: {issuer}, dnsNames: [leaf{leaf}.examp
 }
 
 fn is_theirs(leaf: u64) -> bool {
-    leaf % 5 == 0
+    leaf.is_multiple_of(5)
 }
 
 /// An issuer that is not ours: it has a CA of its own, and fails until an instant.
@@ -418,10 +418,7 @@ impl World {
             }
         }
         let changes = self.manager.take_changes();
-        let survive = match crash {
-            Some(crash) => Some(crash(changes.len())),
-            None => None,
-        };
+        let survive = crash.map(|crash| crash(changes.len()));
         for change in changes.into_iter().take(survive.unwrap_or(usize::MAX)) {
             let name = change.name();
             match change {
@@ -677,7 +674,7 @@ impl World {
             19..24 => self.edit(&name, |secret| assert!(secret.remove(TLS_CRT))),
             24..29 => self.edit(&name, |secret| secret.insert(TLS_KEY, "nonsense")),
             29..35 if leaf != other && !is_theirs(leaf) && !is_theirs(other) => {
-                self.swap(leaf, other)
+                self.swap(leaf, other);
             }
             35..39 => self.delete(&name),
             // What concerns no certificate issues none.
@@ -703,10 +700,9 @@ impl World {
     /// Somebody puts another leaf's key and certificate into a leaf's Secret.
     fn swap(&mut self, leaf: u64, other: u64) {
         let other = self.disk.get(&named(&format!("leaf{other}")));
-        let pair = other.and_then(|other| {
-            Some([TLS_CRT, TLS_KEY].map(|key| (key, other.get(key).map(<[u8]>::to_vec))))
-        });
-        let Some([(_, Some(chain)), (_, Some(key))]) = pair else {
+        let pair =
+            other.map(|other| [TLS_CRT, TLS_KEY].map(|key| other.get(key).map(<[u8]>::to_vec)));
+        let Some([Some(chain), Some(key)]) = pair else {
             return;
         };
         self.counts.swapped += 1;
