@@ -22,10 +22,14 @@
 //! at the instants it names itself, with issuers of yours ([`Issuer`]) beside its own. [`publish`] hands the result to
 //! an SNI store, a [`SecretDir`] keeps it on disk, and [`view`] shows all of it as `kubectl` does. None of them reads a
 //! clock; the module `run` (feature of that name) has the loop that does, on files or on storage that replicas share.
+//! The module `acme` (feature of that name) is the [`Issuer`] for issuers with `spec.acme`.
 //!
-//! The examples are whole programs: `lifecycle`, manifests in, handshakes out; `mesh`, workloads that talk while
-//! everything about their certificates changes.
+//! The examples are whole programs: `server`, to start from, manifests in and HTTPS out, from a CA of its own or by
+//! ACME; `lifecycle`, all that happens to certificates in a year; `mesh`, workloads that talk while everything about
+//! their certificates changes.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod annotation;
 mod documents;
 mod inventory;
