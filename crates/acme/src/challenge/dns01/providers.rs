@@ -256,16 +256,21 @@ mod tests {
     fn every_provider_can_be_made_of_its_variables() {
         for listed in listed() {
             let all = listed.required.iter().chain(listed.optional);
-            for spelling in 0..2 {
+            // A client costs a look at all the system's roots: no more of them than spellings.
+            let spellings = all
+                .clone()
+                .chain([&listed.names])
+                .map(|names| names.len())
+                .max();
+            for spelling in 0..spellings.unwrap_or(1) {
                 let variables = all.clone().filter(|names| names[0] != "RFC2136_TSIG_FILE");
                 let variables: Vec<(&str, &str)> = variables
                     .map(|names| (*names.get(spelling).unwrap_or(&names[0]), sample(names[0])))
                     .collect();
-                for name in listed.names {
-                    let made = made(name, &variables).unwrap();
-                    assert_eq!(made.name(), listed.names[0]);
-                    assert_eq!(made.ttl(), Some(Duration::from_secs(listed.ttl.into())));
-                }
+                let name = listed.names.get(spelling).unwrap_or(&listed.names[0]);
+                let made = made(name, &variables).unwrap();
+                assert_eq!(made.name(), listed.names[0]);
+                assert_eq!(made.ttl(), Some(Duration::from_secs(listed.ttl.into())));
             }
             let missing = refused(listed.names[0], &[]);
             for names in listed.required {
