@@ -148,6 +148,7 @@ fn one_process_keeps_a_directory_and_another_takes_over() {
     first.kill();
     second.wait_for("kept shop/tenants");
     world.run(&["renew", "tenants", "--wait", "60s"]);
+    second.wait_for(" issued ");
     let issued = second
         .lines()
         .into_iter()
@@ -195,7 +196,11 @@ fn mistakes_in_manifests_stop_nothing_else() {
         .replace("shop.example", "api.example");
     world.write("manifests/40-more.yaml", &more);
     running.wait_for("issued shop/api");
+    // What is gone may be what nobody can read any more: it stays asked for until the mistakes are gone.
     fs::remove_file(world.path("manifests/40-more.yaml")).unwrap();
+    let line = running.wait_for("unread: still asked for as before");
+    assert!(line.contains("Certificate shop/api"), "{line}");
+    fs::remove_file(world.path("manifests/30-more.yaml")).unwrap();
     running.wait_for("orphaned shop/api: Secret shop/api-tls stays");
     assert_eq!(running.stop().0, Some(0));
 }

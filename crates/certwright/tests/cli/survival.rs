@@ -134,7 +134,7 @@ impl Machine {
                 ..
             } => drop(issued.fetch_add(1, Ordering::Relaxed)),
             Event::NotStored { .. } | Event::Store(_) => {
-                drop(failed.fetch_add(1, Ordering::Relaxed))
+                failed.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
         });
