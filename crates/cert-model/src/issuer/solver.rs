@@ -86,7 +86,7 @@ impl AcmeSolver {
                 match dns01.providers.as_slice() {
                     [_] => {}
                     [] => {
-                        report.violation(place.clone(), ViolationKind::Required, "has no provider")
+                        report.violation(place.clone(), ViolationKind::Required, "has no provider");
                     }
                     [first, ..] => report.violation(
                         place.clone(),
