@@ -61,7 +61,7 @@ impl Keeper {
         let told = Arc::new(told);
         let (wanted, known) = (Wants::default(), Known::default());
         let follows = {
-            let (engine, sink) = (engine.clone(), Arc::clone(&sink));
+            let engine = engine.clone();
             move || -> Task<'static, ()> {
                 let (sink, told) = (Arc::clone(&sink), Arc::clone(&told));
                 let (engine, known) = (engine.clone(), Arc::clone(&known));

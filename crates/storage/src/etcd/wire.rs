@@ -274,6 +274,9 @@ pub(super) struct ErrorAnswer {
 }
 
 /// Every kind of answer, read from the same bytes.
+///
+/// # Panics
+/// If one is not read as it was written.
 #[cfg(any(
     fuzzing,
     all(feature = "conformance", feature = "etcd", feature = "file")
