@@ -2,7 +2,11 @@
 //! found. The targets are those of the fuzzer; only its macro is another one.
 #![allow(
     unused_attributes,
-    reason = "targets say no_main, which is for programs"
+    clippy::needless_pass_by_value,
+    clippy::redundant_closure,
+    clippy::redundant_closure_for_method_calls,
+    clippy::unwrap_used,
+    reason = "targets say no_main, which is for programs; and a test that cannot go on has failed"
 )]
 
 use std::fs;
@@ -11,6 +15,10 @@ use std::path::{Path, PathBuf};
 // Where the targets look for the macro.
 extern crate self as libfuzzer_sys;
 
+#[path = "../../fuzz/targets/acme_ari.rs"]
+mod acme_ari;
+#[path = "../../fuzz/targets/acme_http01.rs"]
+mod acme_http01;
 #[path = "../../fuzz/targets/acme_import.rs"]
 mod acme_import;
 #[path = "../../fuzz/targets/acme_link.rs"]
@@ -112,6 +120,8 @@ macro_rules! replay {
 }
 
 replay! {
+    acme_ari,
+    acme_http01,
     acme_import,
     acme_link,
     acme_options,

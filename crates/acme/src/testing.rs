@@ -664,8 +664,10 @@ impl DnsProvider for FakeDns {
 }
 
 async fn silence(dumb: bool) {
-    while dumb {
-        pass().await;
+    if dumb {
+        loop {
+            pass().await;
+        }
     }
 }
 

@@ -1115,8 +1115,8 @@ fn a_day_without_any_ca() {
         .collect();
     let start = setting.world.now();
     // When each is looked at next; `None` once it is issued.
-    let mut due: Vec<Option<time::OffsetDateTime>> = vec![Some(start); wanted.len()];
-    let mut run_until = |end: time::OffsetDateTime| {
+    let mut due: Vec<Option<OffsetDateTime>> = vec![Some(start); wanted.len()];
+    let mut run_until = |end: OffsetDateTime| {
         let mut looks = 0;
         loop {
             let next = due.iter().enumerate();

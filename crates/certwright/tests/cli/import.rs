@@ -19,8 +19,7 @@ fn acme_json(world: &World) -> String {
     let [chain, key] = ["tls.crt", "tls.key"].map(|key| secret.get(key).unwrap().to_vec());
     let account = KeyPair::from_pem(&key).unwrap();
     let account = account.to_der(KeyEncoding::Pkcs8).unwrap();
-    let [chain, key, account] =
-        [&chain, &key, &account.to_vec()].map(|bytes| Base64::encode_string(bytes));
+    let [chain, key, account] = [chain.as_slice(), &key, &account].map(Base64::encode_string);
     serde_json::json!({
         "letsencrypt": {
             "Account": {

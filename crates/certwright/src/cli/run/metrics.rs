@@ -78,7 +78,7 @@ impl Metrics {
                 dates.renewal = Some(*renewal);
             }
             Event::NotStored { .. } | Event::Store(_) | Event::Unreadable(_) => {
-                counted.store_errors += 1
+                counted.store_errors += 1;
             }
             _ => {}
         }
