@@ -38,8 +38,8 @@ use credentials::Credentials;
 /// A provider by its name.
 ///
 /// Values are added to a record and taken away from it one by one. Where the provider can
-/// only write whole records, that is reading, changing and writing: a change that
-/// somebody else makes in between may be lost.
+/// only write whole records, or like Namecheap and Joker whole zones, that is reading,
+/// changing and writing: a change that somebody else makes in between may be lost.
 pub struct NamedProvider {
     entry: &'static table::Entry,
     updater: DnsUpdater,
@@ -129,9 +129,28 @@ impl NamedProvider {
         DnsError::Provider {
             provider: self.name().to_owned(),
             name: record.name.clone(),
-            reason: error.to_string(),
+            reason: without_queries(&error.to_string()),
         }
     }
+}
+
+/// The text with what follows the question mark of a URL left out: dns-update puts the
+/// whole URL into its errors, and some providers want the key there, such as NameSilo.
+fn without_queries(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        match word.split_once('?') {
+            Some((url, query)) if url.contains("://") => {
+                let last = |c: char| c.is_whitespace() || matches!(c, ')' | ':');
+                let end = query.trim_end_matches(last).len();
+                shown.push_str(url);
+                shown.push_str("?...");
+                shown.push_str(query.get(end..).unwrap_or_default());
+            }
+            _ => shown.push_str(word),
+        }
+    }
+    shown
 }
 
 impl DnsProvider for NamedProvider {
@@ -416,6 +435,39 @@ mod tests {
             let provider = made("desec", variables).unwrap();
             assert_eq!(format!("{provider:?}"), "NamedProvider(desec)");
         }
+    }
+
+    #[test]
+    fn errors_show_no_keys() {
+        for (text, expected) in [
+            (
+                "API error: Failed to send request to https://a.test/api/list?version=1&key=hidden: error sending request for url (https://a.test/api/list?version=1&key=hidden)",
+                "API error: Failed to send request to https://a.test/api/list?...: error sending request for url (https://a.test/api/list?...)",
+            ),
+            (
+                "from http://a.test/?key=hidden\nand on",
+                "from http://a.test/?...\nand on",
+            ),
+            (
+                "https://a.test/x: what? why?",
+                "https://a.test/x: what? why?",
+            ),
+            ("Unauthorized", "Unauthorized"),
+            ("", ""),
+        ] {
+            assert_eq!(without_queries(text), expected);
+        }
+        let provider = made("namesilo", &[("NAMESILO_API_KEY", "hidden")]).unwrap();
+        let record = TxtRecord {
+            name: "_acme-challenge.a.test".to_owned(),
+            value: "x".to_owned(),
+        };
+        let error = "Failed to send request to https://a.test/?key=hidden: no route";
+        let error = dns_update::Error::Api(error.to_owned());
+        assert_eq!(
+            provider.failed(&record, &error).to_string(),
+            "namesilo did not change _acme-challenge.a.test: API error: Failed to send request to https://a.test/?...: no route"
+        );
     }
 
     #[test]
