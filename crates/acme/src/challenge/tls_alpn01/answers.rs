@@ -1,8 +1,6 @@
 //! The answers to TLS-ALPN-01 challenges of every replica, for a server that can wait.
 
 use core::fmt;
-use core::future::poll_fn;
-use core::task::Poll;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +10,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::{ChallengeCertificate, identifier_of};
 use crate::layout;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, within};
 
 /// The answers to TLS-ALPN-01 challenges of every replica on one store.
 ///
@@ -22,8 +20,8 @@ use crate::runtime::Runtime;
 /// before going on with the handshake; no other handshake comes near the store.
 ///
 /// Anybody can send such hellos, so what they cost is bounded: one read per name at a
-/// time, eight in all, no longer than two seconds each; that there is no answer is
-/// remembered for a second, for a thousand names. A clone is another handle.
+/// time, eight in all, and nobody waits for longer than two seconds; that there is no
+/// answer is remembered for a second, for a thousand names. A clone is another handle.
 #[derive(Clone)]
 pub struct TlsAlpn01 {
     shared: Arc<Shared>,
@@ -103,31 +101,28 @@ impl TlsAlpn01 {
             name,
             flight: &flight,
         };
-        let read = flight.get_or_try_init(|| self.read(name)).await.cloned();
+        // With the reads of others before it: where all of them fail, that may be many.
+        let read = flight.get_or_try_init(|| self.read(name));
+        let read = within(&*self.shared.runtime, BUDGET, read).await;
         drop(landed);
         // It may have been told meanwhile.
-        let told = self.state().known.get(name).cloned();
-        told.map_or(read, |answer| Ok(Some(answer)))
+        if let Some(answer) = self.state().known.get(name) {
+            return Ok(Some(answer.clone()));
+        }
+        match read {
+            Some(read) => read.cloned(),
+            None => Err(StorageError::Unavailable {
+                place: layout::alpn_name(name).to_string(),
+                reason: format!("no answer within {BUDGET:?}"),
+            }),
+        }
     }
 
     async fn read(&self, name: &str) -> Result<Option<String>, StorageError> {
         let shared = &*self.shared;
-        let mut read = core::pin::pin!(async {
-            // Closed by nobody.
-            let _turn = shared.reads.acquire().await;
-            shared.storage.get(&layout::alpn_name(name)).await
-        });
-        let mut timer = shared.runtime.sleep(BUDGET);
-        let entry = poll_fn(|context| match read.as_mut().poll(context) {
-            Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending => timer.as_mut().poll(context).map(|()| {
-                Err(StorageError::Unavailable {
-                    place: layout::alpn_name(name).to_string(),
-                    reason: format!("no answer within {BUDGET:?}"),
-                })
-            }),
-        });
-        let entry = entry.await?;
+        // Closed by nobody.
+        let _turn = shared.reads.acquire().await;
+        let entry = shared.storage.get(&layout::alpn_name(name)).await?;
         let read = entry.and_then(|entry| String::from_utf8(entry.value.as_bytes().to_vec()).ok());
         if read.is_none() {
             self.note_absent(name);
@@ -195,7 +190,7 @@ fn fresh(seen: Instant, now: Instant) -> bool {
 
 /// Reads at the same time.
 const READS: usize = 8;
-/// For one read; the CA waits ten seconds and more.
+/// For one answer; the CA waits ten seconds and more.
 const BUDGET: Duration = Duration::from_secs(2);
 /// How long the store is not asked again: shorter than the pause of any CA that tries
 /// twice.
@@ -344,6 +339,20 @@ mod tests {
         assert!(answers.state().flights.is_empty());
         assert!(run(answers.answer("a.test")).unwrap().is_some());
         assert_eq!(reads(&storage), 2, "never older than the question");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_failed_reads_of_others() {
+        let world = World::new();
+        let (silent, _) = answers(&world, true);
+        let begun = world.instant();
+        let asked =
+            (0..20).map(|_| -> crate::runtime::Task<'_, _> { Box::pin(silent.answer("a.test")) });
+        for answer in run(all(asked.collect())) {
+            answer.unwrap_err();
+        }
+        assert!(world.instant() - begun < BUDGET * 2);
+        assert!(silent.state().flights.is_empty());
     }
 
     #[test]
