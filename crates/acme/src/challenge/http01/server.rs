@@ -110,6 +110,8 @@ async fn serve(stream: TcpStream, answers: Http01) -> hyper::Result<()> {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
         .max_buf_size(MAX_HEAD)
+        // A CA asks once; whoever goes on asking would keep a place from it.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }
