@@ -8,6 +8,7 @@ use certwright_storage::{Acquisition, Entry, Txn};
 use crate::certificate::IssuedCertificate;
 use crate::engine::{Engine, EngineError};
 use crate::event::Event;
+use crate::journal::Journal;
 use crate::layout::{CERTIFICATES, CertId};
 use crate::wanted::Wanted;
 
@@ -19,7 +20,8 @@ pub enum Unused {
     /// up no quota of those in use.
     #[default]
     LetExpire,
-    /// They are not renewed, and leave the store so long after they expired.
+    /// They are not renewed, and leave the store so long after they expired, unless
+    /// somebody who shares it has tried to renew them lately.
     Remove {
         /// How long after.
         after_expiry: Duration,
@@ -34,7 +36,7 @@ impl Engine {
     /// [`Keeper`](crate::Keeper) does it every hour.
     ///
     /// A certificate is renewed as it was ordered, as far as it tells: one of another group
-    /// or with a label is left alone.
+    /// or with a label is left alone, and not removed either, as its owner may want it.
     ///
     /// # Errors
     /// The store's; what fails for one certificate is told in `tracing`, and keeps nobody
@@ -76,9 +78,7 @@ impl Engine {
         policy: &RenewalPolicy,
     ) -> Result<bool, EngineError> {
         let certificate = IssuedCertificate::decode(entry.value.as_bytes())?;
-        let mut wanted = Wanted::new(certificate.identifiers().to_vec());
-        wanted.key = certificate.key.read()?.algorithm();
-        wanted.profile.clone_from(&certificate.profile);
+        let wanted = as_ordered(&certificate)?;
         if self.id(&wanted) != *id {
             return Ok(false);
         }
@@ -95,7 +95,11 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let certificate = IssuedCertificate::decode(entry.value.as_bytes())?;
         let since = self.runtime().now() - certificate.not_after();
-        if since < after_expiry || !self.abandon(id).await? {
+        if since < after_expiry
+            || self.id(&as_ordered(&certificate)?) != *id
+            || self.is_tried(id).await?
+            || !self.abandon(id).await?
+        {
             return Ok(false);
         }
         let (storage, options) = (self.storage(), self.options());
@@ -106,6 +110,8 @@ impl Engine {
         };
         let txn = Txn::new()
             .if_held(lease.fence())
+            // Somebody may have begun to renew it.
+            .if_absent(id.journal())
             .if_unchanged(id.current(), entry.revision)
             .delete(id.current())
             .delete(id.previous())
@@ -119,5 +125,71 @@ impl Engine {
             identifiers: certificate.identifiers,
         });
         Ok(true)
+    }
+
+    /// Whether somebody tried to renew it not long ago, or is going to.
+    async fn is_tried(&self, id: &CertId) -> Result<bool, EngineError> {
+        let Some(entry) = self.storage().get(&id.journal()).await? else {
+            return Ok(false);
+        };
+        let journal = Journal::decode(entry.value.as_bytes())?;
+        let last = journal.touched.max(journal.history().next_at);
+        let now = self.runtime().now();
+        Ok(last.is_some_and(|last| now - last < self.options().abandoned_after))
+    }
+}
+
+/// What was ordered, as far as the certificate tells.
+fn as_ordered(certificate: &IssuedCertificate) -> Result<Wanted, EngineError> {
+    let mut wanted = Wanted::new(certificate.identifiers().to_vec());
+    wanted.key = certificate.key.read()?.algorithm();
+    wanted.profile.clone_from(&certificate.profile);
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::account::AccountSpec;
+    use crate::challenge::{ChallengeKind, Solvers};
+    use crate::engine::{Demand, Options, Outcome};
+    use crate::issuer::Issuer;
+    use crate::limits::Quotas;
+    use crate::testing::{FakeCa, World, identifiers, run};
+
+    #[test]
+    fn what_others_may_want_is_not_removed() {
+        let world = World::new();
+        let storage = world.storage();
+        let ca = FakeCa::new(&world, &storage);
+        let account = AccountSpec::new("https://ca.test/dir");
+        let mut issuer = Issuer::new("ca", account, Arc::new(ca.clone()), Solvers::http01());
+        issuer.quotas = Quotas::unlimited();
+        let (storage, runtime) = (Arc::new(storage), Arc::new(world.clone()));
+        let engine = Engine::new(storage, runtime, vec![issuer], Options::default()).unwrap();
+        let unused = Wanted::new(identifiers(&["a.test"]));
+        let tried = Wanted::new(identifiers(&["b.test"]));
+        let mut labelled = unused.clone();
+        labelled.label = "somebody's".to_owned();
+        for wanted in [&unused, &tried, &labelled] {
+            let outcome = run(engine.obtain(wanted, Demand::Missing)).unwrap();
+            assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+        }
+        world.advance(Duration::from_secs(200 * 86_400));
+        // Another replica wants it, and the CA does not find it.
+        ca.state().blind = vec![ChallengeKind::Http01];
+        let outcome = run(engine.obtain(&tried, Demand::Renew { after: 1 })).unwrap();
+        assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}");
+        let remove = Unused::Remove {
+            after_expiry: Duration::ZERO,
+        };
+        let removed = engine.tend_unused(remove, &RenewalPolicy::default(), |_| false);
+        assert_eq!(run(removed).unwrap(), 1);
+        for (wanted, there) in [(&unused, false), (&tried, true), (&labelled, true)] {
+            let current = run(engine.current(&engine.id(wanted))).unwrap();
+            assert_eq!(current.is_some(), there, "{wanted:?}");
+        }
     }
 }
