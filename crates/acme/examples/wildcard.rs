@@ -85,7 +85,10 @@ fn dns() -> Result<Dns01, Box<dyn Error>> {
     let get = |name: &str| std::env::var(name).ok();
     let provider = NamedProvider::from_environment(&name, get, view.clone())?;
     let delay = Duration::from_secs(variable("DNS_DELAY", "0").parse()?);
-    let dns = Dns01::new(Arc::new(provider)).with_view(Arc::new(view));
+    let (timeout, poll) = (provider.propagation_timeout(), provider.polling_interval());
+    let mut dns = Dns01::new(Arc::new(provider)).with_view(Arc::new(view));
+    dns.propagation_timeout = timeout.unwrap_or(dns.propagation_timeout);
+    dns.poll = poll.unwrap_or(dns.poll);
     Ok(dns.with_delay(delay))
 }
 
