@@ -127,7 +127,7 @@ impl Journal {
     /// | validation | dropped | other challenges at once, else another issuer, else after 1, 15, 30 min ... 32 h |
     /// | permanent | dropped | another issuer at once, else not before the settings change |
     /// | account | kept if a CSR was sent | once more at once with the account looked up anew, else another issuer, else as validation |
-    /// | already replaced | dropped | at once, without `replaces` |
+    /// | already replaced; permanent or account, of a new order with `replaces` | dropped | at once, without `replaces` |
     /// | gone | kept [`PATIENCE`] times if a CSR was sent, else dropped | as transient if kept; else at once, the second time in a row as transient |
     pub(crate) fn failed(&mut self, failure: Failure, circumstances: &Circumstances<'_>) {
         let Circumstances {
@@ -144,8 +144,14 @@ impl Journal {
         let has_order = !matches!(self.stage, Stage::Waiting | Stage::Ordering { .. });
         // There may be a certificate, whose key is in here alone.
         let sent = matches!(self.stage, Stage::Finalizing { .. } | Stage::Issued { .. });
+        // What the CA does not like may be what the order was to replace (RFC 9773 section 5).
+        let replaces = matches!(&self.stage, Stage::Ordering { plan } if plan.replaces.is_some());
         let mut keep = false;
         let next_at = match class {
+            Class::Account | Class::Permanent if replaces && !history.without_replaces => {
+                history.without_replaces = true;
+                None
+            }
             Class::Transient | Class::Order => {
                 history.transient = history.transient.saturating_add(1);
                 let far = now.saturating_add(Duration::minutes(5));
@@ -484,5 +490,28 @@ mod tests {
         journal.failed(failure(Class::AlreadyReplaced, NOW), &circumstances);
         assert!(journal.history.without_replaces);
         assert_eq!(journal.history.next_at, None);
+    }
+
+    #[test]
+    fn a_new_order_that_is_refused_is_asked_for_once_more_without_replaces() {
+        for class in [Class::Account, Class::Permanent] {
+            let mut journal = Journal::new(vec!["a.test".parse().unwrap()]);
+            let circumstances = circumstances(&["a"], false);
+            for without in [false, true] {
+                let key = KeyPair::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+                let plan = Plan {
+                    issuer: "a".to_owned(),
+                    key: StoredKey::of(&key).unwrap(),
+                    replaces: Some("aki.serial".to_owned()),
+                };
+                assert_eq!(journal.history.without_replaces, without);
+                journal.ordering(1, plan).unwrap();
+                journal.failed(failure(class, NOW), &circumstances);
+                assert!(journal.history.without_replaces);
+                let parked = without && class == Class::Permanent;
+                assert_eq!(journal.history.parked.is_some(), parked);
+                assert_eq!(journal.history.next_at, None);
+            }
+        }
     }
 }
