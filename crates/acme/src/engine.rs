@@ -82,7 +82,9 @@ pub struct Options {
     pub alpn: Option<Arc<dyn AlpnSink>>,
     /// How many orders may be under way.
     pub orders: usize,
-    /// How many new orders per issuer may be asked for at the same moment.
+    /// How many new orders per issuer may be asked for at the same moment: 1 by all
+    /// replicas together, with one account, more by each of them. Some CAs do not bear
+    /// several at once, and many limit them.
     pub new_orders: usize,
     /// The pause before the first look at what the CA is doing; each one after is half
     /// as long again, up to [`Options::longest_poll`]. A CA's own wish comes first.

@@ -129,6 +129,12 @@ pub(crate) fn account_lock(account: &Key) -> Key {
     key(&format!("{ROOT}/locks/accounts/{name}"))
 }
 
+/// The lease of who places an order with an account.
+pub(crate) fn new_order_lock(account: &Key) -> Key {
+    let name = account.as_str().rsplit('/').next().unwrap_or_default();
+    key(&format!("{ROOT}/locks/new-orders/{name}"))
+}
+
 /// The lease of who may show an answer to TLS-ALPN-01 for a server name: only one can be
 /// shown.
 pub(crate) fn alpn_lock(name: &str) -> Key {

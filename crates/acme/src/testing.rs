@@ -251,6 +251,9 @@ pub(crate) struct State {
     pub(crate) surplus: usize,
     /// The name in each authorization, instead of the one that was ordered.
     pub(crate) misnamed: Option<Identifier>,
+    /// New orders under way, and the most there ever were.
+    ordering: usize,
+    pub(crate) most_at_once: usize,
     pub(crate) txt: Vec<TxtRecord>,
     authority: Option<Arc<CertificateAuthority>>,
 }
@@ -351,8 +354,16 @@ impl FakeCa {
                 }
                 Some(Fault::Lost) | None => {}
             }
-            let answer = act(&mut self.state());
+            let ordering = usize::from(request == "new_order");
+            let answer = {
+                let mut state = self.state();
+                state.ordering += ordering;
+                state.most_at_once = state.most_at_once.max(state.ordering);
+                act(&mut state)
+            };
             pass().await;
+            let left = self.state().ordering.saturating_sub(ordering);
+            self.state().ordering = left;
             match fault {
                 Some(Fault::Lost) => Err(unreachable("lost")),
                 _ => answer,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::RotationPolicy;
 use certwright_renewal::Seed;
-use certwright_storage::{Entry, Guard, Lease, Revision, Txn, Write};
+use certwright_storage::{Entry, Guard, Key, Lease, Revision, Txn, Write};
 use time::OffsetDateTime;
 
 use super::failure::{Setback, Trouble, Wait};
@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::identifier::Identifier;
 use crate::issuer::Issuer;
 use crate::journal::{Circumstances, Failure, Journal, Next, Order, Plan, Stage};
-use crate::layout::CertId;
+use crate::layout::{self, CertId};
 use crate::limits::{Quotas, Scope};
 use crate::problem::{Bounds, Class, one_line};
 use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
@@ -235,17 +235,36 @@ impl<'e> Drive<'e> {
                 .or_else(|| issuer.profile.clone()),
             replaces: replaces.filter(|_| !self.journal.history.without_replaces),
         };
-        let asked = async {
-            // Closed by nobody.
-            let _turn = shared.new_orders[index].acquire().await;
-            issuer.protocol.new_order(&account, &order).await
-        };
-        let (url, state) = self.hold.during(asked).await??;
+        // Closed by nobody.
+        let turn = self.hold.during(shared.new_orders[index].acquire());
+        let turn = turn.await?;
+        if shared.options.new_orders <= 1 {
+            self.take_turn(&layout::new_order_lock(&issuer.account.place()))
+                .await?;
+        }
+        let asked = issuer.protocol.new_order(&account, &order);
+        let placed = self.hold.during(asked).await;
+        self.hold.end_turn().await;
+        drop(turn);
+        let (url, state) = placed??;
         let account = account.url;
         self.journal.ordered(Order { account, url })?;
         self.known = Some(state);
         self.write(Txn::new()).await?;
         Ok(None)
+    }
+
+    /// Waits until no other replica is at what this lease stands for. Whoever has it gives
+    /// it back within a request's timeout, or it runs out.
+    async fn take_turn(&mut self, name: &Key) -> Result<(), Trouble> {
+        let options = &self.shared.options;
+        let ttl = options.lease.min(TURN_LEASE);
+        let mut pause = options.first_poll;
+        while !self.hold.turn(name, &options.owner, ttl).await? {
+            self.hold.sleep(pause).await?;
+            pause = pause.mul_f64(1.5).min(TURN);
+        }
+        Ok(())
     }
 
     /// Ordered to Finalizing: goes on from where the CA is.
@@ -665,6 +684,8 @@ pub(super) const AT_ONCE: usize = certwright_storage::MAX_TXN_OPS - 8;
 
 /// How long to wait before asking again for a lease.
 const TURN: Duration = Duration::from_millis(250);
+/// How long a new order of a replica that died keeps others from placing theirs.
+const TURN_LEASE: Duration = Duration::from_secs(5);
 /// How long until contacts that were refused are told again.
 const CONTACTS: time::Duration = time::Duration::DAY;
 

@@ -16,6 +16,8 @@ pub(super) struct Hold<'e> {
     runtime: &'e dyn Runtime,
     /// The certificate's own first.
     leases: Vec<Lease>,
+    /// A courtesy to others: what is done in it may be done without it.
+    turn: Option<Lease>,
     fence: Fence,
 }
 
@@ -30,6 +32,7 @@ impl<'e> Hold<'e> {
             runtime,
             fence: lease.fence(),
             leases: vec![lease],
+            turn: None,
         }
     }
 
@@ -58,6 +61,30 @@ impl<'e> Hold<'e> {
     pub(super) async fn let_go(&mut self) {
         while self.leases.len() > 1 {
             self.give_back().await;
+        }
+    }
+
+    /// Asks for a turn, to be kept until [`Hold::end_turn`]; `false` if somebody else has
+    /// it. Unlike the other leases it may be lost: giving up what was sent to a CA in it
+    /// would only mean sending it twice.
+    pub(super) async fn turn(
+        &mut self,
+        name: &Key,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<bool, StorageError> {
+        let storage = self.storage;
+        match self.during(storage.acquire(name, owner, ttl)).await?? {
+            Acquisition::Granted(lease) => self.turn = Some(lease),
+            Acquisition::Held { .. } => {}
+        }
+        Ok(self.turn.is_some())
+    }
+
+    pub(super) async fn end_turn(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            // If it does not arrive, the lease runs out by itself.
+            let _ = self.storage.release(turn).await;
         }
     }
 
@@ -96,6 +123,7 @@ impl<'e> Hold<'e> {
     }
 
     pub(super) async fn release(&mut self) {
+        self.end_turn().await;
         while !self.leases.is_empty() {
             self.give_back().await;
         }
@@ -111,7 +139,8 @@ impl<'e> Hold<'e> {
     /// Until a third of a lease is used up.
     fn until_renewal(&self) -> Duration {
         let now = self.runtime.instant();
-        let pauses = self.leases.iter().map(|lease| until_renewal(lease, now));
+        let leases = self.leases.iter().chain(&self.turn);
+        let pauses = leases.map(|lease| until_renewal(lease, now));
         pauses.min().unwrap_or_default()
     }
 
@@ -138,7 +167,21 @@ impl<'e> Hold<'e> {
                 Err(_) => runtime.sleep(lease.ttl().mul_f64(RETRY)).await,
             }
         }
+        self.keep_turn().await;
         Ok(())
+    }
+
+    async fn keep_turn(&mut self) {
+        let now = self.runtime.instant();
+        let due = |turn: &&mut Lease| until_renewal(turn, now).is_zero();
+        let Some(turn) = self.turn.as_mut().filter(due) else {
+            return;
+        };
+        let kept = self.storage.keep_alive(turn).await;
+        if kept.is_err() {
+            // It runs out by itself.
+            self.turn = None;
+        }
     }
 
     fn lost(&self) -> StorageError {
@@ -152,7 +195,7 @@ impl<'e> Hold<'e> {
 impl Drop for Hold<'_> {
     /// Whoever comes next need not wait until the lease has run out.
     fn drop(&mut self) {
-        for lease in self.leases.drain(..) {
+        for lease in self.leases.drain(..).chain(self.turn.take()) {
             let storage = Arc::clone(self.storage);
             self.runtime.aside(Box::pin(async move {
                 let _ = storage.release(lease).await;

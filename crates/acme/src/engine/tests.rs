@@ -1212,3 +1212,49 @@ fn a_crash_at_any_moment_with_requests_from_elsewhere() {
     }
     assert!(polls > 20);
 }
+
+#[test]
+fn all_replicas_together_place_one_order_at_a_time() {
+    for (new_orders, alone) in [(1, true), (4, false)] {
+        let mut setting = Setting::new(&["a.test"]);
+        setting.options.new_orders = new_orders;
+        // So that they do not wait for each other's registration.
+        setting.obtain_at_last();
+        let replicas: Vec<Engine> = (0..4).map(|_| setting.engine()).collect();
+        let wanted: Vec<Wanted> = (0..4)
+            .map(|number| Wanted::new(identifiers(&[&format!("{number}.test")])))
+            .collect();
+        let orders = replicas.iter().zip(&wanted);
+        let orders = orders.map(|(replica, wanted)| -> crate::runtime::Task<'_, _> {
+            Box::pin(replica.obtain(wanted, Demand::Missing))
+        });
+        for outcome in run(crate::runtime::all(orders.collect())) {
+            assert!(matches!(outcome, Ok(Outcome::Issued(_))), "{outcome:?}");
+        }
+        assert_eq!(setting.ca.state().most_at_once == 1, alone);
+        assert_eq!(setting.ca.calls("new_order"), 5);
+        assert!(!setting.litter().iter().any(|key| key.contains("/locks/")));
+    }
+}
+
+#[test]
+fn a_replica_that_dies_while_it_orders_holds_up_others_for_seconds() {
+    let setting = Setting::new(&["a.test"]);
+    setting.obtain_at_last();
+    for polls in 0..400 {
+        let dying = Wanted::new(identifiers(&[&format!("dying-{polls}.test")]));
+        let next = Wanted::new(identifiers(&[&format!("next-{polls}.test")]));
+        if run_for(polls, setting.engine().obtain(&dying, Demand::Missing)).is_some() {
+            return;
+        }
+        let at = setting.world.now();
+        let outcome = run(setting.engine().obtain(&next, Demand::Missing)).unwrap();
+        assert!(
+            matches!(outcome, Outcome::Issued(_)),
+            "{polls}: {outcome:?}"
+        );
+        let waited = setting.world.now() - at;
+        assert!(waited < time::Duration::seconds(6), "{polls}: {waited}");
+    }
+    panic!("it never came to its end");
+}
