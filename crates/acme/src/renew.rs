@@ -42,7 +42,8 @@ impl Renewal {
 
 impl Engine {
     /// When a certificate is due: asks its CA if it is time to, and keeps the answer in
-    /// the store, where all replicas go by it. `None` without a certificate.
+    /// the store, where all replicas go by it; one of them asks. `None` without a
+    /// certificate.
     ///
     /// # Errors
     /// The store's, or a record that cannot be read.
@@ -63,8 +64,10 @@ impl Engine {
         let issuer = issuers.iter().find(|one| one.name == certificate.issuer());
         let mut stored = Stored::read(self, id, certificate.generation()).await?;
         let now = self.runtime().now();
-        if let (Some(issuer), Some(ari_id)) = (issuer, certificate.ari_id())
+        let askable = issuer.zip(certificate.ari_id());
+        if let Some((issuer, ari_id)) = askable
             && stored.data.is_due(now)
+            && stored.claim(self, id, now).await?
         {
             let asked = issuer.protocol.renewal_info(ari_id).await;
             let now = self.runtime().now();
@@ -87,10 +90,11 @@ impl Engine {
             tracing::warn!(certificate = %id, %renewal_loop, "renewed later than the policy says");
             renewal_loop.guarded()
         });
+        let next_poll = askable.and_then(|_| stored.data.next_look());
         Ok(Some(Renewal {
             certificate: Arc::new(certificate),
             schedule: schedule.spread(seed),
-            next_poll: stored.data.next_poll,
+            next_poll,
         }))
     }
 
@@ -220,14 +224,32 @@ struct Data {
     /// Temporary failures in a row.
     #[serde(default)]
     failures: u32,
+    /// Somebody is asking; if there is no answer by then, somebody else does.
+    #[serde(
+        default,
+        with = "crate::instant::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    claimed_until: Option<OffsetDateTime>,
 }
+
+/// How long others wait for the answer of the one who asks: longer than a request may take.
+const CLAIM: Duration = Duration::minutes(3);
 
 const KIND: &str = "acme-renewal";
 const VERSION: u32 = 1;
 
 impl Data {
     fn is_due(&self, now: OffsetDateTime) -> bool {
-        !self.asked || self.next_poll.is_some_and(|poll| poll <= now)
+        // A claim for much longer is of a clock that was wrong.
+        let claimed = |until| (now..=now.saturating_add(CLAIM)).contains(&until);
+        let due = !self.asked || self.next_poll.is_some_and(|poll| poll <= now);
+        due && !self.claimed_until.is_some_and(claimed)
+    }
+
+    /// When there is something to ask, or to read.
+    fn next_look(&self) -> Option<OffsetDateTime> {
+        self.claimed_until.or(self.next_poll)
     }
 
     fn window(&self) -> Option<AriWindow> {
@@ -243,6 +265,7 @@ impl Data {
         seed: Seed,
     ) -> bool {
         self.asked = true;
+        self.claimed_until = None;
         let before = (self.start, self.end);
         let answer = match answer {
             // A CA without renewal information: no reason to ask again.
@@ -316,11 +339,32 @@ impl Stored {
         })
     }
 
+    /// Takes it upon us to ask; `false` if another replica was faster, after reading what
+    /// that one wrote.
+    async fn claim(
+        &mut self,
+        engine: &Engine,
+        id: &CertId,
+        now: OffsetDateTime,
+    ) -> Result<bool, EngineError> {
+        self.data.claimed_until = Some(now.saturating_add(CLAIM));
+        let claimed = self.write(engine, id).await?;
+        if !claimed {
+            *self = Self::read(engine, id, self.data.generation).await?;
+            if self.data.is_due(now) {
+                // Nobody has; the store is not well. Soon again, but not at once.
+                self.data.claimed_until = Some(now.saturating_add(CLAIM));
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Whether it is written: only over what was read.
     fn write<'a>(
-        &'a self,
+        &'a mut self,
         engine: &'a Engine,
         id: &'a CertId,
-    ) -> Task<'a, Result<(), EngineError>> {
+    ) -> Task<'a, Result<bool, EngineError>> {
         Box::pin(async move {
             let place = id.renewal();
             let value = Record::new(KIND, VERSION, &self.data)?.encode();
@@ -329,9 +373,13 @@ impl Stored {
                 None => Txn::new().if_absent(place.clone()),
             };
             match engine.storage().txn(txn.put(place, value)).await {
-                // Another replica asked at the same time; its answer is as good.
-                Ok(_) | Err(StorageError::Conflict { .. } | StorageError::Indeterminate { .. }) => {
-                    Ok(())
+                Ok(revision) => {
+                    self.revision = Some(revision);
+                    Ok(true)
+                }
+                // Another replica's is as good.
+                Err(StorageError::Conflict { .. } | StorageError::Indeterminate { .. }) => {
+                    Ok(false)
                 }
                 Err(error) => Err(error.into()),
             }

@@ -1258,3 +1258,55 @@ fn a_replica_that_dies_while_it_orders_holds_up_others_for_seconds() {
     }
     panic!("it never came to its end");
 }
+
+#[test]
+fn one_replica_asks_when_to_renew_and_all_go_by_it() {
+    use crate::protocol::RenewalInfo;
+    use certwright_renewal::{Basis, RenewalPolicy};
+
+    let setting = Setting::new(&["a.test"]);
+    setting.obtain_at_last();
+    setting.ca.state().renewal = Some(RenewalInfo {
+        start: setting.world.now() + time::Duration::days(30),
+        end: setting.world.now() + time::Duration::days(31),
+        explanation_url: None,
+        retry_after: Some(RetryAfter::Delay(time::Duration::hours(6))),
+    });
+    let (id, policy) = (setting.id(), RenewalPolicy::default());
+    let replicas: Vec<Engine> = (0..4).map(|_| setting.engine()).collect();
+    let ask = || {
+        let asked = replicas
+            .iter()
+            .map(|replica| -> crate::runtime::Task<'_, _> {
+                Box::pin(async { replica.renewal(&id, &policy).await.unwrap().unwrap() })
+            });
+        run(crate::runtime::all(asked.collect()))
+    };
+    for polls in 1..4 {
+        let now = setting.world.now();
+        for renewal in ask() {
+            // Those who did not ask look soon for what came of it.
+            let next = renewal.next_poll.unwrap();
+            assert!(
+                next > now && next <= now + time::Duration::hours(6),
+                "{next}"
+            );
+        }
+        assert_eq!(setting.ca.calls("renewal_info"), polls);
+        for renewal in ask() {
+            assert!(matches!(renewal.schedule.basis(), Basis::Ari(_)));
+        }
+        assert_eq!(setting.ca.calls("renewal_info"), polls);
+        setting.world.advance(Duration::from_secs(6 * 3600));
+    }
+    // One that dies while it asks is followed by another within minutes.
+    for polls in 1..20 {
+        let before = setting.ca.calls("renewal_info");
+        let _ = run_for(polls, replicas[0].renewal(&id, &policy));
+        setting.world.advance(Duration::from_secs(181));
+        ask();
+        let asked = setting.ca.calls("renewal_info") - before;
+        assert!((1..=2).contains(&asked), "{polls}: {asked}");
+        setting.world.advance(Duration::from_secs(6 * 3600));
+    }
+}
