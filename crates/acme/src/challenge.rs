@@ -174,6 +174,10 @@ pub enum Receipt {
         /// The record.
         #[serde(flatten)]
         record: dns01::TxtRecord,
+        /// The issuer whose provider makes it, and removes it; empty if the journal is of a
+        /// release that did not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        issuer: String,
     },
     /// A text under a token.
     #[serde(rename = "http-01")]

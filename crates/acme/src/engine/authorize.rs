@@ -240,7 +240,10 @@ impl Drive<'_> {
                     let canonical = view.canonical(&name);
                     record.name = self.asked("the name server", &name, canonical).await??;
                 }
-                Receipt::Dns01 { record }
+                Receipt::Dns01 {
+                    record,
+                    issuer: issuer.name.clone(),
+                }
             }
         })
     }
@@ -288,7 +291,7 @@ impl Drive<'_> {
                     self.shared.show(&Shown::Name(name.clone()), authorization);
                     delay = delay.max(issuer.solvers.tls_alpn01.unwrap_or_default().0);
                 }
-                Receipt::Dns01 { record } => records.push(record),
+                Receipt::Dns01 { record, .. } => records.push(record),
             }
         }
         if let (Some(dns), false) = (&issuer.solvers.dns01, records.is_empty()) {
@@ -445,8 +448,8 @@ impl Drive<'_> {
                         None => self.shared.hide(&Shown::Name(name.clone())),
                     }
                 }
-                Receipt::Dns01 { record } => {
-                    if let Err(reason) = self.unpublish(record).await? {
+                Receipt::Dns01 { record, issuer } => {
+                    if let Err(reason) = self.unpublish(record, issuer).await? {
                         self.shared.events.emit(Event::NotCleaned {
                             id: self.id.clone(),
                             reason,
@@ -462,13 +465,24 @@ impl Drive<'_> {
         Ok(())
     }
 
-    async fn unpublish(&mut self, record: &TxtRecord) -> Result<Result<(), String>, EngineError> {
+    /// Removes a record with the provider that made it: another does not have its zone, and
+    /// may say all the same that the record is gone.
+    async fn unpublish(
+        &mut self,
+        record: &TxtRecord,
+        issuer: &str,
+    ) -> Result<Result<(), String>, EngineError> {
         let mut issuers = self.shared.issuers.iter();
-        let Some(dns) = issuers.find_map(|issuer| issuer.solvers.dns01.as_ref()) else {
-            return Ok(Err(format!(
-                "no DNS provider is set up to remove {}",
-                record.name
-            )));
+        let made = |one: &&Issuer| issuer.is_empty() || one.name == issuer;
+        let mut made = issuers.by_ref().filter(made);
+        let Some(dns) = made.find_map(|one| one.solvers.dns01.as_ref()) else {
+            let name = &record.name;
+            return Ok(Err(match issuer {
+                "" => format!("no DNS provider is set up to remove {name}"),
+                issuer => format!(
+                    "{name} was made by the DNS provider of issuer {issuer}, which is not set up any more; set it up again, or remove the record by hand"
+                ),
+            }));
         };
         let removed = dns.provider.remove(record);
         let removed = self

@@ -16,6 +16,8 @@ use crate::testing::{FakeCa, FakeDns, Fault, Slow, World, identifiers, run, run_
 
 /// A CA, a store, and an engine on both.
 struct Setting {
+    /// Those of issuers after the first, if they are others.
+    more_solvers: Vec<Solvers>,
     world: World,
     storage: MemoryStorage,
     ca: FakeCa,
@@ -35,6 +37,7 @@ impl Setting {
         let ca = FakeCa::new(&world, &storage);
         Self {
             wanted: Wanted::new(identifiers(names)),
+            more_solvers: Vec::new(),
             solvers: Solvers::http01(),
             issuers: 1,
             options: Options::default(),
@@ -57,7 +60,12 @@ impl Setting {
                 &format!("ca-{index}"),
                 account,
                 protocol,
-                self.solvers.clone(),
+                match index {
+                    0 => None,
+                    more => self.more_solvers.get(more - 1),
+                }
+                .unwrap_or(&self.solvers)
+                .clone(),
             );
             issuer.quotas = self.quotas;
             issuer.max_names = self.max_names;
@@ -1309,4 +1317,58 @@ fn one_replica_asks_when_to_renew_and_all_go_by_it() {
         assert!((1..=2).contains(&asked), "{polls}: {asked}");
         setting.world.advance(Duration::from_secs(6 * 3600));
     }
+}
+
+#[test]
+fn a_record_is_removed_by_the_provider_that_made_it() {
+    let mut setting = Setting::new(&["a.test"]);
+    let elsewhere = FakeCa::new(&setting.world, &setting.storage);
+    let dns = |ca: &FakeCa| Solvers::dns01(Dns01::new(Arc::new(FakeDns(ca.clone()))));
+    // The second issuer's provider alone has the zone that its CA looks at.
+    setting.solvers = dns(&elsewhere);
+    setting.more_solvers = vec![dns(&setting.ca)];
+    setting.issuers = 2;
+    let refuse = || {
+        let problem = Problem::new(400, ErrorType::RejectedIdentifier);
+        setting.ca.fault("new_order", Fault::Refuse(problem, None));
+    };
+    refuse();
+    setting.obtain_at_last();
+    assert_eq!(setting.ca.calls("finalize"), 1);
+    assert_eq!(setting.ca.state().txt, []);
+    assert!(setting.journal().is_none());
+
+    // An issuer that was taken out of the list before it could clean up.
+    refuse();
+    setting.wanted = Wanted::new(identifiers(&["b.test"]));
+    let engine = setting.engine();
+    let mut order = Box::pin(engine.obtain(&setting.wanted, Demand::Missing));
+    while setting.ca.calls("finalize") == 1 {
+        assert!(run_for(1, order.as_mut()).is_none());
+    }
+    drop(order);
+    setting.world.advance(Duration::from_secs(15));
+    setting.issuers = 1;
+    setting.solvers = Solvers::http01();
+    let engine = setting.engine();
+    let mut events = engine.events().listen();
+    run(engine.obtain(&setting.wanted, Demand::Missing)).unwrap();
+    let reason = run(async {
+        loop {
+            let event = events.next().await.unwrap().unwrap();
+            if let crate::event::Event::NotCleaned { reason, .. } = event {
+                break reason;
+            }
+        }
+    });
+    assert!(
+        reason.contains("of issuer ca-1, which is not set up any more"),
+        "{reason}"
+    );
+    assert_eq!(setting.ca.state().txt.len(), 1);
+    // It comes back.
+    setting.issuers = 2;
+    setting.obtain_at_last();
+    assert_eq!(setting.ca.state().txt, []);
+    assert!(setting.journal().is_none());
 }
