@@ -35,6 +35,17 @@ struct State {
     probing: bool,
 }
 
+impl State {
+    /// For how long nothing is asked; `None` if something may be.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        match self.open_until? {
+            until if until > now => Some(until - now),
+            _ if self.probing => Some(FIRST),
+            _ => None,
+        }
+    }
+}
+
 impl Breaker {
     pub(super) fn new(
         issuer: &str,
@@ -53,36 +64,35 @@ impl Breaker {
 
     /// Until when the CA is left alone; `None` if it may be asked.
     pub(super) fn left_alone(&self) -> Option<OffsetDateTime> {
-        let state = self.state();
-        let now = self.runtime.instant();
-        let until = match state.open_until? {
-            until if until > now => until,
-            _ if state.probing => now + FIRST,
-            _ => return None,
-        };
-        Some(self.runtime.now().saturating_add(pause(until - now)))
+        let left = self.state().left(self.runtime.instant())?;
+        Some(self.runtime.now().saturating_add(pause(left)))
     }
 
     fn call<'a, T: Send + 'a>(&'a self, request: &'static str, work: Call<'a, T>) -> Call<'a, T> {
         Box::pin(async move {
-            if let Some(until) = self.left_alone() {
-                return Err(ProtocolError::LeftAlone { request, until });
-            }
-            let pass = self.pass();
+            let pass = self.pass().map_err(|left| {
+                let until = self.runtime.now().saturating_add(pause(left));
+                ProtocolError::LeftAlone { request, until }
+            })?;
             let answer = work.await;
             pass.answered(answer.as_ref().err());
             answer
         })
     }
 
-    fn pass(&self) -> Pass<'_> {
+    /// Lets a request through, or says for how long not: looked at and decided under one
+    /// lock, or two requests would see whether the CA is back.
+    fn pass(&self) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
+        if let Some(left) = state.left(self.runtime.instant()) {
+            return Err(left);
+        }
         let probe = state.open_until.is_some();
         state.probing |= probe;
-        Pass {
+        Ok(Pass {
             breaker: self,
             probe,
-        }
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -289,6 +299,32 @@ mod tests {
         world.advance(LONGEST);
         assert!(ask().is_ok());
         assert!(ask().is_ok());
+    }
+
+    #[test]
+    fn of_many_threads_one_sees_whether_it_is_back() {
+        let world = World::new();
+        let ca = FakeCa::new(&world, &world.storage());
+        let runtime = Arc::new(world.clone());
+        let breaker = Breaker::new("ca", Arc::new(ca), runtime, Events::new());
+        for _ in 0..500 {
+            breaker.state().open_until = Some(world.instant());
+            let (start, end) = (std::sync::Barrier::new(4), std::sync::Barrier::new(4));
+            let let_through = std::sync::atomic::AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        start.wait();
+                        let pass = breaker.pass();
+                        let one = usize::from(pass.is_ok());
+                        let_through.fetch_add(one, std::sync::atomic::Ordering::Relaxed);
+                        // Whoever is let through is still under way when the last asks.
+                        end.wait();
+                    });
+                }
+            });
+            assert_eq!(let_through.into_inner(), 1);
+        }
     }
 
     #[test]
