@@ -97,6 +97,10 @@ pub struct NewOrder {
     /// The certificate this one replaces (RFC 9773 section 5), by its ARI identifier;
     /// left out for CAs without renewal information.
     pub replaces: Option<String>,
+    /// From when the certificate is to be valid, to the second; the CA's choice if `None`.
+    pub not_before: Option<OffsetDateTime>,
+    /// Until when.
+    pub not_after: Option<OffsetDateTime>,
 }
 
 /// An order (RFC 8555 section 7.1.3).

@@ -4,6 +4,7 @@ use certwright_cert_model::key::{Curve, KeyAlgorithm, RotationPolicy};
 use certwright_cert_model::name::{DnsPattern, Email, Names};
 use certwright_issuance::KeyPair;
 use certwright_issuance::csr::{Csr, CsrError, Request};
+use time::Duration;
 
 use crate::config::CommonName;
 use crate::identifier::Identifier;
@@ -26,6 +27,13 @@ pub struct Wanted {
     pub common_name: CommonName,
     /// E-mail addresses to ask for in the CSR; public CAs ignore or refuse them.
     pub emails: Vec<Email>,
+    /// Asks the CA for a certificate valid from so long after the order is placed, before
+    /// it if negative (`notBefore` of RFC 8555 section 7.4). One that is not valid yet is
+    /// not put in use. Public CAs refuse it.
+    pub not_before: Option<Duration>,
+    /// Asks the CA for a certificate valid until so long after the order is placed
+    /// (`notAfter`). Public CAs refuse it, or have profiles instead.
+    pub not_after: Option<Duration>,
     /// Tells apart certificates for the same identifiers; usually empty.
     pub label: String,
 }
@@ -41,6 +49,8 @@ impl Wanted {
             profile: None,
             common_name: CommonName::default(),
             emails: Vec::new(),
+            not_before: None,
+            not_after: None,
             label: String::new(),
         }
     }

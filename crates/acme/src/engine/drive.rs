@@ -21,7 +21,7 @@ use crate::issuer::Issuer;
 use crate::journal::{Circumstances, Failure, Journal, Next, Order, Plan, Stage};
 use crate::layout::{self, CertId};
 use crate::limits::{Quotas, Scope};
-use crate::problem::{Bounds, Class, one_line};
+use crate::problem::{Bounds, Class, ErrorType, one_line};
 use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
 use crate::secret::StoredKey;
 use crate::wanted::{OwnRequest, Wanted};
@@ -234,6 +234,8 @@ impl<'e> Drive<'e> {
                 .clone()
                 .or_else(|| issuer.profile.clone()),
             replaces: replaces.filter(|_| !self.journal.history.without_replaces),
+            not_before: self.wanted.not_before.map(|after| self.after(after)),
+            not_after: self.wanted.not_after.map(|after| self.after(after)),
         };
         // Closed by nobody.
         let turn = self.hold.during(shared.new_orders[index].acquire());
@@ -246,7 +248,7 @@ impl<'e> Drive<'e> {
         let placed = self.hold.during(asked).await;
         self.hold.end_turn().await;
         drop(turn);
-        let (url, state) = placed??;
+        let (url, state) = placed?.map_err(|error| refused(&order, error))?;
         let account = account.url;
         self.journal.ordered(Order { account, url })?;
         self.known = Some(state);
@@ -616,6 +618,10 @@ impl<'e> Drive<'e> {
         Ok(())
     }
 
+    fn after(&self, span: time::Duration) -> OffsetDateTime {
+        self.now().saturating_add(span)
+    }
+
     pub(super) fn now(&self) -> OffsetDateTime {
         self.shared.runtime.now()
     }
@@ -698,6 +704,24 @@ fn quotas_of(issuer: &Issuer, replaces: bool) -> Quotas {
     match replaces {
         true => issuer.quotas.for_replacement(),
         false => issuer.quotas,
+    }
+}
+
+/// A CA need not take a validity (RFC 8555 section 7.4), and the public ones say so by
+/// `malformed` alone.
+fn refused(order: &NewOrder, error: ProtocolError) -> Trouble {
+    let dated = order.not_before.is_some() || order.not_after.is_some();
+    let malformed = matches!(&error, ProtocolError::Refused { problem, .. }
+        if problem.kind == ErrorType::Malformed);
+    match Trouble::from(error) {
+        Trouble::Setback(mut setback) if dated && malformed => {
+            setback.detail = format!(
+                "the CA may not take not_before and not_after; leave them out of what is wanted: {}",
+                setback.detail
+            );
+            Trouble::Setback(setback)
+        }
+        trouble => trouble,
     }
 }
 

@@ -16,6 +16,8 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
+use time::UtcOffset;
+use time::format_description::well_known::Rfc3339;
 
 use super::jws::{self, Signer};
 use super::shim::Shim;
@@ -247,9 +249,15 @@ impl AcmeServer {
                 serial: serial.into(),
             });
         }
+        let dated = order.not_before.is_some() || order.not_after.is_some();
         for _ in 0..NONCE_TRIES {
-            let Some(known) = self.account(account).await? else {
-                return self.order_by_hand(account, &new, replaced).await;
+            let known = match dated {
+                true => None,
+                false => self.account(account).await?,
+            };
+            let Some(known) = known else {
+                let payload = dates(payload(request, &new)?, order)?;
+                return self.order_by_hand(account, &payload, replaced).await;
             };
             match known.new_order(&new).await {
                 Ok(made) => return Ok(order_state(made)),
@@ -268,18 +276,18 @@ impl AcmeServer {
         })
     }
 
-    /// The same for accounts whose keys instant-acme does not sign with, such as Traefik's.
+    /// The same for accounts whose keys instant-acme does not sign with, such as Traefik's,
+    /// and for orders it does not know how to write.
     async fn order_by_hand(
         &self,
         account: &Account,
-        new: &instant_acme::NewOrder<'_>,
+        payload: &Json,
         replaced: Option<&str>,
     ) -> Result<(String, OrderState), ProtocolError> {
         let request = "a new order";
         let url = self.directory().await?.new_order;
         let signer = (&*account.key, Signer::Account(&account.url));
-        let payload = payload(request, new)?;
-        let answer = self.post(request, signer, &url, Some(&payload)).await?;
+        let answer = self.post(request, signer, &url, Some(payload)).await?;
         let order: wire::Order = read(request, &answer)?;
         if replaced.is_some_and(|said| order.replaces.as_deref() != Some(said)) {
             return Err(super::shim::not_replaced(request));
@@ -298,6 +306,25 @@ fn payload<T: Serialize>(request: &'static str, theirs: &T) -> Result<Json, Prot
         request,
         reason: error.to_string(),
     })
+}
+
+/// An order with the instants it asks for.
+fn dates(mut payload: Json, order: &NewOrder) -> Result<Json, ProtocolError> {
+    for (name, instant) in [
+        ("notBefore", order.not_before),
+        ("notAfter", order.not_after),
+    ] {
+        let Some(instant) = instant else { continue };
+        let instant = instant.to_offset(UtcOffset::UTC).truncate_to_second();
+        let text = instant
+            .format(&Rfc3339)
+            .map_err(|_| ProtocolError::Malformed {
+                request: "a new order",
+                reason: format!("{name} of {instant} cannot be written"),
+            })?;
+        payload[name] = Json::String(text);
+    }
+    Ok(payload)
 }
 
 fn order_state(order: instant_acme::Order) -> (String, OrderState) {

@@ -167,6 +167,38 @@ async fn profiles_are_asked_for() {
 }
 
 #[tokio::test]
+async fn a_validity_is_asked_for() {
+    let server = FakeServer::start().await;
+    let engine = engine(issuer(&server));
+    let mut wanted = wanted();
+    wanted.not_before = Some(-time::Duration::HOUR);
+    wanted.not_after = Some(time::Duration::days(7));
+    let now = TokioRuntime.now();
+    let outcome = engine.obtain(&wanted, Demand::Missing).await.unwrap();
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    let order = server.state().orders[0].clone();
+    for (name, hours) in [("notBefore", -1), ("notAfter", 7 * 24)] {
+        let text = order[name].as_str().unwrap();
+        let format = &time::format_description::well_known::Rfc3339;
+        let asked = time::OffsetDateTime::parse(text, format).unwrap();
+        let off = asked - now - time::Duration::hours(hours);
+        assert!(off.abs() < time::Duration::minutes(1), "{name}: {text}");
+        assert_eq!(text.len(), "2026-01-01T00:00:00Z".len(), "{text}");
+    }
+    // Another CA says no, and not why.
+    let refusal = r#"{"type":"urn:ietf:params:acme:error:malformed","detail":"no"}"#;
+    server.fault("/order", Fault::Answer(400, None, refusal));
+    wanted.identifiers = vec!["b.example.test".parse().unwrap()];
+    let outcome = engine.obtain(&wanted, Demand::Missing).await.unwrap();
+    let Outcome::Parked(Some(failure)) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(failure.class, Class::Permanent);
+    let start = "the CA may not take not_before and not_after; leave them out";
+    assert!(failure.detail.starts_with(start), "{}", failure.detail);
+}
+
+#[tokio::test]
 async fn too_many_requests() {
     let in_an_hour = TokioRuntime.now() + time::Duration::HOUR;
     let date = httpdate::fmt_http_date(in_an_hour.into());
