@@ -185,7 +185,8 @@ mod tests {
         let remove = Unused::Remove {
             after_expiry: Duration::ZERO,
         };
-        let removed = engine.tend_unused(remove, &RenewalPolicy::default(), |_| false);
+        let policy = RenewalPolicy::default();
+        let removed = engine.tend_unused(remove, &policy, |_| false);
         assert_eq!(run(removed).unwrap(), 1);
         for (wanted, there) in [(&unused, false), (&tried, true), (&labelled, true)] {
             let current = run(engine.current(&engine.id(wanted))).unwrap();

@@ -25,6 +25,11 @@ impl Engine {
     /// # Errors
     /// The store's, or a record that cannot be read.
     pub async fn abandon(&self, id: &CertId) -> Result<bool, EngineError> {
+        self.abandon_idle(id, None).await
+    }
+
+    /// The same, unless somebody has looked at it within this time.
+    async fn abandon_idle(&self, id: &CertId, idle: Option<Duration>) -> Result<bool, EngineError> {
         let shared = &self.shared;
         let turn = shared.turn(id);
         let _turn = turn.lock().await;
@@ -39,7 +44,7 @@ impl Engine {
         };
         let wanted = Wanted::new(journal.identifiers);
         let mut drive = Drive::new(shared, &wanted, None, Demand::Missing, id.clone(), lease);
-        let done = drive.abandon().await;
+        let done = drive.abandon(idle).await;
         drive.release().await;
         done
     }
@@ -51,7 +56,7 @@ impl Engine {
     /// [`Options::abandoned_after`]: super::Options::abandoned_after
     ///
     /// # Errors
-    /// The store's; a record that cannot be read is left where it is.
+    /// The orders cannot be listed. One that cannot be read or given up is left where it is.
     pub async fn sweep(&self, wanted: impl Fn(&CertId) -> bool) -> Result<usize, EngineError> {
         let shared = &self.shared;
         let listing = shared.storage.list(ORDERS).await?;
@@ -68,9 +73,16 @@ impl Engine {
                     continue;
                 }
             };
-            let left = now - journal.last_looked_at();
-            if left >= shared.options.abandoned_after && self.abandon(&id).await? {
-                count += 1;
+            let idle = Duration::try_from(shared.options.abandoned_after).unwrap_or(Duration::MAX);
+            if now - journal.last_looked_at() < idle {
+                continue;
+            }
+            // It was listed a while ago: somebody may be at it again.
+            match self.abandon_idle(&id, Some(idle)).await {
+                Ok(done) => count += usize::from(done),
+                Err(error) => {
+                    tracing::warn!(certificate = %id, %error, "stored order not given up");
+                }
             }
         }
         Ok(count)
@@ -78,19 +90,26 @@ impl Engine {
 }
 
 impl Drive<'_> {
-    async fn abandon(&mut self) -> Result<bool, EngineError> {
+    async fn abandon(&mut self, idle: Option<Duration>) -> Result<bool, EngineError> {
         self.load().await?;
         let now = self.now();
+        if idle.is_some_and(|idle| now - self.journal.last_looked_at() < idle) {
+            return Ok(false);
+        }
         let sent = matches!(
             self.journal.stage,
             Stage::Finalizing { .. } | Stage::Issued { .. }
         );
         if sent && now - self.journal.last_looked_at() < KEPT {
+            // The CA has seen the answers; only the certificate is still to come.
+            if !self.journal.receipts.is_empty() {
+                self.clean().await?;
+            }
             return Ok(false);
         }
+        let stage = self.journal.stage();
         self.journal.dropped(now);
         self.journal.history = crate::journal::History::default();
-        let stage = self.journal.stage();
         self.write(Txn::new()).await?;
         self.clean().await?;
         let id = self.id.clone();
@@ -123,6 +142,16 @@ impl Drive<'_> {
         };
         if shared.breakers[index].left_alone().is_some() {
             return Ok(false);
+        }
+        // CAs hand out a pending order again for the same identifiers: it may be another's too.
+        let others = self.hold.during(shared.storage.list(ORDERS)).await??;
+        let shared_with = others.entries.iter().any(|entry| {
+            let other = Journal::decode(entry.value.as_bytes());
+            let same = |order: &crate::journal::Order| order.url == given_up.order.url;
+            other.is_ok_and(|other| other.order().is_some_and(same))
+        });
+        if shared_with {
+            return Ok(true);
         }
         let issuer = &shared.issuers[index];
         let known = issuer.account.known(&*shared.storage);

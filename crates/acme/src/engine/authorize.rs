@@ -355,7 +355,9 @@ impl Drive<'_> {
             let mut ttl = dns.provider.ttl();
             if let Some(view) = looking {
                 // A server that does not answer will be told of when the value is looked for.
-                let seen = self.hold.during(view.ttl(name)).await?;
+                let limit = self.shared.options.provider_timeout;
+                let asked = within(&*self.shared.runtime, limit, view.ttl(name));
+                let seen = self.hold.during(asked).await?.and_then(Result::ok);
                 ttl = ttl.max(seen.unwrap_or_default());
             }
             if let Some(ttl) = ttl.filter(|ttl| *ttl > wait) {
@@ -378,15 +380,21 @@ impl Drive<'_> {
         };
         let mut refusal = None;
         for identifier in self.wanted.distinct() {
-            let first = solvers.kinds().find(|kind| kind.can_prove(&identifier));
+            let first = solvers
+                .kinds()
+                .find(|kind| solvers.may_prove(*kind, &identifier));
             let (Identifier::Dns(_), Some(ChallengeKind::Http01 | ChallengeKind::TlsAlpn01)) =
                 (&identifier, first)
             else {
                 continue;
             };
             let name = identifier.value();
-            let problem = self.hold.during(check.problem(&name)).await?;
-            let Some(reason) = problem else {
+            let limit = self.shared.options.provider_timeout;
+            let looked = within(&*self.shared.runtime, limit, check.problem(&name));
+            let Some(reason) = self.hold.during(looked).await?.unwrap_or_else(|| {
+                let reason = format!("no answer after {limit:?}");
+                Some(Unreachable::Untold { reason })
+            }) else {
                 continue;
             };
             let refused = check.otherwise == Otherwise::Refuse
@@ -432,7 +440,8 @@ impl Drive<'_> {
                     let lock = layout::alpn_lock(name);
                     let held = self.hold.also(&lock, &options.owner, options.lease);
                     if held.await?.is_some() {
-                        // Whoever is at it writes over our answer, and takes its own away.
+                        // Whoever is at it writes over our answer, or ends before and leaves it to us.
+                        left.push(receipt);
                         continue;
                     }
                     let place = layout::alpn_name(name);

@@ -52,6 +52,9 @@ pub(super) struct Current {
 /// Whether a step was the last.
 pub(super) type Step = Result<Option<Outcome>, Trouble>;
 
+/// How long what an issuer made that is not ours any more is left to replicas that still know it.
+const HANDOVER: time::Duration = time::Duration::HOUR;
+
 impl<'e> Drive<'e> {
     pub(super) fn new(
         shared: &'e Shared,
@@ -85,8 +88,20 @@ impl<'e> Drive<'e> {
         if let Some(plan) = self.journal.plan()
             && self.shared.index_of(&plan.issuer).is_none()
         {
-            tracing::warn!(certificate = %self.id, issuer = plan.issuer, "the issuer is gone, and the order with it");
-            let now = self.now();
+            let (now, issuer) = (self.now(), &plan.issuer);
+            // Another replica may still know the issuer, while settings change one by one, and only it can fetch
+            // what the CA has made for the key in here.
+            let sent = matches!(
+                self.journal.stage,
+                Stage::Finalizing { .. } | Stage::Issued { .. }
+            );
+            let until = self.journal.touched.unwrap_or(now).saturating_add(HANDOVER);
+            if sent && now < until {
+                tracing::warn!(certificate = %self.id, issuer, %until, "the order of an issuer that is gone is left to others");
+                let failure = self.journal.history.last.clone();
+                return Ok(Outcome::Waiting { until, failure });
+            }
+            tracing::warn!(certificate = %self.id, issuer, "the issuer is gone, and the order with it");
             self.journal.dropped(now);
         }
         match self.demand {
@@ -98,6 +113,7 @@ impl<'e> Drive<'e> {
             _ if self.is_met().is_some() => {}
             _ => {
                 if let Some(outcome) = self.rest() {
+                    self.stay(&outcome).await?;
                     return Ok(outcome);
                 }
             }
@@ -148,6 +164,16 @@ impl<'e> Drive<'e> {
         }
         let until = self.journal.next_at(self.now())?;
         Some(Outcome::Waiting { until, failure })
+    }
+
+    /// A parked order is looked at and not worked on: says so now and then, or it counts as abandoned.
+    async fn stay(&mut self, outcome: &Outcome) -> Result<(), EngineError> {
+        let half = self.shared.options.abandoned_after / 2;
+        let touched = self.journal.touched.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        if matches!(outcome, Outcome::Parked(_)) && self.now() - touched >= half {
+            self.write(Txn::new()).await?;
+        }
+        Ok(())
     }
 
     /// The certificate that is what was asked for, unless the next is under way.

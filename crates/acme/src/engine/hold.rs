@@ -149,6 +149,7 @@ impl<'e> Hold<'e> {
             return Err(self.lost());
         }
         let (storage, runtime) = (self.storage, self.runtime);
+        let mut retry = None;
         for lease in &mut self.leases {
             let now = runtime.instant();
             if !until_renewal(lease, now).is_zero() {
@@ -164,8 +165,11 @@ impl<'e> Hold<'e> {
                 Ok(()) => {}
                 Err(error @ StorageError::LeaseLost { .. }) => return Err(error),
                 // It may come back before the lease is over.
-                Err(_) => runtime.sleep(lease.ttl().mul_f64(RETRY)).await,
+                Err(_) => retry = Some(lease.ttl().mul_f64(RETRY)),
             }
+        }
+        if let Some(pause) = retry {
+            runtime.sleep(pause).await;
         }
         self.keep_turn().await;
         Ok(())
