@@ -161,12 +161,7 @@ impl Manager {
             seen: BTreeMap::new(),
             unseen: true,
         };
-        for secret in stored {
-            if let Err(secret) = manager.take_record(secret) {
-                let name = ResourceName::new(&secret.namespace, &secret.name);
-                manager.secrets.insert(name, secret);
-            }
-        }
+        manager.take_stored(stored);
         manager.replace_inventory(inventory);
         manager
     }

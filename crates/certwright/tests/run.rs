@@ -357,6 +357,39 @@ fn an_issuer_that_panics_is_not_asked_again_and_again() {
     });
 }
 
+#[test]
+fn a_runner_that_is_started_again_asks_no_issuer_sooner() {
+    #[derive(Debug, Default)]
+    struct Fails(AtomicUsize);
+    impl Issuer for Fails {
+        fn issue<'a>(&'a self, _: &'a Request) -> Issuing<'a> {
+            Box::pin(async move {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                Err::<Vec<u8>, _>(IssuerError::permanent("no"))
+            })
+        }
+    }
+    let theirs = PKI.rsplit_once("---").unwrap().1.replace("web", "theirs");
+    let theirs = theirs.replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
+    let (_home, documents) = home(&format!("{PKI}---{theirs}"));
+    block_on(async {
+        let store = MemoryStore::default();
+        let fails = Arc::new(Fails::default());
+        let name = ResourceName::new("ns", "theirs");
+        for run in 0..2 {
+            let (mut runner, _) = runner_at(store.clone(), &documents, || NOW);
+            runner.register("z.example", "Theirs", fails.clone());
+            let manager = runner
+                .run(tokio::time::sleep(Duration::from_secs(30)))
+                .await;
+            assert_eq!(fails.0.load(Ordering::Relaxed), 1, "run {run}");
+            assert_eq!(manager.status(&name, NOW).unwrap().failures, 1, "run {run}");
+            let names: Vec<_> = manager.secrets().map(|s| s.name.as_str()).collect();
+            assert_eq!(names, ["root", "web"], "records are no Secrets of anybody");
+        }
+    });
+}
+
 type Put = dyn Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync;
 
 /// A store in memory that does what a test says first.

@@ -45,17 +45,31 @@ impl Manager {
     /// Begins anew with these Secrets, which are all that are stored: what others wrote, and what was not stored. Jobs
     /// are given up and handed out anew. Pauses, and what users asked for, are not forgotten.
     pub fn reload(&mut self, stored: impl IntoIterator<Item = TlsSecret>) {
-        let named =
-            |secret: TlsSecret| (ResourceName::new(&secret.namespace, &secret.name), secret);
-        self.secrets = stored.into_iter().map(named).collect();
+        self.secrets.clear();
+        self.records.clear();
+        self.unread.clear();
+        self.take_stored(stored);
+        // What is remembered of these and was not stored is to be stored again.
+        self.changed_states.extend(self.states.keys().cloned());
         self.troubles = Troubles::default();
         self.authorities.clear();
+        self.seals.clear();
         self.anchors = Anchors::default();
         self.changes.clear();
         self.abandon_jobs();
         self.open.extend(0..self.order.len());
         // The next step begins like the first one.
         self.last = None;
+    }
+
+    /// Takes Secrets that are stored, records among them.
+    pub(super) fn take_stored(&mut self, stored: impl IntoIterator<Item = TlsSecret>) {
+        for secret in stored {
+            if let Err(secret) = self.take_record(secret) {
+                let name = ResourceName::new(&secret.namespace, &secret.name);
+                self.secrets.insert(name, secret);
+            }
+        }
     }
 
     /// Whether a Secret is there and cannot be read.

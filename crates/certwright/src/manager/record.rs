@@ -52,6 +52,8 @@ impl Manager {
 
     /// What changed of the records since it was asked last.
     pub(super) fn record_changes(&mut self) {
+        // One that was not applied yet would be taken for outdated.
+        self.read_records();
         for name in core::mem::take(&mut self.changed_states) {
             let spec = self.inventory.certificate(&name);
             let state = self.states.get(&name);
@@ -131,7 +133,7 @@ fn read(record: &TlsSecret, state: &mut State, spec: Fingerprint) {
     let get = |key: &str| record.annotations.get(key).map(String::as_str);
     let at = |key: &str| OffsetDateTime::parse(get(key)?, &Rfc3339).ok();
     if let Some(requested) = at(REQUESTED) {
-        state.requested = Some(requested);
+        state.requested = state.requested.max(Some(requested));
         state.rekey |= get(REKEY).is_some();
     }
     let same = get(FINGERPRINT).is_some_and(|found| found.parse() == Ok(spec));
