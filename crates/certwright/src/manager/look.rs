@@ -326,7 +326,7 @@ impl Manager {
     ) -> Outcome {
         let backoff = self.options.backoff;
         let state = self.states.entry(name.clone()).or_default();
-        let attempts = state.attempts() + 1;
+        let attempts = state.attempts().saturating_add(1);
         let until = match error.failure() {
             None => backoff.until(now, Some(attempts)),
             Some(failure) => {

@@ -138,6 +138,7 @@ fn read(record: &TlsSecret, state: &mut State, spec: Fingerprint) {
     }
     let same = get(FINGERPRINT).is_some_and(|found| found.parse() == Ok(spec));
     let attempts = get(ATTEMPTS).and_then(|attempts| attempts.parse().ok());
+    let attempts = attempts.filter(|attempts: &i64| *attempts > 0);
     let failing = (attempts, at(LAST_FAILURE), at(NEXT_ATTEMPT));
     if let (true, (Some(attempts), Some(last), Some(until))) = (same, failing) {
         state.failing = Some(Failing {
@@ -148,5 +149,41 @@ fn read(record: &TlsSecret, state: &mut State, spec: Fingerprint) {
         let message = get(MESSAGE).unwrap_or_default().to_owned();
         state.told = Some((FAILED, message));
         state.remote = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certwright_cert_model::{CertificateSpec, Defaults};
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_record_with_any_number_of_attempts_is_counted_on() {
+        let now = datetime!(2026-03-01 12:00 UTC);
+        let mut spec = CertificateSpec::default();
+        (spec.secret_name, spec.issuer_ref.name) = ("web".into(), "ca".into());
+        spec.dns_names = vec!["www.example.com".into()];
+        let spec = spec.validate(&Defaults::documented()).unwrap();
+        let name = ResourceName::new("ns", "web");
+        let mut inventory = crate::Inventory::default();
+        inventory.add_certificate(name.clone(), spec.clone()).unwrap();
+        for (attempts, failures) in [(i64::MAX, i64::MAX), (3, 4), (0, 1), (-1, 1)] {
+            let mut state = State::default();
+            state.failing = Some(Failing {
+                attempts,
+                last: now,
+                until: now,
+            });
+            state.told = Some((FAILED, String::new()));
+            state.remote = true;
+            let record = write(&name, &state, spec.fingerprint()).unwrap();
+            let mut manager = Manager::new(inventory.clone(), [record]);
+            // There is no such issuer.
+            manager.reconcile(now);
+            let status = manager.status(&name, now).unwrap();
+            assert_eq!(status.failures, failures, "{attempts}");
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Manager {
         };
         let state = self.states.entry(name.clone()).or_default();
         state.running = None;
-        let attempts = state.attempts();
+        let attempts = state.attempts().saturating_add(1);
         let (revision, reason) = (done.revision, done.reason.clone());
         let spec = done.spec.clone();
         let is_acme = done.result.as_ref().is_ok_and(|made| made.is_acme);
@@ -70,7 +70,7 @@ impl Manager {
         self.secrets.insert(target.clone(), secret);
         match accepted {
             Accepted::Until(schedule) => drop(self.keep(&name, schedule)),
-            Accepted::DueAtOnce { why, end } => self.hurry(&name, &why, end, attempts + 1, now),
+            Accepted::DueAtOnce { why, end } => self.hurry(&name, &why, end, attempts, now),
         }
         if !whole {
             // The next look tells why, and tries again.
