@@ -323,12 +323,18 @@ impl Manager {
     /// Asks for a new certificate with a new key, even under `rotationPolicy: Never`: what to do when others may know
     /// the old one. `false` if there is no such Certificate.
     ///
+    /// What is being signed for it now is given up, and asked for anew.
+    ///
     /// Whatever a CA signed with the old key is issued again by itself; see [`drop_old_anchors`](Self::drop_old_anchors)
     /// for the trust in it.
     pub fn rekey(&mut self, name: &ResourceName, now: OffsetDateTime) -> bool {
         let known = self.renew(name, now);
         if known {
-            self.states.entry(name.clone()).or_default().rekey = true;
+            let state = self.states.entry(name.clone()).or_default();
+            state.rekey = true;
+            // What is being signed may be for the old key, and would count as what was asked for.
+            state.running = None;
+            self.held.remove(name);
         }
         known
     }

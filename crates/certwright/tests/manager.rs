@@ -1093,6 +1093,40 @@ fn a_new_key_by_hand_and_no_trust_in_the_old_one() {
 }
 
 #[test]
+fn what_is_signed_for_the_old_key_meanwhile_is_not_the_new_one() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let reference = "issuerRef: {name: x, kind: Theirs, group: z.example}";
+    let never = "algorithm: ECDSA, rotationPolicy: Never}";
+    let text = certificate("web", reference).replace("algorithm: ECDSA}", never);
+    assert!(text.contains(never), "{text}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.register("z.example", "Theirs", theirs);
+    turn(&mut manager, NOW);
+    let web = named("web");
+    let key = |manager: &Manager| {
+        let secret = manager.secret(&web).unwrap();
+        secret.get(TLS_KEY).unwrap().to_vec()
+    };
+    let old = key(&manager);
+
+    // While one with the old key is on its way, the key becomes known to others.
+    let now = NOW + Duration::HOUR;
+    manager.renew(&web, now);
+    manager.reconcile(now);
+    let on_its_way = manager.take_jobs();
+    assert_eq!(on_its_way.len(), 1);
+    assert!(manager.rekey(&web, now + Duration::SECOND));
+    let now = now + Duration::MINUTE;
+    for job in on_its_way {
+        let done = now_or_never(job.run(now));
+        assert!(manager.finish(done, now).is_empty(), "it is given up");
+    }
+    assert_eq!(key(&manager), old);
+    turn(&mut manager, now);
+    assert_ne!(key(&manager), old);
+}
+
+#[test]
 fn a_temporary_certificate_leaves_what_others_keep_there_and_is_wanted_at_any_time() {
     let theirs = Theirs::new(KeyReuse::Allowed);
     theirs.says(Answer::Fail(Failure::Validation));
