@@ -24,8 +24,8 @@ impl Manager {
     /// result that nobody asks for any more is dropped.
     pub fn finish(&mut self, done: Done, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
         let name = done.certificate.clone();
-        let state = self.states.entry(name.clone()).or_default();
-        let wanted = state.running.is_some_and(|running| running.id == done.id)
+        let running = self.states.get(&name).and_then(|state| state.running);
+        let wanted = running.is_some_and(|running| running.id == done.id)
             && self.inventory.certificate(&name) == Some(&*done.spec);
         if !wanted {
             self.open.extend(self.ranks.get(&name));
