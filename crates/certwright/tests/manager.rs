@@ -1161,6 +1161,35 @@ fn a_temporary_certificate_leaves_what_others_keep_there_and_is_wanted_at_any_ti
 }
 
 #[test]
+fn a_temporary_certificate_takes_no_place_of_what_cannot_be_read() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    theirs.says(Answer::Fail(Failure::Validation));
+    let plain = certificate(
+        "web",
+        "issuerRef: {name: x, kind: Theirs, group: z.example}",
+    );
+    let wanting = plain.replace(
+        "namespace: ns}",
+        "namespace: ns, annotations: {cert-manager.io/issue-temporary-certificate: 'true'}}",
+    );
+    let mut manager = Manager::new(documents(&plain).inventory, []);
+    manager.register("z.example", "Theirs", theirs);
+    turn(&mut manager, NOW);
+    let web = named("web");
+    assert_eq!(manager.status(&web, NOW).unwrap().failures, 1);
+    manager.unreadable(&web, "no permission");
+    manager.replace_inventory(documents(&wanting).inventory);
+    manager.take_changes();
+    turn(&mut manager, NOW + Duration::MINUTE);
+    assert!(manager.secret(&web).is_none());
+    let changed = manager.take_changes();
+    assert!(
+        changed.iter().all(|change| change.name() != web),
+        "{changed:?}"
+    );
+}
+
+#[test]
 fn failures_and_requests_outlive_a_restart() {
     let theirs = Theirs::new(KeyReuse::Allowed);
     theirs.says(Answer::Fail(Failure::Validation));

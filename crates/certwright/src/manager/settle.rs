@@ -505,6 +505,10 @@ impl Manager {
         let Some(target) = self.inventory.target(name) else {
             return false;
         };
+        if self.is_unreadable(&target) {
+            // It may hold the only copy of a key.
+            return false;
+        }
         // Another one's Secret has nothing to do with it.
         let owner = self.inventory.owner(&target, self.secrets.get(&target));
         if !self.inventory.is_temporary_wanted(name) || owner != Some(name) {
