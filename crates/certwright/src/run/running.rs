@@ -352,9 +352,10 @@ impl Running {
 
     /// Tells what was done, but for what is still to be stored.
     fn tell(&mut self) {
+        let unsaved = self.unsaved.names();
         for (name, outcome) in core::mem::take(&mut self.untold) {
             let target = self.manager.inventory().target(&name);
-            if target.is_some_and(|target| self.unsaved.has(&target)) {
+            if target.is_some_and(|target| unsaved.contains(&target)) {
                 self.untold.push((name, outcome));
                 continue;
             }

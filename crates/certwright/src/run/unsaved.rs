@@ -83,11 +83,6 @@ impl Unsaved {
         self.parked.remove(secret).is_some()
     }
 
-    /// Whether something of a Secret is still to be stored.
-    pub(super) fn has(&self, secret: &ResourceName) -> bool {
-        self.changes.iter().any(|change| change.name() == *secret)
-    }
-
     /// The Secrets of which something is still to be stored, each once.
     pub(super) fn names(&self) -> std::collections::BTreeSet<ResourceName> {
         self.changes.iter().map(SecretChange::name).collect()
