@@ -104,12 +104,13 @@ impl SharedStore {
             .list(&self.secrets())
             .await
             .map_err(plain("list"))?;
+        *self.watch.lock().await = None;
+        // From here on nothing waits: if this future were dropped now, nobody would be told of what is known already.
         {
             let mut revisions = self.revisions();
             revisions.known.clear();
             revisions.listed = listed.revision;
         }
-        *self.watch.lock().await = None;
         let entries = listed.entries.iter();
         let taken = entries.filter_map(|entry| Some(self.take(&self.name(&entry.key)?, entry)));
         Ok(taken.collect())
