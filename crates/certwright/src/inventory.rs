@@ -289,7 +289,7 @@ impl Inventory {
     /// Takes over what an earlier inventory has and this one has not; what that was, as kind and name.
     #[cfg(feature = "run")]
     pub(crate) fn keep(&mut self, earlier: &Self) -> Vec<String> {
-        let mut kept = Vec::new();
+        let (mut kept, mut objects) = (Vec::new(), Vec::new());
         for (name, spec) in &earlier.certificates {
             if !self.certificates.contains_key(name) {
                 kept.push(format!("Certificate {name}"));
@@ -299,19 +299,28 @@ impl Inventory {
                 if earlier.is_temporary_wanted(name) {
                     self.temporary.insert(name.clone());
                 }
+                objects.push(Object::Certificate(name.clone()));
             }
         }
         for (name, spec) in &earlier.issuers {
             self.issuers.entry(name.clone()).or_insert_with(|| {
                 kept.push(format!("Issuer {name}"));
+                objects.push(Object::Issuer(name.clone()));
                 spec.clone()
             });
         }
         for (name, spec) in &earlier.cluster_issuers {
             self.cluster_issuers.entry(name.clone()).or_insert_with(|| {
                 kept.push(format!("ClusterIssuer {name}"));
+                objects.push(Object::ClusterIssuer(name.clone()));
                 spec.clone()
             });
+        }
+        for object in objects {
+            match earlier.created(&object) {
+                Some(at) => self.created.insert(object, at),
+                None => self.created.remove(&object),
+            };
         }
         kept
     }
