@@ -249,7 +249,8 @@ impl Inventory {
     }
 
     /// The Certificate that keeps its result in this Secret. Of several, the one the stored Secret tells of, or else
-    /// the first by name: every replica and every restart decide the same.
+    /// the oldest by the `creationTimestamp` of its document, or the first by name: every replica and every restart
+    /// decide the same.
     pub fn owner(
         &self,
         secret: &ResourceName,
@@ -259,8 +260,11 @@ impl Inventory {
         if claims.len() == 1 {
             return claims.first();
         }
-        let names = claims.iter().map(|claim| Claim::new(&claim.name, None));
-        let owner = ownership(names, stored.and_then(annotation::certificate))?;
+        let claimed = claims.iter().map(|claim| {
+            let created = self.created(&Object::Certificate(claim.clone()));
+            Claim::new(&claim.name, created)
+        });
+        let owner = ownership(claimed, stored.and_then(annotation::certificate))?;
         claims.iter().find(|claim| claim.name == owner.owner())
     }
 

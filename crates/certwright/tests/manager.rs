@@ -633,6 +633,23 @@ fn of_two_certificates_for_one_secret_one_waits() {
 }
 
 #[test]
+fn of_two_certificates_for_one_secret_the_older_one_has_it() {
+    let made = |text: String, at: &str| {
+        let made = format!("namespace: ns, creationTimestamp: '{at}'}}");
+        text.replace("namespace: ns}", &made)
+    };
+    let younger = certificate("a", "issuerRef: {name: root}");
+    let older = certificate("b", "issuerRef: {name: root}").replace("secretName: b", "secretName: a");
+    let text = root()
+        + &made(younger, "2026-02-01T12:00:00Z")
+        + &made(older, "2026-01-01T12:00:00Z");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    let outcomes = manager.reconcile(NOW);
+    assert!(matches!(outcome(&outcomes, "a"), Outcome::Blocked(_)));
+    assert!(matches!(outcome(&outcomes, "b"), Outcome::Issued { .. }));
+}
+
+#[test]
 fn who_waits_for_a_secret_puts_nothing_into_it_and_gets_it_when_it_is_left() {
     // The first by name came second, cannot be issued, and wants something to serve.
     let owner = certificate("z", "issuerRef: {name: root}");
