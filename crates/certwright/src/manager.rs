@@ -339,6 +339,15 @@ impl Manager {
         known
     }
 
+    /// Asks once more for what was asked for at this instant, issued and then not stored.
+    #[cfg(feature = "run")]
+    pub(crate) fn ask_again(&mut self, name: &ResourceName, at: OffsetDateTime) {
+        match self.states.get(name).is_some_and(|state| state.rekeyed) {
+            true => self.rekey(name, at),
+            false => self.renew(name, at),
+        };
+    }
+
     /// Takes every anchor out of the `trust-bundle.pem` of everything below a CA but the one that the CA has now, for
     /// the case that others know the key of an old one; what was done. Nothing, if there is no old one, or no such
     /// Certificate.

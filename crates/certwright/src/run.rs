@@ -76,6 +76,7 @@ pub struct Handle(mpsc::UnboundedSender<Command>);
 
 #[derive(Debug)]
 enum Command {
+    Rekey(ResourceName),
     Renew(ResourceName),
 }
 
@@ -83,6 +84,11 @@ impl Handle {
     /// Asks for a new certificate, like `cmctl renew`; `false` if the runner has ended.
     pub fn renew(&self, certificate: ResourceName) -> bool {
         self.0.send(Command::Renew(certificate)).is_ok()
+    }
+
+    /// The same with a new key, even under `rotationPolicy: Never`; see [`Manager::rekey`].
+    pub fn rekey(&self, certificate: ResourceName) -> bool {
+        self.0.send(Command::Rekey(certificate)).is_ok()
     }
 }
 

@@ -639,10 +639,10 @@ fn of_two_certificates_for_one_secret_the_older_one_has_it() {
         text.replace("namespace: ns}", &made)
     };
     let younger = certificate("a", "issuerRef: {name: root}");
-    let older = certificate("b", "issuerRef: {name: root}").replace("secretName: b", "secretName: a");
-    let text = root()
-        + &made(younger, "2026-02-01T12:00:00Z")
-        + &made(older, "2026-01-01T12:00:00Z");
+    let older =
+        certificate("b", "issuerRef: {name: root}").replace("secretName: b", "secretName: a");
+    let text =
+        root() + &made(younger, "2026-02-01T12:00:00Z") + &made(older, "2026-01-01T12:00:00Z");
     let mut manager = Manager::new(documents(&text).inventory, []);
     let outcomes = manager.reconcile(NOW);
     assert!(matches!(outcome(&outcomes, "a"), Outcome::Blocked(_)));

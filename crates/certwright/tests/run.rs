@@ -655,6 +655,50 @@ fn a_lost_race_is_about_one_secret_and_forgets_nothing() {
 }
 
 #[test]
+fn a_new_key_that_was_asked_for_is_not_lost_in_a_race() {
+    let policy = "privateKey: {algorithm: ECDSA, rotationPolicy: Never}";
+    let text = PKI.replace("privateKey: {algorithm: ECDSA}", policy);
+    let (_home, documents) = home(&text);
+    block_on(async {
+        let inner = MemoryStore::default();
+        let writes = AtomicUsize::new(0);
+        let store = Scripted::new(&inner).put(move |secret| {
+            let web = secret.name == "web";
+            match web && writes.fetch_add(1, Ordering::Relaxed) == 1 {
+                true => Err(conflict(secret)),
+                false => Ok(()),
+            }
+        });
+        let (runner, log) = runner(store, &documents);
+        let handle = runner.handle();
+        let name = ResourceName::new("ns", "web");
+        let key = |secret: Option<TlsSecret>| secret.unwrap().get("tls.key").map(<[u8]>::to_vec);
+        let asked = async {
+            log.wait_for("issued web true").await;
+            let first = key(inner.get(&name));
+            for (same, issued) in [(false, 2), (true, 3)] {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let before = key(inner.get(&name));
+                // The first of these races.
+                match issued {
+                    2 => assert!(handle.rekey(name.clone())),
+                    _ => assert!(handle.renew(name.clone())),
+                }
+                while count(&log.lines(), "issued web true") < issued {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                assert_eq!(key(inner.get(&name)) == before, same, "{issued}");
+            }
+            assert_ne!(key(inner.get(&name)), first);
+        };
+        runner.run(asked).await;
+        let lines = log.lines();
+        let races = count(&lines, "store somebody else changed Secret ns/web");
+        assert_eq!(races, 1, "{lines:?}");
+    });
+}
+
+#[test]
 fn who_leads_again_forgets_no_pause_and_no_request() {
     let (ca, web) = PKI.rsplit_once("---").unwrap();
     let nobody = web

@@ -69,6 +69,9 @@ pub(super) struct State {
     pub(super) requested: Option<OffsetDateTime>,
     /// Whether that is to have a new key whatever the policy is.
     pub(super) rekey: bool,
+    /// Whether the last certificate had one for that reason.
+    #[cfg(feature = "run")]
+    pub(super) rekeyed: bool,
     pub(super) running: Option<Running>,
     /// Whether an issuer of yours was asked last.
     pub(super) remote: bool,
@@ -205,6 +208,10 @@ impl State {
         self.revision = revision;
         self.failing = None;
         self.requested = None;
+        #[cfg(feature = "run")]
+        {
+            self.rekeyed = self.rekey;
+        }
         self.rekey = false;
         self.running = None;
         // It was about the certificate before. Who knows ACME is asked at once, when the new one is stored.

@@ -168,7 +168,9 @@ mod tests {
         let spec = spec.validate(&Defaults::documented()).unwrap();
         let name = ResourceName::new("ns", "web");
         let mut inventory = crate::Inventory::default();
-        inventory.add_certificate(name.clone(), spec.clone()).unwrap();
+        inventory
+            .add_certificate(name.clone(), spec.clone())
+            .unwrap();
         for (attempts, failures) in [(i64::MAX, i64::MAX), (3, 4), (0, 1), (-1, 1)] {
             let mut state = State::default();
             state.failing = Some(Failing {

@@ -429,7 +429,7 @@ impl Running {
             ..
         } = outcome
         {
-            self.manager.renew(name, *at);
+            self.manager.ask_again(name, *at);
         }
     }
 
@@ -515,10 +515,12 @@ impl Running {
     }
 
     pub(super) fn command(&mut self, command: Option<Command>) {
-        if let Some(Command::Renew(name)) = command {
-            let now = (self.runner.clock)();
-            self.manager.renew(&name, now);
-        }
+        let now = (self.runner.clock)();
+        match command {
+            Some(Command::Rekey(name)) => self.manager.rekey(&name, now),
+            Some(Command::Renew(name)) => self.manager.renew(&name, now),
+            None => false,
+        };
     }
 
     /// How long there is nothing to do, unless something happens.
