@@ -958,6 +958,15 @@ fn two_processes_on_one_directory_are_kept_apart() {
         first.resign().await.unwrap();
         assert!(second.lead().await.unwrap());
         second.put(&secret).await.unwrap();
+
+        // Somebody tidied up, so that there is nothing left that the first one could be kept away by.
+        std::fs::remove_file(home.path().join(".lock")).unwrap();
+        assert!(first.lead().await.unwrap());
+        let lost = second.put(&secret).await;
+        assert!(matches!(lost, Err(StoreError::LeaseLost)), "{lost:?}");
+        std::fs::remove_file(home.path().join(".lock")).unwrap();
+        assert!(!first.lead().await.unwrap(), "it was lost");
+        assert!(first.lead().await.unwrap(), "and may be had again");
     });
 }
 

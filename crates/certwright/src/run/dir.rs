@@ -207,6 +207,10 @@ impl DirStore {
     /// Takes the lock, unless it is ours.
     fn hold(&self) -> Result<(), StoreError> {
         let mut held = lock(&self.shared.lock);
+        if held.as_ref().is_some_and(|lock| !lock.is_met()) {
+            *held = None;
+            return Err(StoreError::LeaseLost);
+        }
         if held.is_none() {
             let taken = Lock::take(self.dir.root());
             *held = Some(taken.map_err(|error| StoreError::failed("lead", error))?);
@@ -334,7 +338,11 @@ impl SecretStore for DirStore {
     }
 
     fn lead(&self) -> Keeping<'_, bool> {
-        Box::pin(self.blocking("lead", |this| this.hold().map(|()| true)))
+        Box::pin(self.blocking("lead", |this| match this.hold() {
+            // Somebody else may have written since.
+            Err(StoreError::LeaseLost) => Ok(false),
+            held => held.map(|()| true),
+        }))
     }
 
     fn resign(&self) -> Keeping<'_, ()> {

@@ -11,7 +11,8 @@ const LOCK: &str = ".lock";
 /// Nobody else keeps the directory's Secrets while it lives, and its process does.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -36,8 +37,26 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{process}"))
             .map_err(|e| LockError::io(&path, e))?;
-        Ok(Self { _file: file })
+        Ok(Self { file, path })
     }
+
+    /// Whether others meet it: somebody may have removed the file, and the next one locks a new one.
+    pub(super) fn is_met(&self) -> bool {
+        let ours = self.file.metadata().ok().as_ref().and_then(number);
+        ours.is_some() && ours == fs::metadata(&self.path).ok().as_ref().and_then(number)
+    }
+}
+
+/// What tells a file from others.
+#[cfg(unix)]
+fn number(file: &fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn number(_: &fs::Metadata) -> Option<(u64, u64)> {
+    None
 }
 
 /// Locks a file until it is closed, however its process ends; whether nobody else has.
