@@ -207,6 +207,11 @@ fn answered(
     is_acme: bool,
 ) -> Result<Made, IssueError> {
     let (key, spec) = (request.key.get(), &request.spec);
+    let is_asked_for = key.public_key().spki_der() == asked_for.public_key().spki_der();
+    if !is_asked_for && request.is_stored_for(&key) {
+        let reason = "it is for the key that is to be replaced".to_owned();
+        return Err(IssueError::Unfit { reason });
+    }
     let mut bundle = read_answer(chain, &key, spec)?;
     if is_acme {
         // Public CAs are in everybody's stores; what a server sends along is no reason to trust it.

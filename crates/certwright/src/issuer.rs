@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use certwright_cert_model::ValidatedSpec;
 use certwright_cert_model::issuer::{AcmeIssuer, CaIssuer, SelfSignedIssuer};
 use certwright_cert_model::issuer_ref::IssuerRef;
-use certwright_issuance::{CertificateAuthority, Csr, KeyPair};
+use certwright_issuance::{Certificate, CertificateAuthority, Csr, KeyPair};
 use certwright_renewal::{AriWindow, Failure};
 use certwright_sni_store::Source;
 use time::OffsetDateTime;
@@ -178,6 +178,14 @@ impl Request {
     pub fn answer_is_for(&self, key: KeyPair) {
         let mut slot = self.key.0.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Arc::new(key);
+    }
+
+    /// Whether what is stored now is for this key.
+    pub(crate) fn is_stored_for(&self, key: &KeyPair) -> bool {
+        let stored = self.stored.as_deref().map(Certificate::read_pem);
+        let stored = stored.and_then(Result::ok).unwrap_or_default();
+        let leaf = stored.first();
+        leaf.is_some_and(|leaf| leaf.spki_der() == key.public_key().spki_der())
     }
 
     /// The request in PEM.

@@ -12,8 +12,9 @@ use certwright::{
 };
 use certwright_cert_model::TlsSecret;
 use certwright_cert_model::document::Format;
+use certwright_cert_model::key::KeyEncoding;
 use certwright_cert_model::secret::{CA_CRT, KEYSTORE_P12, TLS_CRT, TLS_KEY};
-use certwright_issuance::{Certificate, CertificateAuthority, CsrPolicy, Profile};
+use certwright_issuance::{Certificate, CertificateAuthority, Csr, CsrPolicy, KeyPair, Profile};
 use certwright_renewal::Failure;
 use certwright_sni_store::{CertStore, PairLoader, SelectionPolicy};
 use time::macros::datetime;
@@ -243,7 +244,7 @@ impl Issuer for Theirs {
                 Answer::Fail(failure) => return Err(IssuerError::new(failure, "no")),
                 Answer::Expired => now -= Duration::days(9) + profile.duration,
                 Answer::Other => {
-                    let key = certwright_issuance::KeyPair::generate(request.spec.key().algorithm);
+                    let key = KeyPair::generate(request.spec.key().algorithm);
                     let key = key.map_err(IssuerError::permanent)?;
                     let other =
                         certwright_issuance::csr::Request::new("x", &["x.example"]).unwrap();
@@ -1141,6 +1142,50 @@ fn what_is_signed_for_the_old_key_meanwhile_is_not_the_new_one() {
     assert_eq!(key(&manager), old);
     turn(&mut manager, now);
     assert_ne!(key(&manager), old);
+}
+
+/// Signs for the key that it saw first, whatever is asked for.
+#[derive(Debug)]
+struct Remembers {
+    theirs: Arc<Theirs>,
+    first: Mutex<Option<Vec<u8>>>,
+}
+
+impl Issuer for Remembers {
+    fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+        Box::pin(async move {
+            let asked_for = request.key().to_pem(KeyEncoding::Pkcs8).unwrap();
+            let mut first = self.first.lock().unwrap();
+            let first = first.get_or_insert_with(|| asked_for.as_bytes().to_vec());
+            let key = KeyPair::from_pem(first).unwrap();
+            let csr = Csr::for_spec(&request.spec, &key).unwrap();
+            let csr = csr.verify(&CsrPolicy::default()).unwrap();
+            request.answer_is_for(key);
+            let profile = Profile::for_spec(&request.spec);
+            let bundle = self.theirs.ca.sign(&csr, &profile, NOW).unwrap();
+            Ok(bundle.chain_pem().into_bytes())
+        })
+    }
+}
+
+#[test]
+fn an_answer_for_the_key_that_is_to_be_replaced_is_none() {
+    let reference = "issuerRef: {name: x, kind: Theirs, group: z.example}";
+    let text = certificate("web", reference);
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    let issuer = Remembers {
+        theirs: Theirs::new(KeyReuse::Allowed),
+        first: Mutex::default(),
+    };
+    manager.register("z.example", "Theirs", Arc::new(issuer));
+    let outcomes = turn(&mut manager, NOW);
+    assert!(matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }));
+    manager.rekey(&named("web"), NOW + Duration::HOUR);
+    let outcomes = turn(&mut manager, NOW + Duration::HOUR);
+    let Outcome::Failed { error, .. } = outcome(&outcomes, "web") else {
+        panic!("{outcomes:?}");
+    };
+    assert!(error.to_string().contains("to be replaced"), "{error}");
 }
 
 #[test]

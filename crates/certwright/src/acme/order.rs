@@ -39,6 +39,7 @@ pub(super) async fn issue(
             let now = settings.runtime.now();
             let fresh = now < current.not_after()
                 && !is_leaf(request.stored.as_deref(), &current)
+                && !is_for_old_key(request, &current)
                 && !was_kept(&*settings.storage, &id, after).await?;
             match request.reason {
                 // The process ended before it came into its Secret.
@@ -132,6 +133,15 @@ pub(super) fn is_leaf(stored: Option<&[u8]>, certificate: &IssuedCertificate) ->
     let leaf = stored.as_ref().and_then(|chain| chain.first());
     leaf.zip(certificate.leaf_der().ok())
         .is_some_and(|(stored, leaf)| stored.der().as_ref() == leaf.as_slice())
+}
+
+/// Whether a certificate is for the key of the stored one, although a new key is asked for.
+fn is_for_old_key(request: &Request, certificate: &IssuedCertificate) -> bool {
+    let made = KeyPair::from_pem(certificate.key_pem().as_bytes());
+    made.is_ok_and(|made| {
+        let new = request.key().public_key().spki_der() != made.public_key().spki_der();
+        new && request.is_stored_for(&made)
+    })
 }
 
 /// Whether this generation of a certificate was seen in its Secret.
