@@ -110,13 +110,29 @@ pub struct AcmeAccount {
     /// Its `spec.acme`.
     pub spec: AcmeIssuer,
     /// The key of `externalAccountBinding`, as its Secret holds it.
-    pub(crate) binding_key: Option<Arc<Zeroizing<Vec<u8>>>>,
+    pub(crate) binding_key: Option<BindingKey>,
 }
 
 impl AcmeAccount {
     /// The key of `externalAccountBinding` as its Secret holds it: base64url, usually.
     pub fn binding_key(&self) -> Option<&[u8]> {
-        self.binding_key.as_deref().map(|key| key.as_slice())
+        self.binding_key.as_ref().map(|key| key.0.as_slice())
+    }
+}
+
+/// The key of an external account binding, which no log is to show.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BindingKey(Arc<Zeroizing<Vec<u8>>>);
+
+impl BindingKey {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self(Arc::new(key.to_vec().into()))
+    }
+}
+
+impl fmt::Debug for BindingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BindingKey(..)")
     }
 }
 

@@ -527,6 +527,20 @@ fn an_issuer_of_the_users_orders_from_acme_servers() {
 }
 
 #[test]
+fn no_log_shows_the_key_of_an_account_binding() {
+    let acme = "{acme: {server: 'https://acme.example/', privateKeySecretRef: {name: k}, externalAccountBinding: {keyID: id, keySecretRef: {name: pass, key: word}}}}";
+    let text = issuer("acme", acme) + &certificate("web", "issuerRef: {name: acme}");
+    let mut manager = Manager::new(documents(&text).inventory, [password()]);
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    manager.register(certwright::ACME_GROUP, "Issuer", theirs);
+    manager.reconcile(NOW);
+    let shown = format!("{:?}", manager.take_jobs());
+    assert!(shown.contains("BindingKey(..)"), "{shown}");
+    let key = format!("{:?}", b"swordfish");
+    assert!(!shown.contains(&key), "{shown}");
+}
+
+#[test]
 fn what_comes_of_a_job_that_was_given_up_is_dropped() {
     let theirs = Theirs::new(KeyReuse::Allowed);
     let mut manager = with_theirs("", &theirs);

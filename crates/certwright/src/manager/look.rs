@@ -17,7 +17,7 @@ use super::{Manager, Outcome};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
-use crate::issuer::{ACME_GROUP, AcmeAccount, Held, Signer};
+use crate::issuer::{ACME_GROUP, AcmeAccount, BindingKey, Held, Signer};
 use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, Seal, plan, reapply};
 
 /// What came of looking at one certificate.
@@ -303,7 +303,7 @@ impl Manager {
                         key: key.clone(),
                     };
                     let mac = stored.get(&key).ok_or_else(lacks)?;
-                    account.binding_key = Some(Arc::new(mac.to_vec().into()));
+                    account.binding_key = Some(BindingKey::new(mac));
                 }
                 registered.check(&account).map_err(IssueError::Issuer)?;
                 Ok(Signer::Remote(registered.clone(), Some(account.into())))
