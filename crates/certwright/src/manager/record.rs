@@ -61,6 +61,8 @@ impl Manager {
             let record = record.and_then(|(spec, state)| write(&name, state, spec.fingerprint()));
             match record {
                 Some(record) if self.records.get(&name) == Some(&record) => {}
+                // Somebody's own Secret is called like it.
+                Some(record) if self.is_taken(&record) => {}
                 Some(record) => {
                     let change = SecretChange::Put(Box::new(record.clone_with_keys()));
                     self.changes.push(change);
@@ -74,6 +76,11 @@ impl Manager {
                 }
             }
         }
+    }
+
+    fn is_taken(&self, record: &TlsSecret) -> bool {
+        let name = ResourceName::new(&record.namespace, &record.name);
+        self.secrets.contains_key(&name) || self.inventory.owner(&name, None).is_some()
     }
 }
 

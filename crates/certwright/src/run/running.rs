@@ -472,7 +472,10 @@ impl Running {
                 self.collect(outcomes);
             }
             // What panicked does not bring its job back: everything is looked at anew.
-            Some(Err(error)) if error.is_panic() => self.manager.abandon_jobs(),
+            Some(Err(error)) if error.is_panic() => {
+                self.waiting.clear();
+                self.manager.abandon_jobs();
+            }
             Some(Err(_)) | None => {}
         }
     }
