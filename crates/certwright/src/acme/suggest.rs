@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certwright_acme::{Engine, Wanted};
+use certwright_cert_model::validated::RenewalTiming;
 use certwright_renewal::{AriWindow, Basis, RenewalPolicy};
 use certwright_storage::Storage;
 use time::{Duration, OffsetDateTime};
@@ -58,7 +59,8 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
     ) else {
         return Suggestion::default();
     };
-    let asked = account.spec.renewal_information_source.as_deref() != Some("None");
+    let asked = account.spec.renewal_information_source.as_deref() != Some("None")
+        && !matches!(held.spec.renewal_timing(), RenewalTiming::Disabled);
     let mut all = inner.suggestions.lock();
     let known = all.get(held.certificate);
     let known = known.filter(|known| known.chain == held.chain);

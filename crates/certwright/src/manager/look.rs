@@ -389,7 +389,7 @@ impl Manager {
         state.told = None;
         state.contested = None;
         let due = schedule.map(|schedule| schedule.due());
-        let again = state.suggestion.again.filter(|_| due.is_some());
+        let again = state.suggestion.again;
         let next = due.into_iter().chain(again).chain(state.requested).min();
         match next {
             Some(next) => self.agenda.insert(name.clone(), next),
