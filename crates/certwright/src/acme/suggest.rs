@@ -27,6 +27,8 @@ struct Known {
     /// The certificate, in PEM.
     chain: Vec<u8>,
     window: Option<AriWindow>,
+    /// When it was asked last.
+    since: OffsetDateTime,
     /// When to ask, or until when an answer is awaited.
     next: Option<OffsetDateTime>,
     asking: bool,
@@ -41,7 +43,7 @@ impl Default for Suggestions {
     }
 }
 
-/// How soon to look for an answer.
+/// How soon to look for an answer, first.
 const SOON: Duration = Duration::seconds(2);
 /// How long an answer may take before it is asked for again.
 const PATIENCE: Duration = Duration::minutes(5);
@@ -68,7 +70,8 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
     match known {
         Some(known) if known.next.is_none_or(|next| now < next) => {
             let next = known.next.map(|next| match known.asking {
-                true => next.min(now + SOON),
+                // Ever less often: of many certificates the last ones wait for long.
+                true => next.min(now + SOON.max(now - known.since)),
                 false => next,
             });
             return Suggestion::new(window, next);
@@ -78,6 +81,7 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
     let known = Known {
         chain: held.chain.to_vec(),
         window,
+        since: now,
         next: Some(now + PATIENCE),
         asking: true,
     };
