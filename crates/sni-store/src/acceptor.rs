@@ -4,20 +4,22 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::challenge::{ACME_TLS_ALPN, is_challenge};
 use crate::counters::Event;
-use crate::resolver::Resolver;
+use crate::resolver::{ChallengeError, Resolver, certified};
 
 /// Accepts TLS connections with the certificate and the configuration each hello asks for.
 ///
@@ -30,10 +32,13 @@ pub struct CertAcceptor {
     config: Arc<ServerConfig>,
     challenge: Arc<ServerConfig>,
     choose: Option<Arc<Choose>>,
+    answer: Option<Arc<Answer>>,
     resolver: Resolver,
     timeout: Duration,
 }
 
+type Answer = dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<Proof>> + Send>> + Send + Sync;
+type Proof = (CertificateDer<'static>, PrivateKeyDer<'static>);
 type Choose = dyn Fn(&ClientHello<'_>) -> Option<Arc<ServerConfig>> + Send + Sync;
 
 impl CertAcceptor {
@@ -43,6 +48,7 @@ impl CertAcceptor {
             challenge: Arc::new(challenge_config(&config)),
             config,
             choose: None,
+            answer: None,
             resolver,
             timeout: HANDSHAKE_TIMEOUT,
         }
@@ -65,6 +71,27 @@ impl CertAcceptor {
         choose: impl Fn(&ClientHello<'_>) -> Option<Arc<ServerConfig>> + Send + Sync + 'static,
     ) -> Self {
         self.choose = Some(Arc::new(choose));
+        self
+    }
+
+    /// Asks `answer` for the certificate and key that answer a TLS-ALPN-01 challenge, by the server name
+    /// in lower case, where the resolver's challenges have none: another replica's, for example, that
+    /// this one has not heard of. Hellos that offer other protocols do not come near it.
+    ///
+    /// Anybody can send such hellos, with any host name: what they cost must be bounded on the other
+    /// side. An answer that takes longer than two seconds, or what is left of the handshake's time, is
+    /// none.
+    #[must_use]
+    pub fn with_challenges_from<F>(
+        mut self,
+        answer: impl Fn(String) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>>
+            + Send
+            + 'static,
+    {
+        self.answer = Some(Arc::new(move |name| Box::pin(answer(name))));
         self
     }
 
@@ -117,7 +144,11 @@ impl CertAcceptor {
         let name = hello.server_name().map(str::to_owned);
         let challenged = hello.alpn().is_some_and(is_challenge);
         let (config, certificate) = if challenged {
-            (self.challenge.clone(), self.resolver.challenge(&hello))
+            let answer = self.challenge_for(&hello).await;
+            let answered = matches!(answer, Ok(Some(_)));
+            self.resolver.count_challenge(answered);
+            let answer = answer?;
+            (self.challenge.clone(), answer)
         } else {
             let config = self.config_for(&hello)?;
             let mut query = self.resolver.query(&hello);
@@ -140,6 +171,29 @@ impl CertAcceptor {
         // The authority has seen what it came for, and may be gone.
         let _gone = stream.shutdown().await;
         Ok(None)
+    }
+
+    async fn challenge_for(
+        &self,
+        hello: &ClientHello<'_>,
+    ) -> Result<Option<Arc<CertifiedKey>>, AcceptError> {
+        let Some(name) = hello.server_name() else {
+            return Ok(None);
+        };
+        let known = self.resolver.known_challenge(name);
+        let (None, Some(answer)) = (&known, &self.answer) else {
+            return Ok(known);
+        };
+        let asked = answer(name.to_ascii_lowercase());
+        let Ok(Some((certificate, key))) = timeout(ANSWER_TIMEOUT, asked).await else {
+            return Ok(None);
+        };
+        let made = certified(certificate, key, self.challenge.crypto_provider());
+        let made = made.map_err(|source| AcceptError::Challenge {
+            name: name.to_owned(),
+            source,
+        })?;
+        Ok(Some(Arc::new(made)))
     }
 
     fn config_for(&self, hello: &ClientHello<'_>) -> Result<Arc<ServerConfig>, AcceptError> {
@@ -165,6 +219,14 @@ impl fmt::Debug for CertAcceptor {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
+    /// What the function given to `with_challenges_from` answered cannot be used.
+    #[error("the answer to the challenge for {name} cannot be used")]
+    Challenge {
+        /// The server name the client sent.
+        name: String,
+        /// Why.
+        source: ChallengeError,
+    },
     /// The function that chooses configurations panicked.
     #[error("the function given to with_config_for panicked")]
     ConfigPanicked,
@@ -195,6 +257,9 @@ pub enum AcceptError {
 
 /// As long as browsers' own patience suggests, and no longer than a slow phone needs.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A certificate authority waits longer, and asks again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whatever is longer, as `Duration::MAX` for no limit, is longer than a clock can tell.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);

@@ -122,12 +122,20 @@ impl Resolver {
     /// serves.
     pub(crate) fn challenge(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name();
-        let answer = name.and_then(|name| self.challenges.as_ref()?.get(name));
-        self.store.count(match answer {
-            Some(_) => Event::Challenged,
-            None => Event::Rejected,
-        });
+        let answer = name.and_then(|name| self.known_challenge(name));
+        self.count_challenge(answer.is_some());
         answer
+    }
+
+    pub(crate) fn known_challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.challenges.as_ref()?.get(name)
+    }
+
+    pub(crate) fn count_challenge(&self, answered: bool) {
+        self.store.count(match answered {
+            true => Event::Challenged,
+            false => Event::Rejected,
+        });
     }
 
     #[cfg(any(feature = "lazy", feature = "tokio"))]
@@ -185,13 +193,22 @@ impl Challenges<CertifiedKey> {
         key: PrivateKeyDer<'static>,
         provider: &CryptoProvider,
     ) -> Result<(), ChallengeError> {
-        let key = provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| ChallengeError::Key(error.to_string()))?;
-        let certified = CertifiedKey::new(vec![certificate], key);
+        let certified = certified(certificate, key, provider)?;
         self.insert(host, certified).map_err(ChallengeError::Host)
     }
+}
+
+/// The answer to a challenge as rustls sends it.
+pub(crate) fn certified(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, ChallengeError> {
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| ChallengeError::Key(error.to_string()))?;
+    Ok(CertifiedKey::new(vec![certificate], key))
 }
 
 /// Why a challenge will not be answered.

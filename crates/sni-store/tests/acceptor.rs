@@ -289,6 +289,66 @@ async fn each_hello_gets_what_it_asks_for() {
     assert_eq!((counts.challenged, counts.rejected), (1, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn challenges_the_map_does_not_know_are_asked_for() {
+    let store = CertStore::new(SelectionPolicy::Best);
+    store.apply(entry("serves", &["mapped.test", "asked.test", "slow.test"]));
+    let challenges = Challenges::new();
+    let (mapped, key) = proof("mapped.test");
+    challenges
+        .answer("mapped.test", mapped.clone(), key, &provider())
+        .unwrap();
+    let (asked, key) = proof("asked.test");
+    let answer = (asked.clone(), key);
+    let resolver = Resolver::new(store, Arc::new(DefaultTimeProvider)).with_challenges(challenges);
+    let questions = Arc::new(AtomicUsize::new(0));
+    let counter = questions.clone();
+    let acceptor =
+        CertAcceptor::new(Arc::new(config()), resolver).with_challenges_from(move |name| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let (certificate, key) = (answer.0.clone(), answer.1.clone_key());
+            async move {
+                match name.as_str() {
+                    "asked.test" => Some((certificate, key)),
+                    "broken.test" => Some((certificate, PrivatePkcs8KeyDer::from(vec![1]).into())),
+                    "slow.test" => std::future::pending().await,
+                    _ => None,
+                }
+            }
+        });
+    let client = |name: &'static str, alpn: &[&[u8]]| Client {
+        alpn: alpn.iter().map(|one| one.to_vec()).collect(),
+        ..Client::to(name)
+    };
+    let acme = || Some(ACME_TLS_ALPN.to_vec());
+    for (name, leaf, questioned) in [("mapped.test", &mapped, 0), ("asked.test", &asked, 1)] {
+        let (server, client) = meet(&acceptor, client(name, &[ACME_TLS_ALPN]), None).await;
+        assert!(!server.unwrap(), "{name}");
+        assert_eq!(client, Ok((leaf.to_vec(), acme())), "{name}");
+        assert_eq!(questions.load(Ordering::Relaxed), questioned, "{name}");
+    }
+    // Nothing that serves is served to a challenge, and nobody waits for ever.
+    for name in ["slow.test", "unknown.test"] {
+        let (server, client) = meet(&acceptor, client(name, &[ACME_TLS_ALPN]), None).await;
+        assert!(
+            matches!(server, Err(AcceptError::NoCertificate { .. })),
+            "{name}"
+        );
+        assert!(client.unwrap_err().contains("AccessDenied"), "{name}");
+    }
+    let (server, _) = meet(&acceptor, client("broken.test", &[ACME_TLS_ALPN]), None).await;
+    assert!(matches!(server, Err(AcceptError::Challenge { .. })));
+    assert_eq!(questions.load(Ordering::Relaxed), 4);
+    // Who offers more asks for no challenge.
+    let both = client("asked.test", &[b"h2", ACME_TLS_ALPN]);
+    let (server, client) = meet(&acceptor, both, None).await;
+    assert!(server.unwrap());
+    assert_ne!(client.unwrap().0, asked.to_vec());
+    assert_eq!(questions.load(Ordering::Relaxed), 4);
+    let counts = acceptor.resolver().store().counts();
+    assert_eq!((counts.challenged, counts.rejected), (2, 3));
+}
+
 #[tokio::test]
 async fn configurations_are_chosen_by_hello_and_challenges_ask_for_no_client_certificate() {
     let store = CertStore::new(SelectionPolicy::Best);
