@@ -132,10 +132,7 @@ fn what_a_clock_far_ahead_issued_is_issued_again_once_it_is_right() {
     let ahead = |hours| secrets("www.example.com", NOW + Duration::hours(hours));
     assert_eq!(found(ahead(1), NOW)[0], "kept", "no CA for a correction");
     let found = found(ahead(24 * 3650), NOW);
-    assert_eq!(
-        found[0],
-        "it is not valid before 2036-02-27 12:00:00.0 +00:00:00"
-    );
+    assert_eq!(found[0], "it is not valid before 2036-02-27T12:00:00Z");
     assert!(
         found[1].starts_with("the CA has a new certificate with serial number "),
         "{found:?}"

@@ -19,7 +19,7 @@ use super::account::wrong;
 use super::{Settings, solver};
 use crate::inventory::ResourceName;
 use crate::issuer::{AcmeAccount, IssuerError, Request};
-use crate::plan::Reason;
+use crate::plan::{Reason, instant};
 
 /// Has a request signed: the chain in PEM.
 pub(super) async fn issue(
@@ -196,6 +196,7 @@ fn waiting(until: OffsetDateTime, failure: Option<Told>) -> IssuerError {
     };
     // The engine's pauses are longer for what will take longer: they are kept to.
     let failure = Failure::RateLimited { until };
+    let until = instant(until);
     IssuerError::new(failure, format_args!("{what}; tried again from {until}"))
 }
 

@@ -16,7 +16,7 @@ use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{Done, IssueError, Job, JobKey, Made, prepare, verify};
 use crate::plan::{
-    AuthorityChange, Drift, Observed, Plan, Reason, contest_text, contested_until, plan,
+    AuthorityChange, Drift, Observed, Plan, Reason, contest_text, contested_until, instant, plan,
 };
 
 impl Manager {
@@ -201,7 +201,7 @@ impl Manager {
             reason: e.to_string(),
         })?;
         if leaf.not_after() <= now {
-            let reason = format!("it expired at {}", leaf.not_after());
+            let reason = format!("it expired at {}", instant(leaf.not_after()));
             return Err(IssueError::Unfit { reason });
         }
         let target = ResourceName::new(&name.namespace, spec.secret_name());

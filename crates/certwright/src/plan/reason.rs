@@ -4,7 +4,8 @@ use certwright_cert_model::Difference;
 use certwright_cert_model::issuer_ref::{CERT_MANAGER_GROUP, IssuerRef};
 use certwright_issuance::rotation::KeyMismatch;
 use certwright_renewal::AriWindow;
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Why a certificate is issued, in the order in which the reasons are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,18 +175,21 @@ impl fmt::Display for Reason {
             } => issuer_changed(f, *change, stored, current),
             Self::ChainEndsFirst { chain, certificate } => write!(
                 f,
-                "its chain ends at {chain}, before it would itself at {certificate}"
+                "its chain ends at {}, before it would itself at {}",
+                instant(*chain),
+                instant(*certificate)
             ),
-            Self::NotYetValid(from) => write!(f, "it is not valid before {from}"),
-            Self::Requested(at) => write!(f, "it was asked for at {at}"),
+            Self::NotYetValid(from) => write!(f, "it is not valid before {}", instant(*from)),
+            Self::Requested(at) => write!(f, "it was asked for at {}", instant(*at)),
             Self::Suggested { window, due } => write!(
                 f,
-                "its CA asks for a renewal between {} and {}, and it is due since {due}",
-                window.start(),
-                window.end()
+                "its CA asks for a renewal between {} and {}, and it is due since {}",
+                instant(window.start()),
+                instant(window.end()),
+                instant(*due)
             ),
-            Self::Renewing(due) => write!(f, "its renewal is due since {due}"),
-            Self::Expired(at) => write!(f, "it expired at {at}"),
+            Self::Renewing(due) => write!(f, "its renewal is due since {}", instant(*due)),
+            Self::Expired(at) => write!(f, "it expired at {}", instant(*at)),
         }
     }
 }
@@ -197,6 +201,14 @@ pub(crate) fn issuer_text(kind: &str, group: &str, name: &str) -> String {
     } else {
         format!("{kind}.{group}/{name}")
     }
+}
+
+/// An instant for people: RFC 3339, in UTC, to the second; beyond the year 9999, which it cannot write, as it is.
+pub(crate) fn instant(at: OffsetDateTime) -> String {
+    let utc = at.checked_to_offset(UtcOffset::UTC).unwrap_or(at);
+    let second = utc.replace_nanosecond(0).unwrap_or(utc);
+    let text = second.format(&Rfc3339);
+    text.unwrap_or_else(|_| at.to_string())
 }
 
 fn issuer_changed(

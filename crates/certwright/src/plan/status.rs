@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::observed::Observed;
 use super::readiness::readiness;
-use super::reason::Reason;
+use super::reason::{Reason, instant};
 use super::stored::Stored;
 use super::{Plan, plan};
 
@@ -84,6 +84,7 @@ fn contested(plan: &Plan, now: OffsetDateTime) -> Option<Condition> {
 pub(crate) fn contest_text(what: &[impl ToString], until: OffsetDateTime) -> String {
     let what: Vec<_> = what.iter().map(ToString::to_string).collect();
     let what = what.join("; ");
+    let until = instant(until);
     format!("somebody else undoes what is written, so not before {until}: {what}")
 }
 
@@ -93,6 +94,7 @@ fn issuing(plan: &Plan, now: OffsetDateTime) -> Option<Condition> {
         Plan::Idle(_) | Plan::Contested { .. } | Plan::Reapply { .. } => return None,
         Plan::Issue { reason, .. } => (ConditionStatus::True, reason.word(), reason.to_string()),
         Plan::Wait { reason, until, .. } => {
+            let until = instant(*until);
             let message =
                 format!("not before {until}, after failures or too many certificates: {reason}");
             (ConditionStatus::False, "BackingOff", message)

@@ -275,7 +275,7 @@ pub(super) fn metadata(namespace: &str, name: &str, created: Option<OffsetDateTi
 
 /// An instant, and how far away it is.
 fn instant(at: OffsetDateTime, now: OffsetDateTime) -> String {
-    let text = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
+    let text = crate::plan::instant(at);
     if at > now {
         format!("{text} (in {})", Age(at - now))
     } else {

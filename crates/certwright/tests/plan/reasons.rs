@@ -333,7 +333,7 @@ fn a_certificate_does_not_outlive_its_chain() {
         &base,
         &seen(&secret, Issuer::Ca(&short)),
         NOW,
-        "ChainEndsFirst: its chain ends at 2026-03-11 12:00:00.0 +00:00:00, before it would itself at 2026-06-09 12:00:00.0",
+        "ChainEndsFirst: its chain ends at 2026-03-11T12:00:00Z, before it would itself at 2026-06-09T12:00:00Z",
     );
     let again = issued(&base, Issuer::Ca(&short), NOW);
     check(&base, &seen(&again, Issuer::Ca(&short)), NOW, "idle");
@@ -393,7 +393,7 @@ fn renewals_come_when_they_are_due() {
         &base,
         &moved,
         NOW + days(2),
-        "Renewing: its CA asks for a renewal between 2026-03-02 12:00:00.0",
+        "Renewing: its CA asks for a renewal between 2026-03-02T12:00:00Z",
     );
 }
 
@@ -410,7 +410,7 @@ fn a_user_is_obeyed_once() {
         &base,
         &view,
         asked,
-        "ManuallyTriggered: it was asked for at 2026-03-02 12:00:00.0",
+        "ManuallyTriggered: it was asked for at 2026-03-02T12:00:00Z",
     );
     let second = issued(&base, Issuer::Ca(&ca), asked);
     view.secret = Some(&second);
