@@ -561,6 +561,69 @@ fn what_comes_of_a_job_that_was_given_up_is_dropped() {
 }
 
 #[test]
+fn who_is_below_a_ca_that_is_being_issued_waits_for_it() {
+    let below = "---\napiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: middle, namespace: ns}\nspec: {secretName: middle, isCA: true, commonName: Middle, duration: 8760h, privateKey: {algorithm: ECDSA}, issuerRef: {name: root}}\n";
+    let text = root()
+        + below
+        + &issuer("middle", "{ca: {secretName: middle}}")
+        + &certificate("web", "issuerRef: {name: middle}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    for name in ["root", "middle", "web"] {
+        let outcomes = manager.begin(NOW);
+        // What was done about the others is no failure, and nothing to tell.
+        assert!(
+            outcomes.iter().all(|(of, _)| of.name != "web"),
+            "{outcomes:?}"
+        );
+        let waiting = manager.status(&named("web"), NOW).unwrap();
+        assert_eq!(waiting.failures, 0, "{name}");
+        let jobs = manager.take_jobs();
+        let [job] = &jobs[..] else {
+            panic!("{jobs:?}");
+        };
+        assert_eq!(job.certificate().name, name);
+        // A look in between finds nothing to do.
+        assert!(manager.begin(NOW).is_empty());
+        assert!(manager.take_jobs().is_empty());
+        for job in jobs {
+            let outcomes = manager.finish(now_or_never(job.run(NOW)), NOW);
+            assert!(
+                matches!(outcome(&outcomes, name), Outcome::Issued { .. }),
+                "{outcomes:?}"
+            );
+        }
+    }
+    assert!(manager.status(&named("web"), NOW).unwrap().ready);
+}
+
+#[test]
+fn who_waited_for_a_ca_that_was_not_issued_is_told_of() {
+    let text = root() + &certificate("web", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    assert!(manager.begin(NOW).is_empty());
+    // By the end of the job the CA would have expired already.
+    let late = NOW + Duration::days(36_500);
+    for job in manager.take_jobs() {
+        let outcomes = manager.finish(now_or_never(job.run(NOW)), late);
+        assert!(
+            matches!(outcome(&outcomes, "root"), Outcome::Failed { .. }),
+            "{outcomes:?}"
+        );
+    }
+    let outcomes = manager.begin(late);
+    assert!(
+        matches!(
+            outcome(&outcomes, "web"),
+            Outcome::Failed {
+                error: IssueError::NoCaSecret { .. },
+                ..
+            }
+        ),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
 fn an_issuer_may_forbid_to_use_a_key_twice() {
     let theirs = Theirs::new(KeyReuse::Forbidden);
     for (rotation, allowed) in [("Never", false), ("Always", true)] {

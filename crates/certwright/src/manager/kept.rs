@@ -78,7 +78,6 @@ impl Manager {
     }
 
     /// Whether a Secret is below one of these by its issuers.
-    #[cfg(feature = "run")]
     pub(crate) fn is_below(
         &self,
         secret: &ResourceName,

@@ -10,7 +10,7 @@ use certwright_cert_model::validated::ValidatedSpec;
 use certwright_issuance::CertificateAuthority;
 use certwright_issuance::keystore::SecretKeystores;
 use certwright_renewal::{Retry, Schedule, Seed};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::history::{Failing, Running};
 use super::{Manager, Outcome};
@@ -19,6 +19,9 @@ use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
 use crate::issuer::{ACME_GROUP, AcmeAccount, BindingKey, Held, Signer};
 use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, Seal, plan, reapply};
+
+/// Who waits for a job of this process looks again after this.
+const PATIENCE: Duration = Duration::MINUTE;
 
 /// What came of looking at one certificate.
 pub(super) enum Step {
@@ -50,6 +53,11 @@ impl Manager {
         let owner = owner.map(|owner| owner.name.clone());
         let signer = match self.signer(&name.namespace, spec.issuer_ref(), now) {
             Ok(signer) => signer,
+            // It is there in a moment, and brings this one back.
+            Err(_) if self.is_below(&target, |ca| self.is_being_issued(ca)) => {
+                self.wait_for_ca(name, now);
+                return None;
+            }
             Err(error) => return Some(Step::Did(self.fail(name, error, now))),
         };
         let stored = self.secrets.get(&target);
@@ -146,7 +154,9 @@ impl Manager {
             self.agenda.insert(name.clone(), until);
             return Some(Step::Did(Outcome::Waiting { until }));
         }
-        if self.waits_for_ca(name) {
+        let ca = self.inventory.ca_of(name);
+        if ca.is_some_and(|(_, ca)| self.is_being_issued(&ca)) {
+            self.wait_for_ca(name, now);
             return None;
         }
         Some(self.start(name, spec, signer, reason, key, now))
@@ -216,12 +226,30 @@ impl Manager {
         Step::Job(Box::new(job))
     }
 
-    /// Whether the Certificate is below a CA that is being issued by a job of this process.
-    fn waits_for_ca(&self, name: &ResourceName) -> bool {
-        let Some((_, secret)) = self.inventory.ca_of(name) else {
-            return false;
-        };
-        let owner = self.inventory.owner(&secret, self.secrets.get(&secret));
+    /// Leaves a Certificate until the job of a CA above it is done, or has taken too long.
+    fn wait_for_ca(&mut self, name: &ResourceName, now: OffsetDateTime) {
+        self.agenda
+            .insert(name.clone(), now.saturating_add(PATIENCE));
+    }
+
+    /// A CA was not issued: who waits for it is looked at now.
+    pub(super) fn wait_no_longer(&mut self, ca: &ResourceName, now: OffsetDateTime) {
+        if !self.readers.contains_key(ca) {
+            return;
+        }
+        let soon = now.saturating_add(PATIENCE);
+        for (name, rank) in &self.ranks {
+            let waits = self.agenda.get(name).is_some_and(|due| due <= soon);
+            let target = self.inventory.target(name).filter(|_| waits);
+            if target.is_some_and(|target| self.is_below(&target, |above| above == ca)) {
+                self.open.insert(*rank);
+            }
+        }
+    }
+
+    /// Whether a Secret's Certificate is being issued by a job of this process.
+    fn is_being_issued(&self, secret: &ResourceName) -> bool {
+        let owner = self.inventory.owner(secret, self.secrets.get(secret));
         let state = owner.and_then(|owner| self.states.get(owner));
         state
             .and_then(|state| state.running)

@@ -57,7 +57,12 @@ impl Manager {
             });
         let (secret, csr, warnings, accepted, whole) = match stored {
             Ok(stored) => stored,
-            Err(error) => return vec![(name.clone(), self.fail(&name, error, now))],
+            Err(error) => {
+                let failed = self.fail(&name, error, now);
+                let target = ResourceName::new(&name.namespace, spec.secret_name());
+                self.wait_no_longer(&target, now);
+                return vec![(name, failed)];
+            }
         };
         tracing::info!(certificate = %name, %reason, "issued");
         let target = ResourceName::new(&secret.namespace, &secret.name);
