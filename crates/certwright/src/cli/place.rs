@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certwright::run::{SecretStore as _, SharedStore};
-use certwright::{Documents, Inventory, Manager, ResourceName, SecretDir};
+use certwright::{ACME_GROUP, Documents, Inventory, Manager, ResourceName, SecretDir};
 use certwright_cert_model::{Defaults, TlsSecret};
 use certwright_storage::{EtcdOptions, EtcdStorage, EtcdUser, Storage};
 use clap::{Args, ValueEnum};
@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::output::Output;
+use super::run::acme::OnPaper;
 
 /// Which manifests are meant.
 #[derive(Args, Clone, Debug)]
@@ -119,6 +120,17 @@ impl Etcd {
 
     /// The storage. It connects when it is asked.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Box<dyn Error>> {
+        Ok(Arc::new(EtcdStorage::new(self.options()?)?))
+    }
+
+    /// The storage of ACME issuers, whose keys do not start as those of Secrets do.
+    pub(crate) fn acme_storage(&self) -> Result<Arc<dyn Storage>, Box<dyn Error>> {
+        let mut options = self.options()?;
+        options.root = format!("certwright-acme{}", self.etcd_prefix);
+        Ok(Arc::new(EtcdStorage::new(options)?))
+    }
+
+    fn options(&self) -> Result<EtcdOptions, Box<dyn Error>> {
         let mut options = EtcdOptions::new(self.urls.iter().map(String::as_str));
         if let Some(path) = &self.etcd_user {
             let text = Zeroizing::new(read(path)?);
@@ -137,7 +149,7 @@ impl Etcd {
         } else if encrypted {
             return Err("https needs --etcd-ca: the roots of etcd's servers".into());
         }
-        Ok(Arc::new(EtcdStorage::new(options)?))
+        Ok(options)
     }
 }
 
@@ -222,8 +234,10 @@ impl World {
         }
         let kept = place.load(output)?;
         let secrets = merge(&documents.inventory, documents.secrets, kept);
+        let mut manager = Manager::new(documents.inventory, secrets);
+        manager.register(ACME_GROUP, "Issuer", Arc::new(OnPaper::new()));
         Ok(Self {
-            manager: Manager::new(documents.inventory, secrets),
+            manager,
             now,
             problems: documents.problems.len(),
         })

@@ -1,5 +1,6 @@
 //! `run`: keeps Secrets true to manifests until it is told to stop.
 
+pub(super) mod acme;
 mod command;
 mod events;
 mod metrics;
@@ -61,6 +62,8 @@ pub(crate) struct Run {
     /// Tells metrics in Prometheus' text format at http://ADDRESS/metrics.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    acme: acme::Acme,
     /// Serves the certificates at https://ADDRESS, for trying out.
     #[arg(long, value_name = "ADDRESS")]
     serve: Option<SocketAddr>,
@@ -113,19 +116,22 @@ impl Run {
         let dir = SecretDir::new(&self.place.secrets);
         let leading = Arc::new(AtomicBool::new(false));
         let clock = OffsetDateTime::now_utc;
-        let (mut runner, requests) = if self.place.etcd.wanted() {
+        let (mut runner, requests, keeps) = if self.place.etcd.wanted() {
             let storage = self.place.etcd.storage()?;
             let prefix = self.place.etcd.etcd_prefix.clone();
             let identity = self.identity.clone().unwrap_or_else(identity);
             let store = SharedStore::new(storage.clone(), &prefix, identity, self.lease);
             let mut runner = Runner::new(store, clock);
             runner.publish_to(mirror::Mirror::new(dir.clone(), events.clone()));
-            (runner, requests::Requests::Shared { storage, prefix })
+            let keeps = acme::Keeps::Shared(self.place.etcd.acme_storage()?);
+            let requests = requests::Requests::Shared { storage, prefix };
+            (runner, requests, keeps)
         } else {
             let store = DirStore::new(dir.clone(), self.poll);
             (
                 Runner::new(store, clock),
                 requests::Requests::Dir(dir.clone()),
+                acme::Keeps::Directory(self.place.secrets.join(".acme")),
             )
         };
         runner.source = Some(Source::Paths {
@@ -140,6 +146,7 @@ impl Run {
         if let Some(workers) = self.workers {
             runner.workers = workers.max(1);
         }
+        self.acme.start(&mut runner, keeps, events).await?;
         if let Some(address) = self.serve {
             serve::start(&mut runner, address, events).await?;
         }

@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![cfg(unix)]
 
+mod acme;
 mod import;
 mod keep;
 mod machines;
 mod newcomer;
 mod output;
+#[allow(dead_code, reason = "it is shared with the tests of the ACME crate")]
+#[path = "../../../acme/tests/fake/server.rs"]
+mod server;
 mod survival;
 mod world;
