@@ -188,6 +188,11 @@ fn a_secret_described_has_sizes_and_never_values() {
     let annotations = [("a/one", "1"), ("a/two", "2\n3")];
     let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned()));
     secret.annotations.extend(annotations);
+    // As kubectl apply leaves it: the whole document, in one annotation.
+    secret.annotations.insert(
+        "kubectl.kubernetes.io/last-applied-configuration".to_owned(),
+        r#"{"kind":"Secret","stringData":{"tls.key":"hunter2"}}"#.to_owned(),
+    );
     let view = SecretView::of(&secret);
     assert_eq!(
         view.to_string(),

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::certificate::metadata;
 
 /// A Secret without its values: the names of its keys and how many bytes each has.
+///
+/// Like `kubectl describe`, it leaves out the annotation in which `kubectl apply` keeps the whole document: that holds
+/// every value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SecretView {
@@ -18,11 +21,14 @@ pub struct SecretView {
     pub kind: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// Its annotations, but for the document that was applied.
     pub annotations: BTreeMap<String, String>,
     /// The size of each key in bytes.
     pub sizes: BTreeMap<String, usize>,
 }
+
+/// Where `kubectl apply` keeps a copy of the document, with all of its data.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl SecretView {
     /// What may be seen of a Secret.
@@ -30,12 +36,14 @@ impl SecretView {
         let sizes = secret
             .data()
             .map(|(key, bytes)| (key.to_owned(), bytes.len()));
+        let mut annotations = secret.annotations.clone();
+        annotations.remove(LAST_APPLIED);
         Self {
             namespace: secret.namespace.clone(),
             name: secret.name.clone(),
             kind: secret.kind.clone(),
             labels: secret.labels.clone(),
-            annotations: secret.annotations.clone(),
+            annotations,
             sizes: sizes.collect(),
         }
     }
