@@ -183,6 +183,22 @@ fn kill_9_leaves_whole_secrets_and_the_next_start_finishes() {
 }
 
 #[test]
+fn a_damaged_secret_keeps_no_other_from_being_renewed() {
+    let world = World::new();
+    let mut running = Running::start(&world, &RUN);
+    running.wait_for("issued shop/tenants");
+    running.wait_for("issued shop/storefront");
+    let damaged = world.path("secrets/shop/storefront-tls/..data/.metadata.json");
+    fs::write(damaged, "{").unwrap();
+    // Asked for first, and read first where a directory lists what was made first.
+    assert!(world.run(&["renew", "storefront"]).status.success());
+    let output = world.run(&["renew", "tenants", "--wait", "60s"]);
+    assert!(output.status.success(), "{output:?}");
+    running.wait_for("store: ");
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
 fn mistakes_in_manifests_stop_nothing_else() {
     let world = World::new();
     let mut running = Running::start(&world, &RUN);

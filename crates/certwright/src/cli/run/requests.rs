@@ -170,18 +170,34 @@ impl Requests {
         handed: &mut BTreeMap<ResourceName, OffsetDateTime>,
         events: &Events,
     ) -> Result<(), Failed> {
+        // One that cannot be looked at keeps no other.
+        let mut failed = Ok(());
         for request in self.list().await? {
             let name = &request.certificate;
-            let too_old = OffsetDateTime::now_utc() - request.at > OLDEST;
-            if too_old || self.is_done(&request).await? {
-                self.remove(&request).await?;
-                handed.remove(name);
-            } else if handed.insert(name.clone(), request.at) != Some(request.at) {
-                events.about("asked", &name.to_string(), "for a new certificate");
-                handle.renew(name.clone());
+            match self.is_over(&request).await {
+                Ok(true) => {
+                    handed.remove(name);
+                }
+                Ok(false) => {
+                    if handed.insert(name.clone(), request.at) != Some(request.at) {
+                        events.about("asked", &name.to_string(), "for a new certificate");
+                        handle.renew(name.clone());
+                    }
+                }
+                Err(error) => failed = Err(error),
             }
         }
-        Ok(())
+        failed
+    }
+
+    /// Removes a request that is done or given up; whether it was.
+    async fn is_over(&self, request: &Request) -> Result<bool, Failed> {
+        let too_old = OffsetDateTime::now_utc() - request.at > OLDEST;
+        let over = too_old || self.is_done(request).await?;
+        if over {
+            self.remove(request).await?;
+        }
+        Ok(over)
     }
 }
 
