@@ -99,7 +99,7 @@ const MOST_EACH: u32 = 10_000;
 impl Forecast {
     pub(crate) fn run(self, output: &mut Output) -> Answer {
         let mut world = World::read(&self.manifests, &self.place, self.clock.now(), output)?;
-        let (fleet, names) = self.fleet(&mut world)?;
+        let (fleet, names) = self.fleet(&mut world, output)?;
         let step = match self.step {
             Step::Day => Duration::DAY,
             Step::Hour => Duration::HOUR,
@@ -207,9 +207,10 @@ impl Forecast {
     fn fleet(
         &self,
         world: &mut World,
+        output: &mut Output,
     ) -> Result<(Fleet<String>, Vec<ResourceName>), Box<dyn std::error::Error>> {
         let now = world.now;
-        let horizon = now + Duration::try_from(self.horizon)?;
+        let horizon = now.saturating_add(Duration::try_from(self.horizon)?);
         let earlier = Duration::try_from(self.earlier)?;
         let mut quotas: BTreeMap<&str, Quota> = BTreeMap::new();
         for quota in &self.quota {
@@ -245,7 +246,8 @@ impl Forecast {
                         let [earliest, planned, latest] =
                             [first.earliest(), first.planned(), first.latest()]
                                 .map(|at| at.saturating_add(by));
-                        if planned > horizon {
+                        // Where instants end, one is all there is.
+                        if planned > horizon || (number > 0 && planned == horizon) {
                             break;
                         }
                         renewals.push(Renewal::new(earliest, planned, latest)?);
@@ -255,7 +257,7 @@ impl Forecast {
                 None if ready => {}
                 None => {
                     let end = view.status.not_after.filter(|end| *end > now);
-                    let latest = end.unwrap_or(now + Duration::DAY);
+                    let latest = end.unwrap_or_else(|| now.saturating_add(Duration::DAY));
                     renewals.push(Renewal::new(now.replace_nanosecond(0)?, now, latest)?);
                 }
             }
@@ -263,6 +265,10 @@ impl Forecast {
                 fleet.add(&key, renewal)?;
                 names.push(name.clone());
             }
+        }
+        // A name that is mistyped must not look like room without end.
+        for issuer in quotas.keys() {
+            output.warn(&format!("quota of {issuer}: no Certificate names such an issuer"));
         }
         Ok((fleet, names))
     }

@@ -195,6 +195,16 @@ fn json_is_one_document_or_one_object_per_line() {
 }
 
 #[test]
+fn a_quota_of_nobody_is_told() {
+    let world = World::issued();
+    let output = world.run(&["forecast", "--at", AT, "--quota", "shop/shop-ka=5/1h"]);
+    let expected = "warning: quota of shop/shop-ka: no Certificate names such an issuer\n";
+    assert_eq!(stderr(&output), expected);
+    let output = world.run(&["forecast", "--at", AT, "--quota", "shop/shop-ca=5/1h"]);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 fn colours_are_for_terminals_and_those_who_ask() {
     let world = World::new();
     let plain = stdout(&world.run(&["check", "wrong"]));
