@@ -100,7 +100,7 @@ impl Excerpt {
 fn plain(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => '\u{fffd}',
+        c if super::is_loud(c) => '\u{fffd}',
         c => c,
     }
 }

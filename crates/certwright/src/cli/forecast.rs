@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 use super::output::{Output, Style};
 use super::place::{Clock, Manifests, Place, Scope, World};
 use super::run::duration;
-use super::{Answer, Exit, get};
+use super::{Answer, Exit, get, one_line};
 
 /// Tells how many renewals are ahead, per hour or day, where a CA would refuse some, and who cannot be saved.
 ///
@@ -180,7 +180,7 @@ impl Forecast {
                 output.line(&format!(
                     "{} {}: {} renewals from {} to {}, {} allowed",
                     output.paint(Style::Worth, "too many:"),
-                    overrun.quota,
+                    one_line(overrun.quota),
                     overrun.renewals,
                     instant(overrun.from),
                     instant(overrun.until),
@@ -193,7 +193,7 @@ impl Forecast {
                     Some(_) => output.paint(Style::Worth, "late:"),
                     None => output.paint(Style::Bad, "lost:"),
                 };
-                output.line(&format!("{kind} {name} {what}"))?;
+                output.line(&format!("{kind} {}", one_line(&format!("{name} {what}"))))?;
             }
         }
         Ok(match smoothed.shortages() {
@@ -268,7 +268,9 @@ impl Forecast {
         }
         // A name that is mistyped must not look like room without end.
         for issuer in quotas.keys() {
-            output.warn(&format!("quota of {issuer}: no Certificate names such an issuer"));
+            output.warn(&format!(
+                "quota of {issuer}: no Certificate names such an issuer"
+            ));
         }
         Ok((fleet, names))
     }

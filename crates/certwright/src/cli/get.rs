@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::output::{Output, columns};
 use super::place::{Clock, Manifests, Place, Scope, World};
-use super::{Answer, Exit, one_line};
+use super::{Answer, Exit};
 
 /// Lists certificates, issuers or Secrets, like kubectl get.
 #[derive(Debug, Subcommand)]
@@ -143,15 +143,15 @@ fn secrets(list: &List, world: &World, output: &mut Output) -> std::io::Result<(
             .get(certwright_cert_model::secret::annotation::CERTIFICATE_NAME);
         let of = match of {
             Some(of) if orphans.contains(&(&secret.namespace, &secret.name)) => {
-                format!("{} (gone)", one_line(of))
+                format!("{of} (gone)")
             }
-            Some(of) => one_line(of),
+            Some(of) => of.clone(),
             None => "-".to_owned(),
         };
         let age = issued_at(secret).map(|at| Age(world.now - at).to_string());
         rows.push(vec![
-            one_line(&secret.namespace),
-            one_line(&secret.name),
+            secret.namespace.clone(),
+            secret.name.clone(),
             secret.data().count().to_string(),
             of,
             age.unwrap_or_else(|| "<unknown>".to_owned()),

@@ -21,7 +21,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::output::{Output, columns};
-use super::{Answer, Exit, one_line, with_causes};
+use super::{Answer, Exit, with_causes};
 
 /// Takes over accounts and certificates of Traefik (acme.json, or the file provider's tls.certificates) or certmagic
 /// (its directory) as Secrets, readable by their owner only.
@@ -144,11 +144,7 @@ impl Import {
                 }))?;
             }
             let name = format!("{}/{}", secret.namespace, secret.name);
-            rows.push(
-                [name, item.resolver.clone(), what, done.to_owned()]
-                    .map(|cell| one_line(&cell))
-                    .to_vec(),
-            );
+            rows.push([name, item.resolver.clone(), what, done.to_owned()].to_vec());
         }
         let manifests = self.write_manifests(&items)?;
         if !output.json {

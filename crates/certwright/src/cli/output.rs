@@ -54,17 +54,22 @@ pub(crate) fn paint(color: bool, style: Style, text: &str) -> String {
     }
 }
 
-/// Rows in columns as wide as their longest cell, three spaces apart; the last one may be as long as it likes.
+/// Rows in columns as wide as their longest cell, three spaces apart; the last one may be as long as it likes. A cell
+/// can neither speak to a terminal nor forge another row.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let plain = |row: &Vec<String>| -> Vec<String> {
+        row.iter().map(|cell| super::one_line(cell)).collect()
+    };
+    let rows: Vec<_> = rows.iter().map(plain).collect();
     let mut widths = Vec::new();
-    for row in rows {
+    for row in &rows {
         widths.resize(row.len().max(widths.len()), 0);
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths);
         let cells: Vec<_> = cells
             .map(|(cell, width)| format!("{cell:width$}"))
@@ -136,5 +141,20 @@ impl Output {
         let _ = self.out.flush();
         let title = paint(self.color_errors, Style::Worth, "warning:");
         let _ = writeln!(io::stderr(), "{title} {}", super::one_line(message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_forges_no_row_and_speaks_to_no_terminal() {
+        let rows = [["NAME", "WHY"], ["a\u{1b}[2J\nb", "\u{9b}31m\u{202e}x"]];
+        let text = columns(&rows.map(|row| row.map(str::to_owned).to_vec()));
+        assert_eq!(
+            text,
+            "NAME            WHY\na\\u{1b}[2J\\nb   \\u{9b}31m\\u{202e}x\n"
+        );
     }
 }

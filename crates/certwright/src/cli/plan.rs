@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::output::{Output, columns};
 use super::place::{Clock, Manifests, Place, Reading, Scope, World, runtime};
-use super::{Answer, Exit, one_line, with_causes};
+use super::{Answer, Exit, with_causes};
 
 /// Shows what run would do now, and why; nothing is done.
 ///
@@ -102,7 +102,7 @@ impl PlanCommand {
                     row.name.to_string(),
                     row.action.to_owned(),
                     when,
-                    one_line(&row.message),
+                    row.message.clone(),
                 ]
             });
             let lines: Vec<_> = [headings.to_vec()].into_iter().chain(lines).collect();

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::place::{Manifests, Place, Scope, World, runtime};
 use super::run::duration;
 use super::run::requests::{Request, Requests};
-use super::{Answer, Exit};
+use super::{Answer, Exit, one_line};
 
 /// Asks whoever runs for a new certificate, whatever the old one is, like cmctl renew.
 ///
@@ -75,7 +75,7 @@ impl Renew {
             } else {
                 output.line(&format!(
                     "Certificate {} is to be renewed.",
-                    request.certificate
+                    one_line(&request.certificate.to_string())
                 ))?;
             }
         }
@@ -95,7 +95,8 @@ impl Renew {
                 std::thread::sleep(Duration::from_millis(200));
             }
             if !output.json {
-                output.line(&format!("Certificate {} is renewed.", request.certificate))?;
+                let name = one_line(&request.certificate.to_string());
+                output.line(&format!("Certificate {name} is renewed."))?;
             }
         }
         Ok(Exit::Done)

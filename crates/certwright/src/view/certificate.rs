@@ -121,8 +121,8 @@ impl CertificateView {
 
     fn write(&self, text: &mut String, now: OffsetDateTime) -> fmt::Result {
         let Self { status, .. } = self;
-        writeln!(text, "Name:         {}", self.name)?;
-        writeln!(text, "Namespace:    {}", self.namespace)?;
+        writeln!(text, "Name:         {}", self.name.escape_debug())?;
+        writeln!(text, "Namespace:    {}", self.namespace.escape_debug())?;
         writeln!(
             text,
             "API Version:  cert-manager.io/v1\nKind:         Certificate"

@@ -44,6 +44,7 @@ impl Table {
 }
 
 impl fmt::Display for Table {
+    /// Writes it without what could speak to a terminal or forge another row.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headings: Vec<_> = self
             .headings
@@ -51,12 +52,17 @@ impl fmt::Display for Table {
             .map(|name| (*name).to_owned())
             .collect();
         let mut widths: Vec<_> = headings.iter().map(String::len).collect();
-        for row in &self.rows {
+        let plain = |row: &Vec<String>| -> Vec<String> {
+            let cells = row.iter();
+            cells.map(|cell| cell.escape_debug().to_string()).collect()
+        };
+        let rows: Vec<_> = self.rows.iter().map(plain).collect();
+        for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = cell.chars().count().max(*width);
             }
         }
-        for row in [&headings].into_iter().chain(&self.rows) {
+        for row in [&headings].into_iter().chain(&rows) {
             let cells = row.iter().zip(&widths);
             let cells: Vec<_> = cells
                 .map(|(cell, width)| format!("{cell:width$}"))
@@ -64,5 +70,19 @@ impl fmt::Display for Table {
             writeln!(f, "{}", cells.join("   ").trim_end())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_forges_no_row_and_speaks_to_no_terminal() {
+        let mut table = Table::new(&["NAME", "READY"]);
+        table.push(["a\u{1b}[2J\nb   True".to_owned(), "False".to_owned()]);
+        let text = table.to_string();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 }
