@@ -249,11 +249,15 @@ impl<S> Resource<S> {
         if self.metadata.name.is_empty() {
             violations.push(unnamed(&self.node));
         }
-        // Stores have a directory or a key for each.
-        if !self.metadata.namespace.is_empty() {
-            let field = FieldPath::root("metadata").child("namespace");
+        // Stores have a directory or a key for each, and tables show both.
+        let Metadata {
+            name, namespace, ..
+        } = &self.metadata;
+        let given = [("name", name), ("namespace", namespace)];
+        for (field, text) in given.into_iter().filter(|(_, text)| !text.is_empty()) {
+            let field = FieldPath::root("metadata").child(field);
             let place = self.node.locate(&FieldPath::default(), &field);
-            for reason in kubernetes::subdomain(&self.metadata.namespace) {
+            for reason in kubernetes::subdomain(text) {
                 let invalid = Violation::new(field.clone(), ViolationKind::Invalid, reason);
                 violations.push(invalid.at(place));
             }
@@ -436,16 +440,18 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_a_name() {
-        for (namespace, is_one) in [("a", true), ("a-1", true), ("a/b", false), ("..", false)] {
-            let text = format!(
-                "apiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {{name: x, namespace: '{namespace}'}}\nspec: {{selfSigned: {{}}}}\n"
-            );
-            let read = read(&text, Format::Yaml, Strictness::Strict).remove(0);
-            let Ok(Manifest::Issuer(issuer)) = read else {
-                panic!("{namespace}: {read:?}");
-            };
-            assert_eq!(issuer.validate().is_ok(), is_one, "{namespace}");
+    fn names_and_namespaces_are_what_kubernetes_allows() {
+        for (text, is_one) in [("a", true), ("a-1", true), ("a/b", false), ("..", false)] {
+            for (name, namespace) in [("x", text), (text, "x")] {
+                let text = format!(
+                    "apiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {{name: '{name}', namespace: '{namespace}'}}\nspec: {{selfSigned: {{}}}}\n"
+                );
+                let read = read(&text, Format::Yaml, Strictness::Strict).remove(0);
+                let Ok(Manifest::Issuer(issuer)) = read else {
+                    panic!("{text}: {read:?}");
+                };
+                assert_eq!(issuer.validate().is_ok(), is_one, "{text}");
+            }
         }
     }
 
