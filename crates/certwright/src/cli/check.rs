@@ -16,7 +16,7 @@ use certwright_transport::ServersTransport;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::excerpt::{Excerpt, Remark};
+use super::excerpt::{Listing, Remark};
 use super::output::{Output, Style};
 use super::place::Reading;
 use super::{Answer, Exit};
@@ -52,7 +52,7 @@ impl Check {
                 stdin().read_to_end(&mut bytes)?;
                 let text = String::from_utf8(bytes).map_err(|_| "standard input is not UTF-8")?;
                 documents.read(STDIN, &text, Format::Yaml);
-                texts.0.insert(STDIN.to_owned(), Some(text));
+                texts.0.insert(STDIN.to_owned(), Some(Listing::of(&text)));
             } else {
                 files += documents.read_paths([path]);
             }
@@ -93,15 +93,15 @@ fn count(number: usize, what: &str) -> String {
 
 /// The texts that remarks are about, read when they are needed.
 #[derive(Default)]
-struct Texts(BTreeMap<String, Option<String>>);
+struct Texts(BTreeMap<String, Option<Listing>>);
 
 impl Texts {
-    fn get(&mut self, origin: &str) -> Option<&str> {
+    fn get(&mut self, origin: &str) -> Option<&Listing> {
         let text = self.0.entry(origin.to_owned()).or_insert_with(|| {
             let bytes = fs::read(origin).ok()?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
+            Some(Listing::of(&String::from_utf8_lossy(&bytes)))
         });
-        text.as_deref()
+        text.as_ref()
     }
 }
 
@@ -243,7 +243,7 @@ impl Found {
             let excerpt = remark
                 .span
                 .zip(text)
-                .and_then(|(span, text)| Excerpt::of(text, span));
+                .and_then(|(span, text)| text.excerpt(span));
             if let Some(excerpt) = excerpt {
                 let number = excerpt.number.to_string();
                 let margin = " ".repeat(number.len());

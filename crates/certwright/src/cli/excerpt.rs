@@ -73,12 +73,28 @@ pub(crate) struct Excerpt {
     pub(crate) indent: usize,
 }
 
-impl Excerpt {
+/// The lines of a text, looked through once: there may be as many remarks as lines.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// Each line, and whether its document may hold keys.
+    lines: Vec<(String, bool)>,
+}
+
+impl Listing {
+    pub(crate) fn of(text: &str) -> Self {
+        let lines: Vec<&str> = text.lines().collect();
+        let mut listed = Vec::with_capacity(lines.len());
+        for document in lines.chunk_by(|_, next| !is_mark(next)) {
+            let private = document.iter().any(|line| holds_secrets(line));
+            listed.extend(document.iter().map(|line| ((*line).to_owned(), private)));
+        }
+        Self { lines: listed }
+    }
+
     /// What stands at a place; nothing where a key or a password may be.
-    pub(crate) fn of(text: &str, span: Span) -> Option<Self> {
-        let index = span.line.checked_sub(1)?;
-        let line = text.lines().nth(index)?;
-        if is_private(text, index, line) {
+    pub(crate) fn excerpt(&self, span: Span) -> Option<Excerpt> {
+        let (line, private) = self.lines.get(span.line.checked_sub(1)?)?;
+        if *private || names_private(line) {
             return None;
         }
         let column = span.column.saturating_sub(1);
@@ -88,7 +104,7 @@ impl Excerpt {
             false => 0,
         };
         let shown: String = line.chars().skip(from).take(WIDTH).map(plain).collect();
-        Some(Self {
+        Some(Excerpt {
             number: span.line,
             indent: column.min(length).saturating_sub(from),
             line: shown.trim_end().to_owned(),
@@ -105,36 +121,33 @@ fn plain(c: char) -> char {
     }
 }
 
-/// Whether a line may hold a key or a password: all lines of Secrets and of lists, which may hold Secrets, and those
-/// that speak of one. What is no document may have been meant as one.
-fn is_private(text: &str, index: usize, line: &str) -> bool {
-    let lines: Vec<&str> = text.lines().collect();
-    let is_mark = |line: &&str| line.trim_end() == "---" || line.starts_with("--- ");
-    let before = lines.iter().take(index + 1).rposition(is_mark);
-    let from = before.unwrap_or(0);
-    let after = lines.iter().skip(index + 1).position(is_mark);
-    let until = after.map_or(lines.len(), |after| index + 1 + after);
-    let squeezed = |line: &str| -> String {
-        let kept = |c: &char| !c.is_whitespace() && !matches!(c, '"' | '\'');
-        line.chars().filter(kept).collect()
-    };
-    let holds_secrets = |line: &&str| {
-        let line = squeezed(line);
-        [
-            "kind:Secret",
-            "kind=Secret",
-            "kind:List",
-            "stringData",
-            "PRIVATEKEY",
-        ]
-        .iter()
-        .any(|mark| line.contains(mark))
-    };
+/// Where a document of a stream begins.
+fn is_mark(line: &str) -> bool {
+    line.trim_end() == "---" || line.starts_with("--- ")
+}
+
+/// Whether this line tells that its document may hold keys or passwords, in any of its lines: Secrets do, and lists,
+/// which may hold Secrets. What is no document may have been meant as one.
+fn holds_secrets(line: &str) -> bool {
+    let kept = |c: &char| !c.is_whitespace() && !matches!(c, '"' | '\'');
+    let line: String = line.chars().filter(kept).collect();
+    [
+        "kind:Secret",
+        "kind=Secret",
+        "kind:List",
+        "stringData",
+        "PRIVATEKEY",
+    ]
+    .iter()
+    .any(|mark| line.contains(mark))
+}
+
+/// Whether a line itself speaks of a key or a password.
+fn names_private(line: &str) -> bool {
     let lower = line.to_lowercase();
-    lines[from..until].iter().any(holds_secrets)
-        || ["password", "tls.key", "token", "hmac"]
-            .iter()
-            .any(|mark| lower.contains(mark))
+    ["password", "tls.key", "token", "hmac"]
+        .iter()
+        .any(|mark| lower.contains(mark))
 }
 
 #[cfg(test)]
@@ -142,7 +155,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str, line: usize, column: usize) -> Option<Excerpt> {
-        Excerpt::of(text, Span { line, column })
+        Listing::of(text).excerpt(Span { line, column })
     }
 
     #[test]
