@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use super::get;
 use super::output::Output;
 use super::place::{Clock, Manifests, Place, Scope, World, one};
-use super::{Answer, Exit, one_line};
+use super::{Answer, one_line};
 
 /// Describes one certificate, issuer or Secret, like kubectl describe.
 #[derive(Debug, Subcommand)]
@@ -129,7 +129,7 @@ impl Describe {
                 }
             }
         }
-        Ok(Exit::Done)
+        Ok(world.exit())
     }
 }
 

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Answer;
 use super::output::{Output, columns};
 use super::place::{Clock, Manifests, Place, Scope, World};
-use super::{Answer, Exit};
 
 /// Lists certificates, issuers or Secrets, like kubectl get.
 #[derive(Debug, Subcommand)]
@@ -96,7 +96,7 @@ impl Get {
                 }
             }
         }
-        Ok(Exit::Done)
+        Ok(world.exit())
     }
 }
 

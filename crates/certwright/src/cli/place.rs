@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
+use super::Exit;
 use super::output::Output;
 use super::run::acme::OnPaper;
 
@@ -104,6 +105,9 @@ pub(crate) struct Etcd {
         help_heading = "Several machines"
     )]
     pub(crate) etcd_prefix: String,
+    /// Sends keys to an etcd of another machine without encryption.
+    #[arg(long, help_heading = "Several machines")]
+    etcd_plaintext: bool,
     /// Roots of the servers of etcd, in PEM.
     #[arg(long, value_name = "FILE", help_heading = "Several machines")]
     etcd_ca: Option<PathBuf>,
@@ -143,6 +147,10 @@ impl Etcd {
                 password: Zeroizing::new(password.to_owned()),
             });
         }
+        let open = |url: &&String| url.starts_with("http:") && !is_local(url);
+        if let Some(url) = self.urls.iter().find(open).filter(|_| !self.etcd_plaintext) {
+            return Err(format!("{url} would be sent private keys in the clear; use https and --etcd-ca, or say --etcd-plaintext").into());
+        }
         let encrypted = self.urls.iter().any(|url| url.starts_with("https:"));
         if let Some(path) = &self.etcd_ca {
             options.tls = Some(tls(&read(path)?).map_err(|e| format!("{}: {e}", path.display()))?);
@@ -151,6 +159,18 @@ impl Etcd {
         }
         Ok(options)
     }
+}
+
+/// Whether a URL is one of this machine.
+fn is_local(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?']).next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(host, _)| host),
+    };
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn read(path: &std::path::Path) -> Result<String, Box<dyn Error>> {
@@ -243,6 +263,14 @@ impl World {
         })
     }
 
+    /// How a command ends that has shown what there is.
+    pub(crate) fn exit(&self) -> Exit {
+        match self.problems {
+            0 => Exit::Done,
+            _ => Exit::Wrong,
+        }
+    }
+
     /// The names of Certificates that are meant by `NAME` or `NAMESPACE/NAME`; exactly one, or why not.
     pub(crate) fn certificate(
         &self,
@@ -329,6 +357,26 @@ pub(crate) fn one<'a>(
                 names.join(", ")
             )
             .into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_this_machine() {
+        for (url, local) in [
+            ("http://127.0.0.1:2379", true),
+            ("http://[::1]:2379/", true),
+            ("http://localhost", true),
+            ("http://10.0.0.7:2379", false),
+            ("http://localhost.example:2379", false),
+            ("http://127.0.0.1.example", false),
+            ("http://[2001:db8::1]:2379", false),
+        ] {
+            assert_eq!(is_local(url), local, "{url}");
         }
     }
 }

@@ -84,7 +84,7 @@ pub(crate) struct Run {
         long,
         value_name = "DURATION",
         default_value = "15s",
-        value_parser = duration,
+        value_parser = lease,
         help_heading = "Several machines"
     )]
     lease: Duration,
@@ -98,6 +98,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match duration {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("must be longer than nothing".to_owned()),
+    }
+}
+
+/// A duration in which the lead is asked for at least once.
+fn lease(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        short if short < Duration::from_secs(5) => Err("must be 5s at least".to_owned()),
+        lease => Ok(lease),
     }
 }
 
