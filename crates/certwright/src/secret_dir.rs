@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::SecretDirError;
 #[cfg(feature = "run")]
-pub(crate) use self::read::Stamp;
+pub(crate) use self::read::{Stamp, Survey};
 use self::read::{consistently, current, is_there, read_bytes};
 use crate::inventory::ResourceName;
 

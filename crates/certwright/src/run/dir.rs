@@ -11,7 +11,7 @@ use super::lock::Lock;
 use super::store::{Keeping, SecretStore, Seen, StoreError, Unreadable};
 use crate::inventory::ResourceName;
 use crate::manager::with_causes;
-use crate::secret_dir::{SecretDir, SecretDirError, Stamp};
+use crate::secret_dir::{SecretDir, SecretDirError, Stamp, Survey};
 
 /// Secrets in a directory that one process at a time keeps, and others may edit by hand.
 ///
@@ -96,22 +96,20 @@ impl DirStore {
                 seen.extend(self.learn(name));
             }
         }
-        let gone: Vec<_> = {
-            let known = self.known();
-            let hidden = |name: &ResourceName| survey.unreadable.contains_key(&name.namespace);
-            let gone = known
-                .keys()
-                .filter(|name| !survey.secrets.contains_key(name) && !hidden(name));
-            gone.cloned().collect()
-        };
-        for name in gone {
+        // They are gone, or their namespace cannot be read: each tells that itself.
+        for name in self.unlisted(&survey) {
             seen.extend(self.learn(&name));
         }
         lock(&self.shared.watch).seen.extend(seen);
-        match survey.unreadable.into_values().next() {
-            Some(error) => Err(StoreError::failed("list", error)),
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// The Secrets that were told, and are not in a survey.
+    fn unlisted(&self, survey: &Survey) -> Vec<ResourceName> {
+        let known = self.known();
+        let unlisted = known.keys();
+        let unlisted = unlisted.filter(|name| !survey.secrets.contains_key(name));
+        unlisted.cloned().collect()
     }
 
     /// Whether this Secret needs no reading to know that it is as it was told.
@@ -258,10 +256,19 @@ fn failed(action: &'static str) -> impl FnOnce(SecretDirError) -> StoreError {
 impl SecretStore for DirStore {
     fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, Unreadable>>> {
         Box::pin(self.blocking("list", |this| {
-            let names = this.dir.versions().map_err(failed("list"))?;
+            let survey = this.dir.survey().map_err(failed("list"))?;
+            for (namespace, error) in &survey.unreadable {
+                // It keeps no other from being served, and nothing is written over what is there.
+                tracing::warn!(
+                    namespace,
+                    error = error as &dyn core::error::Error,
+                    "cannot be read"
+                );
+            }
+            let unlisted = this.unlisted(&survey);
             let mut known = BTreeMap::new();
-            let mut secrets = Vec::with_capacity(names.len());
-            for name in names.into_keys() {
+            let mut secrets = Vec::with_capacity(survey.secrets.len());
+            for name in survey.secrets.into_keys().chain(unlisted) {
                 let (found, seen) = this.find(&name);
                 match seen {
                     Seen::Put(secret) => secrets.push(Ok(*secret)),
