@@ -76,6 +76,7 @@ pub struct Handle(mpsc::UnboundedSender<Command>);
 
 #[derive(Debug)]
 enum Command {
+    DropOldAnchors(ResourceName),
     Rekey(ResourceName),
     Renew(ResourceName),
 }
@@ -89,6 +90,13 @@ impl Handle {
     /// The same with a new key, even under `rotationPolicy: Never`; see [`Manager::rekey`].
     pub fn rekey(&self, certificate: ResourceName) -> bool {
         self.0.send(Command::Rekey(certificate)).is_ok()
+    }
+
+    /// Takes the old anchors out of every bundle below a CA, see [`Manager::drop_old_anchors`]; `false` if the runner
+    /// has ended. Ask for it after the [event](Event::Certificate) of the CA's new certificate: before, the old anchor
+    /// is the one that it has. A replica that does not issue does nothing.
+    pub fn drop_old_anchors(&self, ca: ResourceName) -> bool {
+        self.0.send(Command::DropOldAnchors(ca)).is_ok()
     }
 }
 

@@ -520,10 +520,18 @@ impl Running {
     pub(super) fn command(&mut self, command: Option<Command>) {
         let now = (self.runner.clock)();
         match command {
-            Some(Command::Rekey(name)) => self.manager.rekey(&name, now),
-            Some(Command::Renew(name)) => self.manager.renew(&name, now),
-            None => false,
-        };
+            Some(Command::DropOldAnchors(ca)) if self.leading => {
+                let outcomes = self.manager.drop_old_anchors(&ca);
+                self.collect(outcomes);
+            }
+            Some(Command::Rekey(name)) => {
+                self.manager.rekey(&name, now);
+            }
+            Some(Command::Renew(name)) => {
+                self.manager.renew(&name, now);
+            }
+            Some(Command::DropOldAnchors(_)) | None => {}
+        }
     }
 
     /// How long there is nothing to do, unless something happens.
