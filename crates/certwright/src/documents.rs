@@ -74,9 +74,21 @@ impl Documents {
     }
 
     pub(crate) fn read_file(&mut self, file: &Path, format: Format) {
-        match text(file) {
-            Ok(text) => self.read(&file.display().to_string(), &text, format),
-            Err(problem) => self.problems.push(problem),
+        let origin = file.display().to_string();
+        match fs::read(file) {
+            Ok(bytes) => self.read_bytes(&origin, &bytes, format),
+            Err(error) => self.problem(&origin, ProblemKind::Io(error)),
+        }
+    }
+
+    pub(crate) fn read_bytes(&mut self, origin: &str, bytes: &[u8], format: Format) {
+        match core::str::from_utf8(bytes) {
+            Ok(text) => self.read(origin, text, format),
+            Err(error) => {
+                let valid = &bytes[..error.valid_up_to()];
+                let line = valid.split(|byte| *byte == b'\n').count();
+                self.problem(origin, ProblemKind::NotUtf8 { line });
+            }
         }
     }
 
@@ -294,16 +306,6 @@ impl Files<'_> {
         }
         Ok(())
     }
-}
-
-fn text(file: &Path) -> Result<String, Problem> {
-    let problem = |kind| Problem::new(&file.display().to_string(), kind);
-    let bytes = fs::read(file).map_err(|error| problem(ProblemKind::Io(error)))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.split(|byte| *byte == b'\n').count();
-        problem(ProblemKind::NotUtf8 { line })
-    })
 }
 
 fn name(metadata: &Metadata) -> ResourceName {

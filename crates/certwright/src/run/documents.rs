@@ -120,8 +120,8 @@ impl Watched {
                 self.acted = stamp;
                 let mut documents = documents;
                 for entry in &listed.entries {
-                    let text = String::from_utf8_lossy(entry.value.as_bytes());
-                    documents.read(entry.key.as_str(), &text, Format::Yaml);
+                    let bytes = entry.value.as_bytes();
+                    documents.read_bytes(entry.key.as_str(), bytes, Format::Yaml);
                 }
                 let whole = documents.problems.is_empty();
                 Ok(Some(Found { documents, whole }))
