@@ -20,7 +20,7 @@ pub(super) struct Anchors {
     groups: BTreeMap<ResourceName, Vec<Anchor>>,
     /// By Secret: its group and its anchor.
     members: BTreeMap<ResourceName, (ResourceName, Vec<u8>)>,
-    /// By group: what somebody dropped, and nobody brings back.
+    /// By group: what somebody dropped, and nobody brings back but the highest CA itself.
     dropped: BTreeSet<(ResourceName, Vec<u8>)>,
 }
 
@@ -55,8 +55,12 @@ impl Anchors {
                 None => return self.leave(secret, now),
             },
         };
-        if !self.dropped.is_empty() && self.dropped.contains(&(top.clone(), pem.clone())) {
-            return self.leave(secret, now);
+        if self.is_dropped(top, &pem) {
+            if secret != top {
+                return self.leave(secret, now);
+            }
+            // Somebody gave the CA the old one back: what it signs needs it.
+            self.dropped.remove(&(top.clone(), pem.clone()));
         }
         let left = self.leave(secret, now);
         self.members
@@ -81,6 +85,12 @@ impl Anchors {
         }
     }
 
+    /// Forgets everything but what was dropped.
+    pub(super) fn clear(&mut self) {
+        self.groups.clear();
+        self.members.clear();
+    }
+
     /// Whether an anchor is in the bundle of a group.
     pub(super) fn knows(&self, top: &ResourceName, anchor: &[u8]) -> bool {
         let normal = || normal(anchor).is_some_and(|pem| self.find(top, &pem).is_some());
@@ -89,10 +99,13 @@ impl Anchors {
 
     /// Keeps what an earlier bundle held, for a while.
     pub(super) fn remember(&mut self, top: &ResourceName, bundle: &[u8], now: OffsetDateTime) {
-        let group = self.groups.entry(top.clone()).or_default();
         let anchors = Certificate::read_pem(bundle).unwrap_or_default();
         for anchor in anchors.iter().filter(|anchor| anchor.not_after() > now) {
             let pem = anchor.to_pem().into_bytes();
+            if self.is_dropped(top, &pem) {
+                continue;
+            }
+            let group = self.groups.entry(top.clone()).or_default();
             match group.iter_mut().find(|known| known.pem == pem) {
                 Some(known) => known.since = OffsetDateTime::UNIX_EPOCH,
                 None => group.push(Anchor {
@@ -177,6 +190,10 @@ impl Anchors {
     pub(super) fn overlap_since(&self, top: &ResourceName) -> Option<OffsetDateTime> {
         let group = self.groups.get(top).filter(|group| group.len() > 1)?;
         group.iter().map(|anchor| anchor.since).max()
+    }
+
+    fn is_dropped(&self, top: &ResourceName, pem: &[u8]) -> bool {
+        !self.dropped.is_empty() && self.dropped.contains(&(top.clone(), pem.to_vec()))
     }
 
     fn find(&self, top: &ResourceName, pem: &[u8]) -> Option<&Anchor> {

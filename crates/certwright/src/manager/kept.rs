@@ -6,7 +6,7 @@ use certwright_cert_model::TlsSecret;
 use certwright_cert_model::secret::CA_CRT;
 
 use super::Manager;
-use super::anchors::{Anchors, TRUST_BUNDLE};
+use super::anchors::TRUST_BUNDLE;
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::plan::Block;
@@ -54,7 +54,7 @@ impl Manager {
         self.troubles = Troubles::default();
         self.authorities.clear();
         self.seals.clear();
-        self.anchors = Anchors::default();
+        self.anchors.clear();
         self.changes.clear();
         self.abandon_jobs();
         self.open.extend(0..self.order.len());
