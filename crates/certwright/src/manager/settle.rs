@@ -348,10 +348,14 @@ impl Manager {
         until: OffsetDateTime,
     ) -> Outcome {
         let wake = schedule.map_or(until, |schedule| schedule.due().min(until));
-        self.agenda.insert(name.clone(), wake);
         let text = contest_text(what, until);
         tracing::warn!(certificate = %name, text, "not rewritten");
-        self.states.entry(name.clone()).or_default().contested = Some(text);
+        let state = self.states.entry(name.clone()).or_default();
+        state.contested = Some(text);
+        // The CA may ask for an earlier renewal meanwhile.
+        let again = state.suggestion.again;
+        self.agenda
+            .insert(name.clone(), again.map_or(wake, |again| again.min(wake)));
         Outcome::Waiting { until }
     }
 
