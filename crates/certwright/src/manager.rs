@@ -475,6 +475,7 @@ impl Manager {
 
     /// Takes note that somebody else removed a Secret.
     pub fn forget(&mut self, secret: &ResourceName) {
+        self.forget_record(secret);
         let mended = self.is_mended(secret);
         if self.secrets.remove(secret).is_some() || mended {
             self.touch(secret);

@@ -14,6 +14,8 @@ use crate::inventory::ResourceName;
 
 /// The annotation with the Certificate that a record is about.
 const CERTIFICATE: &str = "certwright/record-of";
+/// What the names of records begin with.
+const PREFIX: &str = "certwright-record-";
 const ATTEMPTS: &str = "certwright/failed-attempts";
 const LAST_FAILURE: &str = "certwright/last-failure";
 const MESSAGE: &str = "certwright/failure";
@@ -31,6 +33,29 @@ impl Manager {
         self.unread.insert(name.clone());
         self.records.insert(name, secret);
         Ok(())
+    }
+
+    /// Somebody removed a Secret: if it was a record, its failures are forgotten with it.
+    pub(super) fn forget_record(&mut self, secret: &ResourceName) {
+        if !secret.name.starts_with(PREFIX) {
+            return;
+        }
+        let is_it = |record: &TlsSecret| {
+            (&record.namespace, &record.name) == (&secret.namespace, &secret.name)
+        };
+        let mut records = self.records.iter();
+        let Some((name, _)) = records.find(|(_, record)| is_it(record)) else {
+            return;
+        };
+        let name = name.clone();
+        self.records.remove(&name);
+        self.unread.remove(&name);
+        if let Some(state) = self.states.get_mut(&name) {
+            state.failing = None;
+            self.open.extend(self.ranks.get(&name));
+        }
+        // What was asked for by hand is written down again.
+        self.changed_states.insert(name);
     }
 
     /// Applies the records that were taken, as far as there are Certificates for them.
@@ -94,12 +119,12 @@ fn certificate(secret: &TlsSecret) -> Option<ResourceName> {
 
 /// The name of a Certificate's record. Names are as long as Kubernetes allows, and this one must not be longer.
 fn name(certificate: &str) -> String {
-    let name = format!("certwright-record-{certificate}");
+    let name = format!("{PREFIX}{certificate}");
     if name.len() <= 253 {
         return name;
     }
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.as_bytes());
-    format!("certwright-record-{}", hex(digest.as_ref()))
+    format!("{PREFIX}{}", hex(digest.as_ref()))
 }
 
 /// What is worth remembering of a Certificate; `None` if nothing is.
