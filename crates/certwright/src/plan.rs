@@ -32,8 +32,8 @@ pub use reapply::{ReapplyError, reapply};
 pub use reason::{AuthorityChange, Reason};
 pub(crate) use reason::{instant, issuer_text};
 pub(crate) use seal::Seal;
-pub(crate) use status::contest_text;
 pub use status::status;
+pub(crate) use status::{backing_off, contest_text};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,7 +18,9 @@ use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
 use crate::issuer::{ACME_GROUP, AcmeAccount, BindingKey, Held, Signer};
-use crate::plan::{Block, Drift, KeySource, Observed, Plan, Reason, Seal, plan, reapply};
+use crate::plan::{
+    Block, Drift, KeySource, Observed, Plan, Reason, Seal, backing_off, plan, reapply,
+};
 
 /// Who waits for a job of this process looks again after this.
 const PATIENCE: Duration = Duration::MINUTE;
@@ -139,8 +141,13 @@ impl Manager {
                 }));
             }
             Plan::Blocked(block) => return Some(Step::Did(self.block(name, block))),
-            Plan::Wait { until, .. } => {
+            Plan::Wait { reason, until, .. } => {
                 self.agenda.insert(name.clone(), until);
+                let state = self.states.entry(name.clone()).or_default();
+                // Failures say more, and are written down with their text.
+                if state.failing.is_none() {
+                    state.told = Some(backing_off(&reason, until));
+                }
                 return Some(Step::Did(Outcome::Waiting { until }));
             }
         };

@@ -94,13 +94,18 @@ fn issuing(plan: &Plan, now: OffsetDateTime) -> Option<Condition> {
         Plan::Idle(_) | Plan::Contested { .. } | Plan::Reapply { .. } => return None,
         Plan::Issue { reason, .. } => (ConditionStatus::True, reason.word(), reason.to_string()),
         Plan::Wait { reason, until, .. } => {
-            let until = instant(*until);
-            let message =
-                format!("not before {until}, after failures or too many certificates: {reason}");
-            (ConditionStatus::False, "BackingOff", message)
+            let (word, message) = backing_off(reason, *until);
+            (ConditionStatus::False, word, message)
         }
     };
     Some(Condition::new(ISSUING, status, now).because(word, message))
+}
+
+/// That issuing waits, as a word for programs and a text for people.
+pub(crate) fn backing_off(reason: &Reason, until: OffsetDateTime) -> (&'static str, String) {
+    let until = instant(until);
+    let message = format!("not before {until}, after failures or too many certificates: {reason}");
+    ("BackingOff", message)
 }
 
 fn suggested(window: AriWindow) -> SuggestedWindow {
