@@ -336,6 +336,14 @@ pub enum IssueError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A Secret of its issuer, or with a keystore's password, is there and cannot be read.
+    #[error("Secret {secret} cannot be read: {reason}")]
+    Unreadable {
+        /// The Secret.
+        secret: ResourceName,
+        /// What cannot be read, and where it is.
+        reason: String,
+    },
     /// No issuer is registered for the group and kind.
     #[error("no issuer is registered for kind {kind} of group {group}")]
     Unregistered {
@@ -366,6 +374,7 @@ impl IssueError {
                 | Self::NoBindingKey { .. }
                 | Self::NoCaSecret { .. }
                 | Self::Password(_)
+                | Self::Unreadable { .. }
                 | Self::Unregistered { .. }
         )
     }

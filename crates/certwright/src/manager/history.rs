@@ -181,7 +181,7 @@ impl State {
     /// Takes note that the keystores beside a good certificate cannot be written; how often in a row that was.
     pub(super) fn lacked(&mut self, error: &IssueError) -> i64 {
         let word = match error {
-            IssueError::Password(_) => NO_PASSWORD,
+            IssueError::Password(_) | IssueError::Unreadable { .. } => NO_PASSWORD,
             _ => NO_KEYSTORE,
         };
         self.told = Some((word, with_causes(error)));

@@ -9,6 +9,7 @@ use super::Manager;
 use super::anchors::TRUST_BUNDLE;
 use crate::annotation;
 use crate::inventory::ResourceName;
+use crate::issue::IssueError;
 use crate::plan::Block;
 
 /// What is wrong with Secrets, by name, and why.
@@ -75,6 +76,14 @@ impl Manager {
     /// Whether a Secret is there and cannot be read.
     pub(crate) fn is_unreadable(&self, secret: &ResourceName) -> bool {
         self.troubles.unreadable.contains_key(secret)
+    }
+
+    /// Why there is nothing of a Secret that an issuer or a keystore needs.
+    pub(super) fn absent(&self, secret: ResourceName) -> IssueError {
+        match self.troubles.unreadable.get(&secret).cloned() {
+            Some(reason) => IssueError::Unreadable { secret, reason },
+            None => IssueError::NoCaSecret { secret },
+        }
     }
 
     /// Whether a Secret is below one of these by its issuers.

@@ -13,7 +13,7 @@ use certwright_renewal::{Retry, Schedule, Seed};
 use time::{Duration, OffsetDateTime};
 
 use super::history::{Failing, Running};
-use super::{Manager, Outcome};
+use super::{Manager, Outcome, passwords};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
@@ -152,7 +152,7 @@ impl Manager {
             }
         };
         // The first certificate waits for its passwords; one that is served already is renewed without.
-        if let Err(error @ IssueError::Password(_)) = keystores
+        if let Err(error @ (IssueError::Password(_) | IssueError::Unreadable { .. })) = keystores
             && matches!(reason, Reason::DoesNotExist | Reason::Temporary)
         {
             return Some(Step::Did(self.fail(name, error, now)));
@@ -180,7 +180,8 @@ impl Manager {
             Outcome::Kept(_)
             | Outcome::Reapplied { .. }
             | Outcome::Failed {
-                error: IssueError::Keystore(_) | IssueError::Password(_),
+                error:
+                    IssueError::Keystore(_) | IssueError::Password(_) | IssueError::Unreadable { .. },
                 ..
             } => self.trust(&name, now),
             _ => Vec::new(),
@@ -273,7 +274,16 @@ impl Manager {
             let secret = ResourceName::new(&name.namespace, secret);
             self.secrets.get(&secret)?.get(key)
         };
-        SecretKeystores::resolve(spec.keystores(), lookup).map_err(IssueError::Password)
+        SecretKeystores::resolve(spec.keystores(), lookup).map_err(|error| {
+            let mut secrets = passwords(name, spec).into_iter().map(|(secret, _)| secret);
+            let hidden = |secret: &ResourceName| {
+                !self.secrets.contains_key(secret) && self.is_unreadable(secret)
+            };
+            match secrets.find(hidden) {
+                Some(secret) => self.absent(secret),
+                None => IssueError::Password(error),
+            }
+        })
     }
 
     /// Who signs for Certificates of `namespace` that name this issuer.
@@ -305,7 +315,7 @@ impl Manager {
                     .get(&name)
                     .filter(|s| !annotation::is_temporary(s));
                 let Some(stored) = stored else {
-                    return Err(IssueError::NoCaSecret { secret: name });
+                    return Err(self.absent(name));
                 };
                 let ca = Arc::new(load_ca(&name, stored, now)?);
                 let seal = Seal::of_key(stored.get(TLS_KEY).unwrap_or_default());
@@ -330,9 +340,7 @@ impl Manager {
                 };
                 if let Some((secret, key)) = found.binding_secret() {
                     let stored = self.secrets.get(&secret);
-                    let stored = stored.ok_or(IssueError::NoCaSecret {
-                        secret: secret.clone(),
-                    })?;
+                    let stored = stored.ok_or_else(|| self.absent(secret.clone()))?;
                     let lacks = || IssueError::NoBindingKey {
                         secret,
                         key: key.clone(),

@@ -90,9 +90,10 @@ impl Manager {
                 },
                 Err(error) => {
                     let reason = match error {
-                        IssueError::NoCaSecret { .. } => "ErrGetKeyPair",
+                        IssueError::NoBindingKey { .. }
+                        | IssueError::NoCaSecret { .. }
+                        | IssueError::Unreadable { .. } => "ErrGetKeyPair",
                         IssueError::Ca { .. } => "ErrInvalidKeyPair",
-                        IssueError::NoBindingKey { .. } => "ErrGetKeyPair",
                         IssueError::Issuer(_) => "InvalidConfig",
                         _ => "Unsupported",
                     };
