@@ -1149,6 +1149,7 @@ fn a_new_key_by_hand_and_no_trust_in_the_old_one() {
         let secret = manager.secret(&named(name)).unwrap();
         Certificate::read_pem(secret.get("trust-bundle.pem").unwrap()).unwrap()
     };
+    let backup = manager.secret(&named("root")).unwrap().clone_with_keys();
     let (root, web) = (key(&manager, "root"), serial(&manager, "web"));
     let old = anchors(&manager, "web")[0].clone();
     assert!(
@@ -1185,6 +1186,67 @@ fn a_new_key_by_hand_and_no_trust_in_the_old_one() {
     manager.renew(&named("root"), NOW + Duration::DAY);
     manager.reconcile(NOW + Duration::DAY);
     assert_eq!(key(&manager, "root"), key_before, "asked for once");
+
+    // Unless somebody gives the CA the old one back: nobody would trust what it signs.
+    manager.observe(backup);
+    manager.reconcile(NOW + Duration::DAY);
+    for name in ["root", "web"] {
+        assert!(anchors(&manager, name).contains(&old), "{name}");
+    }
+}
+
+#[test]
+fn beginning_anew_brings_no_dropped_anchor_back() {
+    let text = root() + &certificate("web", "issuerRef: {name: root}");
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.reconcile(NOW);
+    let now = NOW + Duration::HOUR;
+    manager.rekey(&named("root"), now);
+    manager.reconcile(now);
+    // What is stored still trusts both.
+    let stored: Vec<_> = manager.secrets().map(TlsSecret::clone_with_keys).collect();
+    assert_eq!(manager.drop_old_anchors(&named("root")).len(), 2);
+    manager.reload(stored);
+    manager.reconcile(now);
+    for name in ["root", "web"] {
+        let bundle = manager.secret(&named(name)).unwrap();
+        let bundle = Certificate::read_pem(bundle.get("trust-bundle.pem").unwrap());
+        assert_eq!(bundle.unwrap().len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_password_that_cannot_be_read_is_not_told_as_missing() {
+    let text = root() + &certificate("web", &format!("issuerRef: {{name: root}}, {KEYSTORE}"));
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.unreadable(&named("pass"), "no permission");
+    manager.reconcile(NOW);
+    let status = manager.status(&named("web"), NOW).unwrap();
+    let expected = "Secret ns/pass cannot be read: no permission";
+    assert_eq!((status.ready, &*status.message), (false, expected));
+    manager.observe(password());
+    manager.reconcile(NOW);
+    assert!(manager.status(&named("web"), NOW).unwrap().ready);
+}
+
+#[test]
+fn a_record_that_somebody_removes_is_forgotten() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    theirs.says(Answer::Fail(Failure::Validation));
+    let reference = "issuerRef: {name: x, kind: Theirs, group: z.example}";
+    let text = certificate("web", reference);
+    let mut manager = Manager::new(documents(&text).inventory, []);
+    manager.register("z.example", "Theirs", theirs.clone());
+    turn(&mut manager, NOW);
+    let changes = manager.take_changes();
+    let record = named("certwright-record-web");
+    assert!(changes.iter().any(|change| change.name() == record));
+    assert_eq!(manager.status(&named("web"), NOW).unwrap().failures, 1);
+    theirs.says(Answer::Chain);
+    manager.forget(&record);
+    assert_eq!(manager.status(&named("web"), NOW).unwrap().failures, 0);
+    turn(&mut manager, NOW + Duration::SECOND);
+    assert!(manager.secret(&named("web")).is_some(), "no pause");
 }
 
 #[test]
