@@ -6,7 +6,9 @@ use std::fs::{self, File, Metadata as FileMetadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+#[cfg(feature = "run")]
+use std::time::Duration;
+use std::time::SystemTime;
 
 use certwright_cert_model::TlsSecret;
 use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
