@@ -27,7 +27,9 @@ fn a_command_hears_of_every_change_and_stops_nothing() {
                   test -s \"$CERTWRIGHT_PATH/tls.crt\" || echo missing >> told; test $CERTWRIGHT_SECRET != root";
     let mut running = Running::start(&world, &with(&["--shell", "--on-change", script]));
     running.wait_for("command-failed shop/root: sh failed: exit status: 1");
+    // The two below the root are issued side by side.
     running.wait_for("command shop/tenants-tls: sh is done");
+    running.wait_for("command shop/storefront-tls: sh is done");
     let told = || fs::read_to_string(world.path("told")).unwrap();
     let mut lines: Vec<_> = told().lines().map(str::to_owned).collect();
     lines.sort();
