@@ -25,7 +25,11 @@
 //! // let report = run(&mut mine).await;
 //! assert!(report.passed(), "{report}");
 //! ```
+//!
+//! For tests of those who use a store there is [`Attended`], a store that counts, waits,
+//! refuses and loses answers as it is told.
 
+mod attended;
 mod crash;
 mod keys;
 mod lease;
@@ -40,6 +44,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Entry, Event, Key, Revision, Storage, StorageError, Txn, Watch};
+
+pub use attended::{Attendant, Attended, Call};
 
 /// The future of a step of a subject.
 pub type Step<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
