@@ -8,6 +8,7 @@ mod drive;
 mod failure;
 mod hold;
 mod quota;
+mod records;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +58,8 @@ struct Shared {
     http01: Http01,
     tls_alpn01: TlsAlpn01,
     events: Events,
-    turns: Mutex<HashMap<CertId, Weak<Turn<()>>>>,
+    /// Who is at what on this replica, by the name of the lease it takes among all.
+    turns: Mutex<HashMap<Key, Weak<Turn<()>>>>,
     orders: Semaphore,
     new_orders: Vec<Semaphore>,
     /// When the contacts of each account are told again to a CA that refused them.
@@ -355,7 +357,7 @@ impl Engine {
         self.check(wanted)?;
         let shared = &self.shared;
         let id = self.id(wanted);
-        let turn = shared.turn(&id);
+        let turn = shared.turn(&id.lock());
         let _turn = turn.lock().await;
         let _order = shared.orders.acquire().await;
         let (owner, ttl) = (&shared.options.owner, shared.options.lease);
@@ -403,15 +405,15 @@ impl Shared {
         issuers.map(|issuer| issuer.name.as_str()).collect()
     }
 
-    /// One lock per certificate, for as long as somebody wants it.
-    fn turn(&self, id: &CertId) -> Arc<Turn<()>> {
+    /// One lock per name of a lease, for as long as somebody wants it.
+    fn turn(&self, lease: &Key) -> Arc<Turn<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(id).and_then(Weak::upgrade) {
+        if let Some(turn) = turns.get(lease).and_then(Weak::upgrade) {
             return turn;
         }
         turns.retain(|_, turn| turn.strong_count() > 0);
         let turn = Arc::default();
-        turns.insert(id.clone(), Arc::downgrade(&turn));
+        turns.insert(lease.clone(), Arc::downgrade(&turn));
         turn
     }
 }

@@ -104,6 +104,10 @@ pub const CERTIFICATES: &str = "/acme/v1/certificates/";
 pub const ORDERS: &str = "/acme/v1/orders/";
 /// What the keys of all answers to challenges start with.
 pub const CHALLENGES: &str = "/acme/v1/challenges/";
+/// What the keys of answers to HTTP-01 challenges start with.
+pub(crate) const HTTP_TOKENS: &str = "/acme/v1/challenges/http/";
+/// What the keys of answers to TLS-ALPN-01 challenges start with.
+pub(crate) const ALPN_NAMES: &str = "/acme/v1/challenges/alpn/";
 const ROOT: &str = "/acme/v1";
 
 /// An account: one per directory, binding and label.
@@ -141,15 +145,20 @@ pub(crate) fn alpn_lock(name: &str) -> Key {
     key(&format!("{ROOT}/locks/alpn/{name}"))
 }
 
+/// The lease of who changes a TXT record. Its name is a name server's word, so it is hashed.
+pub(crate) fn record_lock(name: &str) -> Key {
+    key(&format!("{ROOT}/locks/records/{}", hash([name])))
+}
+
 /// The answer to an HTTP-01 challenge, by its token alone: two orders for one name do
 /// not overwrite each other.
 pub(crate) fn http_token(token: &str) -> Key {
-    key(&format!("{CHALLENGES}http/{token}"))
+    key(&format!("{HTTP_TOKENS}{token}"))
 }
 
 /// The answer to a TLS-ALPN-01 challenge, by server name.
 pub(crate) fn alpn_name(name: &str) -> Key {
-    key(&format!("{CHALLENGES}alpn/{name}"))
+    key(&format!("{ALPN_NAMES}{name}"))
 }
 
 /// SHA-256 over the parts with their lengths, the first half of it in hexadecimal.

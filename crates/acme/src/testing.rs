@@ -14,10 +14,8 @@ use certwright_issuance::{
     Certificate, CertificateAuthority, CsrPolicy, KeyError, KeyPair, Profile, VerifiedCsr,
     self_signed,
 };
-use certwright_storage::{
-    Acquisition, Clock, Entry, Key, Lease, Listing, MemoryStorage, Operation, Revision, Storage,
-    Txn, Watch,
-};
+use certwright_storage::conformance::{Attendant, Call as Moment};
+use certwright_storage::{Clock, Key, MemoryStorage, Operation, Storage};
 use time::OffsetDateTime;
 
 use crate::account::{Account, AccountKey, Registration};
@@ -92,20 +90,23 @@ impl Runtime for World {
         let sleeper = Sleeper { world: self, place };
         Box::pin(async move {
             let _sleeper = sleeper;
+            let (mut last, mut still) = (self.clock.now(), 4);
             // So that what runs beside it is done first.
             for _ in 0..4 {
                 pass().await;
             }
-            // Those who would wake earlier come first, unless nobody polls them.
-            let (mut last, mut still) = (self.clock.now(), 0);
+            // Those who would wake earlier come first, unless nobody polls them; what they do
+            // then is done first, too.
             loop {
                 let first = self.sleepers.lock().unwrap().first() == Some(&place);
                 let now = self.clock.now();
-                if first || now >= end || still == 100 {
+                if now != last {
+                    (last, still) = (now, 0);
+                }
+                if now >= end || (first && still >= 4) || still == 100 {
                     break;
                 }
-                still = if now == last { still + 1 } else { 0 };
-                last = now;
+                still += 1;
                 pass().await;
             }
             let now = self.clock.now();
@@ -150,55 +151,27 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     run_for(1_000_000, future).expect("the future waits for nothing that happens")
 }
 
-/// A store between whose calls and effects, and effects and answers, one may die.
+/// Makes a store one between whose calls and effects, and effects and answers, one may die.
 #[derive(Debug)]
-pub(crate) struct Slow(pub(crate) MemoryStorage);
+pub(crate) struct Slow;
 
-impl Storage for Slow {
-    fn get<'a>(&'a self, key: &'a Key) -> Operation<'a, Option<Entry>> {
+impl Attendant for Slow {
+    fn before(&self, call: Moment) -> Operation<'_, ()> {
         Box::pin(async move {
-            pass().await;
-            self.0.get(key).await
+            if let Moment::Acquire | Moment::Get | Moment::Txn = call {
+                pass().await;
+            }
+            Ok(())
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str) -> Operation<'a, Listing> {
-        self.0.list(prefix)
-    }
-
-    fn txn(&self, txn: Txn) -> Operation<'_, Revision> {
+    fn after(&self, call: Moment) -> Operation<'_, ()> {
         Box::pin(async move {
-            pass().await;
-            let done = self.0.txn(txn).await;
-            pass().await;
-            done
+            if let Moment::Acquire | Moment::Txn = call {
+                pass().await;
+            }
+            Ok(())
         })
-    }
-
-    fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> Operation<'a, Watch> {
-        self.0.watch(prefix, after)
-    }
-
-    fn acquire<'a>(
-        &'a self,
-        name: &'a Key,
-        owner: &'a str,
-        ttl: Duration,
-    ) -> Operation<'a, Acquisition> {
-        Box::pin(async move {
-            pass().await;
-            let done = self.0.acquire(name, owner, ttl).await;
-            pass().await;
-            done
-        })
-    }
-
-    fn keep_alive<'a>(&'a self, lease: &'a mut Lease) -> Operation<'a, ()> {
-        self.0.keep_alive(lease)
-    }
-
-    fn release(&self, lease: Lease) -> Operation<'_, ()> {
-        self.0.release(lease)
     }
 }
 
@@ -671,6 +644,45 @@ impl DnsProvider for FakeDns {
             pass().await;
             Ok(())
         })
+    }
+}
+
+/// One that reads a record and writes it whole, as most do.
+#[derive(Clone, Debug)]
+pub(crate) struct WholeRecords(pub(crate) FakeCa);
+
+impl WholeRecords {
+    fn change<'a>(
+        &'a self,
+        record: &'a TxtRecord,
+        change: impl FnOnce(&mut Vec<TxtRecord>) + Send + 'a,
+    ) -> Task<'a, Result<(), DnsError>> {
+        Box::pin(async move {
+            pass().await;
+            let mut values = self.0.state().txt.clone();
+            values.retain(|one| one.name == record.name);
+            for _ in 0..5 {
+                pass().await;
+            }
+            change(&mut values);
+            let mut state = self.0.state();
+            state.txt.retain(|one| one.name != record.name);
+            state.txt.extend(values);
+            Ok(())
+        })
+    }
+}
+
+impl DnsProvider for WholeRecords {
+    fn append<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
+        self.change(record, move |values| {
+            values.retain(|one| one != record);
+            values.push(record.clone());
+        })
+    }
+
+    fn remove<'a>(&'a self, record: &'a TxtRecord) -> Task<'a, Result<(), DnsError>> {
+        self.change(record, move |values| values.retain(|one| one != record))
     }
 }
 

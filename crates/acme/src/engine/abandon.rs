@@ -31,7 +31,7 @@ impl Engine {
     /// The same, unless somebody has looked at it within this time.
     async fn abandon_idle(&self, id: &CertId, idle: Option<Duration>) -> Result<bool, EngineError> {
         let shared = &self.shared;
-        let turn = shared.turn(id);
+        let turn = shared.turn(&id.lock());
         let _turn = turn.lock().await;
         let Some(entry) = shared.storage.get(&id.journal()).await? else {
             return Ok(true);

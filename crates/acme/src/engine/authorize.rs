@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use certwright_storage::{Guard, StorageError, Txn, Write};
+use certwright_storage::{Guard, Txn, Write};
 
 use super::EngineError;
 use super::drive::{AT_ONCE, Drive};
 use super::failure::{Setback, Trouble};
 use crate::account::Account;
-use crate::challenge::dns01::{Checks, Dns01, DnsError, TxtRecord};
+use crate::challenge::dns01::TxtRecord;
 use crate::challenge::reach::{Otherwise, Unreachable};
 use crate::challenge::tls_alpn01;
 use crate::challenge::{ChallengeKind, Receipt};
@@ -23,7 +23,7 @@ use crate::protocol::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
     OrderStatus, ProtocolError,
 };
-use crate::runtime::{Task, all, within};
+use crate::runtime::{all, within};
 
 impl Drive<'_> {
     /// Ordered or Presenting, with the order pending: shows what is to be shown, tells
@@ -288,86 +288,18 @@ impl Drive<'_> {
                     name,
                     authorization,
                 } => {
-                    self.shared.show(&Shown::Name(name.clone()), authorization);
+                    let name = Shown::Name(name.clone());
+                    self.shared.show(&name, authorization);
                     delay = delay.max(issuer.solvers.tls_alpn01.unwrap_or_default().0);
                 }
                 Receipt::Dns01 { record, .. } => records.push(record),
             }
         }
         if let (Some(dns), false) = (&issuer.solvers.dns01, records.is_empty()) {
-            self.publish(dns, &records).await?;
+            self.publish(dns, &mut records).await?;
         }
         if !delay.is_zero() {
             self.hold.sleep(delay).await?;
-        }
-        Ok(())
-    }
-
-    /// All records first, then one wait for all.
-    async fn publish(&mut self, dns: &Dns01, records: &[&TxtRecord]) -> Result<(), Trouble> {
-        // One after the other: providers replace the record with its values, and two
-        // changes at once would lose one.
-        for record in records {
-            let appended = dns.provider.append(record);
-            self.asked("the DNS provider", &record.name, appended)
-                .await??;
-        }
-        self.hold.sleep(dns.delay).await?;
-        self.report_long_lives(dns, records).await?;
-        let (Some(view), Checks::Wait) = (&dns.view, dns.checks) else {
-            return Ok(());
-        };
-        let end = self.shared.runtime.instant() + dns.propagation_timeout;
-        for record in records {
-            loop {
-                let lacks = view.lacks(record);
-                let unseen = match self.asked("the name server", &record.name, lacks).await? {
-                    Ok(None) => break,
-                    Ok(Some(server)) => DnsError::NotSeen {
-                        name: record.name.clone(),
-                        server,
-                        after: dns.propagation_timeout,
-                    },
-                    // A name server's trouble may pass before the time is over.
-                    Err(error) => error,
-                };
-                if self.shared.runtime.instant() > end {
-                    return Err(unseen.into());
-                }
-                self.hold.sleep(dns.poll).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn report_long_lives(
-        &mut self,
-        dns: &Dns01,
-        records: &[&TxtRecord],
-    ) -> Result<(), Trouble> {
-        let looking = dns.view.as_ref().filter(|_| dns.checks == Checks::Wait);
-        let wait = match looking {
-            Some(_) => dns.delay + dns.propagation_timeout,
-            None => dns.delay,
-        };
-        let names: BTreeSet<&String> = records.iter().map(|record| &record.name).collect();
-        for name in names {
-            let mut ttl = dns.provider.ttl();
-            if let Some(view) = looking {
-                // A server that does not answer will be told of when the value is looked for.
-                let limit = self.shared.options.provider_timeout;
-                let asked = within(&*self.shared.runtime, limit, view.ttl(name));
-                let seen = self.hold.during(asked).await?.and_then(Result::ok);
-                ttl = ttl.max(seen.unwrap_or_default());
-            }
-            if let Some(ttl) = ttl.filter(|ttl| *ttl > wait) {
-                self.shared.events.emit(Event::LongTtl {
-                    id: self.id.clone(),
-                    name: name.clone(),
-                    ttl,
-                    wait,
-                });
-            }
         }
         Ok(())
     }
@@ -450,7 +382,8 @@ impl Drive<'_> {
                         // The answer of another order for the same name.
                         Some(entry) if entry.value.as_bytes() != authorization.as_bytes() => {}
                         Some(entry) => {
-                            self.shared.hide(&Shown::Name(name.clone()));
+                            let name = Shown::Name(name.clone());
+                            self.shared.hide(&name);
                             let same = Guard::Unchanged(place.clone(), entry.revision);
                             writes.push((Some(same), Write::Delete(place)));
                         }
@@ -472,51 +405,6 @@ impl Drive<'_> {
         self.write_many(writes).await?;
         self.hold.let_go().await;
         Ok(())
-    }
-
-    /// Removes a record with the provider that made it: another does not have its zone, and
-    /// may say all the same that the record is gone.
-    async fn unpublish(
-        &mut self,
-        record: &TxtRecord,
-        issuer: &str,
-    ) -> Result<Result<(), String>, EngineError> {
-        let mut issuers = self.shared.issuers.iter();
-        let made = |one: &&Issuer| issuer.is_empty() || one.name == issuer;
-        let mut made = issuers.by_ref().filter(made);
-        let Some(dns) = made.find_map(|one| one.solvers.dns01.as_ref()) else {
-            let name = &record.name;
-            return Ok(Err(match issuer {
-                "" => format!("no DNS provider is set up to remove {name}"),
-                issuer => format!(
-                    "{name} was made by the DNS provider of issuer {issuer}, which is not set up any more; set it up again, or remove the record by hand"
-                ),
-            }));
-        };
-        let removed = dns.provider.remove(record);
-        let removed = self
-            .asked("the DNS provider", &record.name, removed)
-            .await?;
-        Ok(removed.map_err(|error| error.to_string()))
-    }
-
-    /// What somebody answers who may never do: the lease must not be held for ever.
-    async fn asked<T>(
-        &mut self,
-        whom: &str,
-        name: &str,
-        work: Task<'_, Result<T, DnsError>>,
-    ) -> Result<Result<T, DnsError>, StorageError> {
-        let shared = self.shared;
-        let limit = shared.options.provider_timeout;
-        let answer = self.hold.during(within(&*shared.runtime, limit, work));
-        Ok(answer.await?.unwrap_or_else(|| {
-            Err(DnsError::Provider {
-                provider: whom.to_owned(),
-                name: name.to_owned(),
-                reason: format!("no answer after {limit:?}"),
-            })
-        }))
     }
 
     /// Why the CA gave the order up.
@@ -587,7 +475,7 @@ fn setback_of(authorizations: &[AuthorizationState], state: &OrderState) -> Setb
 }
 
 /// How long to wait before asking again for a name.
-const TURN: Duration = Duration::from_millis(250);
+pub(super) const TURN: Duration = Duration::from_millis(250);
 
 fn list(kinds: &[&str]) -> String {
     match kinds.is_empty() {

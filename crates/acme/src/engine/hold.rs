@@ -57,6 +57,16 @@ impl<'e> Hold<'e> {
         }
     }
 
+    /// Gives this one back, unless it is the certificate's own.
+    pub(super) async fn end(&mut self, name: &Key) {
+        let mut others = self.leases.iter().skip(1);
+        if let Some(index) = others.position(|lease| lease.name() == name) {
+            let lease = self.leases.remove(index + 1);
+            // If it does not arrive, the lease runs out by itself.
+            let _ = self.storage.release(lease).await;
+        }
+    }
+
     /// Gives back all leases but the certificate's own.
     pub(super) async fn let_go(&mut self) {
         while self.leases.len() > 1 {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use certwright_cert_model::key::RotationPolicy;
 use certwright_issuance::{Certificate, KeyPair};
+use certwright_storage::conformance::Attended;
 use certwright_storage::{MemoryStorage, Storage, Txn};
 
 use super::*;
@@ -12,7 +13,9 @@ use crate::challenge::{ChallengeKind, Pause, Solvers};
 use crate::journal::Journal;
 use crate::limits::Quotas;
 use crate::problem::{Class, ErrorType, Problem, RetryAfter};
-use crate::testing::{FakeCa, FakeDns, Fault, Slow, World, identifiers, run, run_for};
+use crate::testing::{
+    FakeCa, FakeDns, Fault, Slow, WholeRecords, World, identifiers, run, run_for,
+};
 
 /// A CA, a store, and an engine on both.
 struct Setting {
@@ -71,7 +74,7 @@ impl Setting {
             issuer.max_names = self.max_names;
             issuer
         });
-        let storage = Arc::new(Slow(self.storage.clone()));
+        let storage = Arc::new(Attended::new(self.storage.clone(), Slow));
         let runtime = Arc::new(self.world.clone());
         Engine::new(storage, runtime, issuers.collect(), self.options.clone()).unwrap()
     }
@@ -340,6 +343,68 @@ fn two_orders_for_one_name_show_their_answers_in_turn() {
         assert_eq!(setting.ca.calls("new_order"), 2);
         assert_eq!(setting.litter(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn two_orders_that_share_a_record_lose_no_value_of_it() {
+    for (replicas, at_once) in [(1, 1), (1, 3), (2, 1), (2, 2), (2, 5), (2, 20)] {
+        let mut setting = Setting::new(&["a.test"]);
+        let provider = Arc::new(WholeRecords(setting.ca.clone()));
+        setting.solvers = Solvers::dns01(Dns01::new(provider));
+        let one = setting.engine();
+        let other = match replicas {
+            1 => one.clone(),
+            _ => setting.engine(),
+        };
+        let wildcard = Wanted::new(identifiers(&["*.a.test"]));
+        let mut first = Box::pin(one.obtain(&setting.wanted, Demand::Missing));
+        let mut second = Box::pin(other.obtain(&wildcard, Demand::Missing));
+        let (mut done, mut also) = (None, None);
+        for _ in 0..100_000 {
+            if done.is_none() {
+                done = run_for(at_once, first.as_mut());
+            }
+            if also.is_none() {
+                also = run_for(1, second.as_mut());
+            }
+            if done.is_some() && also.is_some() {
+                break;
+            }
+        }
+        for outcome in [done, also] {
+            let outcome = outcome.unwrap().unwrap();
+            assert!(
+                matches!(outcome, Outcome::Issued(_)),
+                "{replicas} {at_once}: {outcome:?}"
+            );
+        }
+        assert_eq!(setting.ca.calls("new_order"), 2, "{replicas} {at_once}");
+        assert_eq!(setting.ca.state().txt, [], "{replicas} {at_once}");
+        assert_eq!(setting.litter(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_record_that_somebody_else_changes_is_waited_for_and_then_told_of() {
+    let mut setting = Setting::new(&["a.test"]);
+    let provider = Arc::new(WholeRecords(setting.ca.clone()));
+    setting.solvers = Solvers::dns01(Dns01::new(provider));
+    let lock = crate::layout::record_lock("_acme-challenge.a.test");
+    let day = Duration::from_secs(86_400);
+    let lease = run(setting.storage.acquire(&lock, "they", day)).unwrap();
+    let Outcome::Waiting { failure, .. } = setting.obtain(Demand::Missing) else {
+        panic!();
+    };
+    assert_eq!(
+        failure.unwrap().detail,
+        "they is changing _acme-challenge.a.test for another order"
+    );
+    assert_eq!(setting.ca.state().txt, []);
+    let released = setting.storage.release(lease.granted().unwrap());
+    run(released).unwrap();
+    setting.obtain_at_last();
+    assert_eq!(setting.ca.calls("new_order"), 1, "the order was kept");
+    assert_eq!(setting.litter(), Vec::<String>::new());
 }
 
 #[test]

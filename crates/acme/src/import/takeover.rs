@@ -288,6 +288,7 @@ mod tests {
     use certwright_cert_model::key::{Curve, KeyAlgorithm, KeyEncoding};
     use certwright_issuance::KeyPair;
     use certwright_storage::MemoryStorage;
+    use certwright_storage::conformance::Attended;
 
     use super::*;
     use crate::account::AccountSpec;
@@ -342,7 +343,7 @@ mod tests {
         let storage = MemoryStorage::default();
         let protocol = Arc::new(FakeCa::at_present(&storage));
         let issuer = Issuer::new(CA, AccountSpec::new(CA), protocol, Solvers::http01());
-        let slow = Arc::new(Slow(storage.clone()));
+        let slow = Arc::new(Attended::new(storage.clone(), Slow));
         let engine = Engine::new(
             slow,
             Arc::new(TokioRuntime),
