@@ -3,6 +3,7 @@
 
 pub mod dns01;
 pub mod http01;
+mod others;
 pub mod reach;
 pub mod tls_alpn01;
 

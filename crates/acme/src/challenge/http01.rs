@@ -1,18 +1,18 @@
 //! HTTP-01 (RFC 8555 section 8.3): the answers, for whoever listens on port 80.
 
-mod others;
 #[cfg(feature = "http-server")]
 mod server;
 
 use core::fmt;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use certwright_storage::{Storage, StorageError};
 
+use super::others::Others;
+use crate::layout::HTTP_TOKENS;
 use crate::runtime::{Runtime, TokioRuntime};
-
-use others::Others;
 
 #[cfg(feature = "http-server")]
 pub use server::Http01Listener;
@@ -25,7 +25,8 @@ pub const PATH: &str = "/.well-known/acme-challenge/";
 /// Answers of this replica come from memory, those of others from the store: what one
 /// replica has promised to the CA, all can answer. Anybody can ask for tokens that are
 /// none: all who wait share one look at the store, and between two looks there is a
-/// pause, so a flood of them costs ten reads a second. A clone is another handle.
+/// pause, so a flood of them costs ten reads a second, and nobody who asks for a real one
+/// waits for more than two of them. A clone is another handle.
 #[derive(Clone)]
 pub struct Http01 {
     local: Arc<RwLock<HashMap<String, String>>>,
@@ -43,7 +44,7 @@ impl Http01 {
     pub fn with_runtime(storage: Arc<dyn Storage>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             local: Arc::default(),
-            others: Arc::new(Others::new(storage, runtime)),
+            others: Arc::new(Others::new(storage, runtime, HTTP_TOKENS, LIMIT)),
             thumbprint: None,
         }
     }
@@ -120,6 +121,8 @@ pub fn is_token(text: &str) -> bool {
     (TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(letter)
 }
 
+/// For one look at the store: two of them are less than the ten seconds a CA waits.
+const LIMIT: Duration = Duration::from_secs(4);
 /// 128 bits in base64url.
 const TOKEN_MIN: usize = 22;
 const TOKEN_MAX: usize = 128;

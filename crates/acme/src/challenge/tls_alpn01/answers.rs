@@ -2,14 +2,14 @@
 
 use core::fmt;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use certwright_storage::{Storage, StorageError};
-use tokio::sync::{OnceCell, Semaphore};
 
+use super::super::others::Others;
 use super::{ChallengeCertificate, identifier_of};
-use crate::layout;
+use crate::layout::{self, ALPN_NAMES};
 use crate::runtime::{Runtime, within};
 
 /// The answers to TLS-ALPN-01 challenges of every replica on one store.
@@ -19,43 +19,26 @@ use crate::runtime::{Runtime, within};
 /// them. Ask for clients that offer `acme-tls/1` alone, after reading the hello and
 /// before going on with the handshake; no other handshake comes near the store.
 ///
-/// Anybody can send such hellos, so what they cost is bounded: one read per name at a
-/// time, eight in all, and nobody waits for longer than two seconds; that there is no
-/// answer is remembered for a second, for a thousand names. A clone is another handle.
+/// Anybody can send such hellos, so what they cost is bounded: all who wait share one
+/// look at the store, between two looks there is a pause, and nobody waits for longer
+/// than two seconds. So a flood of invented names costs ten reads a second, and takes no
+/// time from a real one. A clone is another handle.
 #[derive(Clone)]
 pub struct TlsAlpn01 {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    storage: Arc<dyn Storage>,
-    runtime: Arc<dyn Runtime>,
-    state: Mutex<State>,
-    reads: Semaphore,
-}
-
-#[derive(Default)]
-struct State {
     /// Answers this replica was told, by server name.
-    known: HashMap<String, String>,
-    /// Names without an answer, and when that was seen.
-    absent: HashMap<String, Instant>,
-    flights: HashMap<String, Arc<Flight>>,
+    known: Arc<RwLock<HashMap<String, String>>>,
+    others: Arc<Others>,
+    runtime: Arc<dyn Runtime>,
 }
-
-/// One read for all who ask at the same time.
-type Flight = OnceCell<Option<String>>;
 
 impl TlsAlpn01 {
     /// Answers of the replicas on this store.
     pub fn new(storage: Arc<dyn Storage>, runtime: Arc<dyn Runtime>) -> Self {
+        let others = Others::new(storage, Arc::clone(&runtime), ALPN_NAMES, BUDGET);
         Self {
-            shared: Arc::new(Shared {
-                storage,
-                runtime,
-                state: Mutex::default(),
-                reads: Semaphore::new(READS),
-            }),
+            known: Arc::default(),
+            others: Arc::new(others),
+            runtime,
         }
     }
 
@@ -85,96 +68,35 @@ impl TlsAlpn01 {
 
     /// The key authorization to answer with.
     async fn authorization(&self, name: &str) -> Result<Option<String>, StorageError> {
-        let flight = {
-            let mut state = self.state();
-            if let Some(answer) = state.known.get(name) {
-                return Ok(Some(answer.clone()));
-            }
-            let now = self.shared.runtime.instant();
-            if state.absent.get(name).is_some_and(|seen| fresh(*seen, now)) {
-                return Ok(None);
-            }
-            Arc::clone(state.flights.entry(name.to_owned()).or_default())
-        };
-        let landed = Landing {
-            answers: self,
-            name,
-            flight: &flight,
-        };
-        // With the reads of others before it: where all of them fail, that may be many.
-        let read = flight.get_or_try_init(|| self.read(name));
-        let read = within(&*self.shared.runtime, BUDGET, read).await;
-        drop(landed);
-        // It may have been told meanwhile.
-        if let Some(answer) = self.state().known.get(name) {
-            return Ok(Some(answer.clone()));
+        if let Some(answer) = self.known(name) {
+            return Ok(Some(answer));
         }
-        match read {
-            Some(read) => read.cloned(),
-            None => Err(StorageError::Unavailable {
+        let found = within(&*self.runtime, BUDGET, self.others.find(name)).await;
+        // It may have been told meanwhile.
+        if let Some(answer) = self.known(name) {
+            return Ok(Some(answer));
+        }
+        found.unwrap_or_else(|| {
+            Err(StorageError::Unavailable {
                 place: layout::alpn_name(name).to_string(),
                 reason: format!("no answer within {BUDGET:?}"),
-            }),
-        }
+            })
+        })
     }
 
-    async fn read(&self, name: &str) -> Result<Option<String>, StorageError> {
-        let shared = &*self.shared;
-        // Closed by nobody.
-        let _turn = shared.reads.acquire().await;
-        let entry = shared.storage.get(&layout::alpn_name(name)).await?;
-        let read = entry.and_then(|entry| String::from_utf8(entry.value.as_bytes().to_vec()).ok());
-        if read.is_none() {
-            self.note_absent(name);
-        }
-        Ok(read)
-    }
-
-    fn note_absent(&self, name: &str) {
-        let now = self.shared.runtime.instant();
-        let mut state = self.state();
-        if state.absent.len() >= ABSENT {
-            state.absent.retain(|_, seen| fresh(*seen, now));
-        }
-        if state.absent.len() < ABSENT {
-            state.absent.insert(name.to_owned(), now);
-        }
+    pub(crate) fn known(&self, name: &str) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).cloned()
     }
 
     pub(crate) fn show(&self, name: &str, authorization: &str) {
-        let mut state = self.state();
-        state.absent.remove(name);
-        state
-            .known
-            .insert(name.to_owned(), authorization.to_owned());
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name.to_owned(), authorization.to_owned());
     }
 
     pub(crate) fn hide(&self, name: &str) {
-        self.state().known.remove(name);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        let state = self.shared.state.lock();
-        state.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends a flight, also when whoever waits for it goes away.
-struct Landing<'a> {
-    answers: &'a TlsAlpn01,
-    name: &'a str,
-    flight: &'a Arc<Flight>,
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        let mut state = self.answers.state();
-        let ours = |flight: &Arc<Flight>| Arc::ptr_eq(flight, self.flight);
-        // Others wait for it still, unless it has ended: the map's, and this one.
-        let over = self.flight.initialized() || Arc::strong_count(self.flight) <= 2;
-        if over && state.flights.get(self.name).is_some_and(ours) {
-            state.flights.remove(self.name);
-        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.remove(name);
     }
 }
 
@@ -184,98 +106,71 @@ impl fmt::Debug for TlsAlpn01 {
     }
 }
 
-fn fresh(seen: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(seen) < REMEMBERED
-}
-
-/// Reads at the same time.
-const READS: usize = 8;
 /// For one answer; the CA waits ten seconds and more.
 const BUDGET: Duration = Duration::from_secs(2);
-/// How long the store is not asked again: shorter than the pause of any CA that tries
-/// twice.
-const REMEMBERED: Duration = Duration::from_secs(1);
-/// Names without an answer that are remembered.
-const ABSENT: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
     use core::future::pending;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use certwright_storage::{
-        Acquisition, Entry, Key, Lease, Listing, MemoryStorage, Operation, Revision, Txn, Watch,
-    };
+    use certwright_storage::conformance::{Attendant, Attended, Call};
+    use certwright_storage::{Operation, Txn};
 
     use super::*;
-    use crate::runtime::all;
-    use crate::testing::{World, run};
+    use crate::runtime::{Task, all};
+    use crate::testing::{World, pass, run, run_for};
 
-    /// Counts reads; may not answer.
+    /// Counts reads, each of which takes its time; may not answer.
     #[derive(Debug)]
-    struct Counted {
-        inner: MemoryStorage,
+    struct Counter {
         reads: AtomicUsize,
         silent: bool,
+        world: World,
+        takes: Duration,
     }
 
-    impl Storage for Counted {
-        fn get<'a>(&'a self, key: &'a Key) -> Operation<'a, Option<Entry>> {
-            self.reads.fetch_add(1, Ordering::Relaxed);
+    impl Attendant for Counter {
+        fn before(&self, call: Call) -> Operation<'_, ()> {
             Box::pin(async move {
-                if self.silent {
-                    pending::<()>().await;
+                if let Call::Get | Call::List = call {
+                    self.reads.fetch_add(1, Ordering::Relaxed);
+                    if self.silent {
+                        pending::<()>().await;
+                    }
+                    pass().await;
+                    if !self.takes.is_zero() {
+                        self.world.sleep(self.takes).await;
+                    }
                 }
-                crate::testing::pass().await;
-                self.inner.get(key).await
+                Ok(())
             })
         }
-
-        fn list<'a>(&'a self, prefix: &'a str) -> Operation<'a, Listing> {
-            self.inner.list(prefix)
-        }
-
-        fn txn(&self, txn: Txn) -> Operation<'_, Revision> {
-            self.inner.txn(txn)
-        }
-
-        fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> Operation<'a, Watch> {
-            self.inner.watch(prefix, after)
-        }
-
-        fn acquire<'a>(
-            &'a self,
-            name: &'a Key,
-            owner: &'a str,
-            ttl: Duration,
-        ) -> Operation<'a, Acquisition> {
-            self.inner.acquire(name, owner, ttl)
-        }
-
-        fn keep_alive<'a>(&'a self, lease: &'a mut Lease) -> Operation<'a, ()> {
-            self.inner.keep_alive(lease)
-        }
-
-        fn release(&self, lease: Lease) -> Operation<'_, ()> {
-            self.inner.release(lease)
-        }
     }
 
-    fn answers(world: &World, silent: bool) -> (TlsAlpn01, Arc<Counted>) {
-        let storage = Arc::new(Counted {
-            inner: world.storage(),
+    type Store = Arc<Attended<Counter>>;
+
+    fn slow_answers(world: &World, silent: bool, takes: Duration) -> (TlsAlpn01, Store) {
+        let counter = Counter {
             reads: AtomicUsize::new(0),
             silent,
-        });
+            world: world.clone(),
+            takes,
+        };
+        let storage = Arc::new(Attended::new(world.storage(), counter));
         let answers = TlsAlpn01::new(storage.clone(), Arc::new(world.clone()));
         (answers, storage)
     }
 
-    fn reads(storage: &Counted) -> usize {
-        storage.reads.load(Ordering::Relaxed)
+    fn answers(world: &World, silent: bool) -> (TlsAlpn01, Store) {
+        slow_answers(world, silent, Duration::ZERO)
     }
 
-    fn put(storage: &Counted, name: &str) {
+    fn reads(storage: &Attended<Counter>) -> usize {
+        storage.attendant().reads.load(Ordering::Relaxed)
+    }
+
+    fn put(storage: &Attended<Counter>, name: &str) {
         let put = Txn::new().put(layout::alpn_name(name), "token.thumb");
         run(storage.txn(put)).unwrap();
     }
@@ -294,8 +189,6 @@ mod tests {
             ("Theirs.Test", true, 1),
             ("7.2.0.192.in-addr.arpa", true, 1),
             ("nobodys.test", false, 1),
-            // Remembered.
-            ("nobodys.test", false, 0),
             ("*.theirs.test", false, 0),
             ("no name", false, 0),
             ("", false, 0),
@@ -310,18 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_none_is_soon_forgotten() {
+    fn an_answer_is_never_older_than_the_question() {
         let world = World::new();
         let (answers, storage) = answers(&world, false);
         assert!(run(answers.answer("a.test")).unwrap().is_none());
         assert!(run(answers.answer("b.test")).unwrap().is_none());
-        // Told by the watch: at once.
+        // Told by the watch, and not told.
         answers.show("a.test", "token.thumb");
-        assert!(run(answers.answer("a.test")).unwrap().is_some());
-        // Not told: after a second.
         put(&storage, "b.test");
-        assert!(run(answers.answer("b.test")).unwrap().is_none());
-        world.advance(REMEMBERED);
+        assert!(run(answers.answer("a.test")).unwrap().is_some());
         assert!(run(answers.answer("b.test")).unwrap().is_some());
     }
 
@@ -330,57 +220,55 @@ mod tests {
         let world = World::new();
         let (answers, storage) = answers(&world, false);
         put(&storage, "a.test");
-        let asked =
-            (0..20).map(|_| -> crate::runtime::Task<'_, _> { Box::pin(answers.answer("a.test")) });
+        let asked = (0..20).map(|_| -> Task<'_, _> { Box::pin(answers.answer("a.test")) });
         for answer in run(all(asked.collect())) {
             assert!(answer.unwrap().is_some());
         }
-        assert_eq!(reads(&storage), 1);
-        assert!(answers.state().flights.is_empty());
-        assert!(run(answers.answer("a.test")).unwrap().is_some());
-        assert_eq!(reads(&storage), 2, "never older than the question");
+        // Those who asked after it began share the next one.
+        assert!(reads(&storage) <= 2, "{}", reads(&storage));
     }
 
     #[test]
-    fn nobody_waits_for_the_failed_reads_of_others() {
-        let world = World::new();
-        let (silent, _) = answers(&world, true);
-        let begun = world.instant();
-        let asked =
-            (0..20).map(|_| -> crate::runtime::Task<'_, _> { Box::pin(silent.answer("a.test")) });
-        for answer in run(all(asked.collect())) {
-            answer.unwrap_err();
-        }
-        assert!(world.instant() - begun < BUDGET * 2);
-        assert!(silent.state().flights.is_empty());
-    }
-
-    #[test]
-    fn many_names_are_few_reads_and_little_memory() {
+    fn nobody_waits_for_long_where_the_store_does_not_answer() {
         let world = World::new();
         let (silent, storage) = answers(&world, true);
-        let asked = (0..100).map(|number| -> crate::runtime::Task<'_, _> {
-            let silent = &silent;
-            Box::pin(async move { silent.answer(&format!("n{number}.test")).await })
-        });
-        let mut asked = Box::pin(all(asked.collect()));
-        assert!(crate::testing::run_for(1, asked.as_mut()).is_none());
-        assert_eq!(reads(&storage), READS);
-        // The store does not answer: nobody waits for longer than the budget.
-        for answer in run(asked) {
+        let begun = world.instant();
+        let names: Vec<String> = (0..100).map(|number| format!("n{number}.test")).collect();
+        let asked = names
+            .iter()
+            .map(|name| -> Task<'_, _> { Box::pin(silent.answer(name)) });
+        for answer in run(all(asked.collect())) {
             let error = answer.unwrap_err();
             assert!(
                 matches!(error, StorageError::Unavailable { .. }),
                 "{error:?}"
             );
         }
-        assert!(silent.state().flights.is_empty());
+        assert!(world.instant() - begun < BUDGET * 2);
+        assert!(reads(&storage) <= 2, "{}", reads(&storage));
+    }
 
-        let (answers, _) = answers(&world, false);
-        for number in 0..ABSENT + 10 {
-            let name = format!("n{number}.test");
-            assert!(run(answers.answer(&name)).unwrap().is_none());
+    #[test]
+    fn a_flood_of_invented_names_takes_no_time_from_a_real_one() {
+        let world = World::new();
+        let (answers, storage) = slow_answers(&world, false, Duration::from_millis(200));
+        put(&storage, "real.test");
+        let names: Vec<String> = (0..500)
+            .map(|number| format!("n{number}.test"))
+            .chain(["real.test".to_owned()])
+            .collect();
+        let begun = world.instant();
+        let mut clients: Vec<Task<'_, _>> = names
+            .iter()
+            .map(|name| -> Task<'_, _> { Box::pin(answers.answer(name)) })
+            .collect();
+        for client in &mut clients {
+            assert!(run_for(1, client.as_mut()).is_none());
         }
-        assert_eq!(answers.state().absent.len(), ABSENT);
+        let found = run(all(clients)).pop().unwrap().unwrap();
+        assert!(found.is_some());
+        let passed = world.instant() - begun;
+        assert!(passed < Duration::from_millis(600), "{passed:?}");
+        assert!(reads(&storage) <= 3, "{}", reads(&storage));
     }
 }
