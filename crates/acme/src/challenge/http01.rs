@@ -1,6 +1,8 @@
 //! HTTP-01 (RFC 8555 section 8.3): the answers, for whoever listens on port 80.
 
 #[cfg(feature = "http-server")]
+mod places;
+#[cfg(feature = "http-server")]
 mod server;
 
 use core::fmt;

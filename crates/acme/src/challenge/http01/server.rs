@@ -14,10 +14,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::Http01;
+use super::places::{Place, Places};
 
 impl Http01 {
     /// The response to a request, for a hyper or axum service: the answer with status
@@ -40,6 +40,9 @@ impl Http01 {
     }
 
     /// Listens on this address, port 80 as the CA sees it, until the listener is dropped.
+    ///
+    /// It bears 256 connections. When there are more, those go that have asked for nothing
+    /// yet, the oldest from wherever most of them are first.
     ///
     /// # Errors
     /// The address is taken, or not ours to listen on.
@@ -79,20 +82,15 @@ impl Drop for Http01Listener {
 }
 
 async fn accept(listener: TcpListener, answers: Http01) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS);
     loop {
-        // Never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let answers = answers.clone();
-                tokio::spawn(async move {
-                    let served = tokio::time::timeout(LONGEST, serve(stream, answers));
+                places.serve(peer.ip(), |place| async move {
+                    let served = tokio::time::timeout(LONGEST, serve(stream, answers, place));
                     // Whoever is on the other side has gone, or is too slow.
                     let _ = served.await;
-                    drop(place);
                 });
             }
             // Out of descriptors, for example: a pause, or this would spin.
@@ -101,8 +99,9 @@ async fn accept(listener: TcpListener, answers: Http01) {
     }
 }
 
-async fn serve(stream: TcpStream, answers: Http01) -> hyper::Result<()> {
+async fn serve(stream: TcpStream, answers: Http01, place: Arc<Place>) -> hyper::Result<()> {
     let service = service_fn(move |request| {
+        place.has_asked();
         let answers = answers.clone();
         async move { Ok::<_, Infallible>(answers.respond(&request).await) }
     });
@@ -121,3 +120,36 @@ const MAX_HEAD: usize = 16 << 10;
 const HEADER: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use certwright_storage::MemoryStorage;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::challenge::http01::PATH;
+
+    #[tokio::test]
+    async fn those_who_say_nothing_hold_up_nobody() {
+        let answers = Http01::new(Arc::new(MemoryStorage::default()));
+        let token = "t".repeat(43);
+        answers.show(&token, "ours");
+        let listener = answers.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS + 10 {
+            silent.push(TcpStream::connect(listener.address()).await.unwrap());
+        }
+        let asked = async {
+            let mut client = TcpStream::connect(listener.address()).await.unwrap();
+            let request = format!("GET {PATH}{token} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut response = String::new();
+            client.read_to_string(&mut response).await.unwrap();
+            response
+        };
+        // Long before the silent ones are too late with their heads.
+        let response = tokio::time::timeout(HEADER / 2, asked).await.unwrap();
+        assert!(response.ends_with("ours"), "{response}");
+        listener.close().await;
+    }
+}

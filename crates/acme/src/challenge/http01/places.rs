@@ -1,0 +1,169 @@
+//! Who is connected to the listener, and who has to go when others come.
+
+use core::net::{IpAddr, Ipv6Addr};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::AbortHandle;
+
+/// The connections there are, so many and no more.
+///
+/// Anybody can open connections and say nothing. So a full house turns nobody away: the
+/// one who came first of those who have asked for nothing yet leaves, from wherever most
+/// of them are. Whoever asks at once, as CAs do, is not held up by those who do not.
+#[derive(Debug)]
+pub(super) struct Places {
+    most: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    /// In the order they came.
+    taken: BTreeMap<u64, Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    origin: IpAddr,
+    asked: bool,
+    task: AbortHandle,
+}
+
+/// A place, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    number: u64,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        let inner = Mutex::default();
+        Arc::new(Self { most, inner })
+    }
+
+    /// Serves a connection from this address, in a task that is ended if its place is
+    /// needed.
+    pub(super) fn serve<F>(self: &Arc<Self>, address: IpAddr, serve: impl FnOnce(Arc<Place>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut inner = self.inner();
+        while inner.taken.len() >= self.most {
+            let Some(number) = inner.last_wanted() else {
+                break;
+            };
+            if let Some(left) = inner.taken.remove(&number) {
+                left.task.abort();
+            }
+        }
+        let number = inner.next;
+        inner.next += 1;
+        let place = Place {
+            places: Arc::clone(self),
+            number,
+        };
+        let task = tokio::spawn(serve(Arc::new(place)));
+        let taken = Taken {
+            origin: origin(address),
+            asked: false,
+            task: task.abort_handle(),
+        };
+        inner.taken.insert(number, taken);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Who goes first.
+    fn last_wanted(&self) -> Option<u64> {
+        let silent = self.taken.values().any(|one| !one.asked);
+        let eligible = || self.taken.iter().filter(|(_, one)| !(silent && one.asked));
+        let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
+        for (_, one) in eligible() {
+            *crowds.entry(one.origin).or_default() += 1;
+        }
+        let largest = crowds.values().copied().max();
+        let mut oldest = eligible();
+        let found = oldest.find(|(_, one)| crowds.get(&one.origin).copied() == largest);
+        found.map(|(number, _)| *number)
+    }
+}
+
+impl Place {
+    /// Its request is there.
+    pub(super) fn has_asked(&self) {
+        if let Some(taken) = self.places.inner().taken.get_mut(&self.number) {
+            taken.asked = true;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.inner().taken.remove(&self.number);
+    }
+}
+
+/// What one client has many addresses of: an IPv6 network of 64 bits.
+fn origin(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => IpAddr::V4(address),
+            None => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        },
+        IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_goes_when_others_come() {
+        let places = Places::new(4);
+        let holders = Arc::new(Mutex::new(Vec::new()));
+        let come = |address: &str| {
+            let holders = Arc::clone(&holders);
+            places.serve(address.parse().unwrap(), move |place| {
+                holders.lock().unwrap().push(place);
+                pending()
+            });
+        };
+        let there = || -> Vec<u64> { places.inner().taken.keys().copied().collect() };
+        for (address, expected) in [
+            ("192.0.2.1", vec![0]),
+            ("192.0.2.2", vec![0, 1]),
+            ("::ffff:192.0.2.2", vec![0, 1, 2]),
+            ("2001:db8::1", vec![0, 1, 2, 3]),
+            // The second address has two.
+            ("2001:db8::2", vec![0, 2, 3, 4]),
+            // And now one network has.
+            ("192.0.2.3", vec![0, 2, 4, 5]),
+            // Nobody has more than another: the oldest.
+            ("192.0.2.4", vec![2, 4, 5, 6]),
+        ] {
+            come(address);
+            assert_eq!(there(), expected, "{address}");
+        }
+        // Who has asked stays, as long as there are others.
+        let held = holders.lock().unwrap();
+        for place in held.iter().filter(|place| place.number < 5) {
+            place.has_asked();
+        }
+        drop(held);
+        come("192.0.2.5");
+        assert_eq!(there(), [2, 4, 6, 7]);
+        // Who is done has gone.
+        holders.lock().unwrap().clear();
+        assert_eq!(there(), Vec::<u64>::new());
+    }
+}
