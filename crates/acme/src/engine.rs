@@ -9,18 +9,19 @@ mod failure;
 mod hold;
 mod quota;
 mod records;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use certwright_issuance::KeyError;
 use certwright_issuance::certificate::CertificateError;
 use certwright_issuance::csr::CsrError;
-use certwright_storage::{Acquisition, Key, RecordError, Storage, StorageError};
+use certwright_storage::{Acquisition, Key, RecordError, Revision, Storage, StorageError};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex as Turn, Semaphore};
@@ -28,7 +29,7 @@ use tokio::sync::{Mutex as Turn, Semaphore};
 use crate::account::AccountError;
 use crate::certificate::IssuedCertificate;
 use crate::challenge::http01::Http01;
-use crate::challenge::tls_alpn01::{self, AlpnSink, ChallengeCertificate, TlsAlpn01};
+use crate::challenge::tls_alpn01::{AlpnSink, TlsAlpn01};
 use crate::event::Events;
 use crate::issuer::Issuer;
 use crate::journal::{Failure, WrongStage};
@@ -39,6 +40,7 @@ use crate::wanted::{OwnRequest, Wanted};
 
 use breaker::Breaker;
 use drive::Drive;
+use shown::Word;
 
 /// Orders certificates from a list of issuers, over a store that other replicas may share.
 ///
@@ -60,6 +62,8 @@ struct Shared {
     events: Events,
     /// Who is at what on this replica, by the name of the lease it takes among all.
     turns: Mutex<HashMap<Key, Weak<Turn<()>>>>,
+    /// What was said of the answers to TLS-ALPN-01 for each server name.
+    words: Mutex<HashMap<String, Word>>,
     orders: Semaphore,
     new_orders: Vec<Semaphore>,
     /// When the contacts of each account are told again to a CA that refused them.
@@ -236,6 +240,7 @@ impl Engine {
                 events,
                 breakers,
                 turns: Mutex::default(),
+                words: Mutex::default(),
                 orders: Semaphore::new(options.orders.max(1)),
                 new_orders: new_orders.collect(),
                 contacts: Mutex::default(),
@@ -267,12 +272,12 @@ impl Engine {
         &self.shared.issuers
     }
 
-    pub(crate) fn show(&self, shown: &Shown, authorization: &str) {
-        self.shared.show(shown, authorization);
+    pub(crate) fn show(&self, shown: &Shown, authorization: &str, at: Revision) {
+        self.shared.show(shown, authorization, at);
     }
 
-    pub(crate) fn hide(&self, shown: &Shown) {
-        self.shared.hide(shown);
+    pub(crate) fn gone(&self, shown: &Shown, at: Revision) {
+        self.shared.gone(shown, at);
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -373,33 +378,6 @@ impl Engine {
 }
 
 impl Shared {
-    /// Answers on this replica, whoever ordered.
-    fn show(&self, shown: &Shown, authorization: &str) {
-        match shown {
-            Shown::Token(token) => self.http01.show(token, authorization),
-            Shown::Name(name) => {
-                self.tls_alpn01.show(name, authorization);
-                let made = tls_alpn01::identifier_of(name)
-                    .and_then(|identifier| ChallengeCertificate::new(&identifier, authorization));
-                if let (Some(sink), Some(made)) = (&self.options.alpn, made) {
-                    sink.answer(name, made);
-                }
-            }
-        }
-    }
-
-    fn hide(&self, shown: &Shown) {
-        match shown {
-            Shown::Token(token) => self.http01.hide(token),
-            Shown::Name(name) => {
-                self.tls_alpn01.hide(name);
-                if let Some(sink) = &self.options.alpn {
-                    sink.forget(name);
-                }
-            }
-        }
-    }
-
     fn issuer_names(&self) -> Vec<&str> {
         let issuers = self.issuers.iter();
         issuers.map(|issuer| issuer.name.as_str()).collect()
@@ -407,7 +385,7 @@ impl Shared {
 
     /// One lock per name of a lease, for as long as somebody wants it.
     fn turn(&self, lease: &Key) -> Arc<Turn<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = lock(&self.turns);
         if let Some(turn) = turns.get(lease).and_then(Weak::upgrade) {
             return turn;
         }
@@ -416,6 +394,10 @@ impl Shared {
         turns.insert(lease.clone(), Arc::downgrade(&turn));
         turn
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Engine {

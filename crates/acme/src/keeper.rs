@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certwright_renewal::RenewalPolicy;
-use certwright_storage::{Change, Event as Seen, Key, StorageError};
+use certwright_storage::{Change, Event as Seen, Key, Revision, StorageError};
 use time::OffsetDateTime;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, JoinSet};
@@ -266,7 +266,7 @@ async fn follow_certificates(
     told: Arc<Sender<bool>>,
     known: Known,
 ) {
-    let changed = |change: Change| match change {
+    let changed = |change: Change, _: Revision| match change {
         Change::Put(entry) => {
             let Some(id) = CertId::of_current(&entry.key) else {
                 return;
@@ -291,37 +291,37 @@ async fn follow_certificates(
 }
 
 async fn follow_challenges(engine: Engine, known: Known) {
-    let changed = |change: Change| match change {
+    let changed = |change: Change, at: Revision| match change {
         Change::Put(entry) => {
             if let (Some(shown), Ok(answer)) = (
                 Shown::of(&entry.key),
                 core::str::from_utf8(entry.value.as_bytes()),
             ) {
-                engine.show(&shown, answer);
+                engine.show(&shown, answer, entry.revision);
             }
         }
         Change::Delete(key) => {
             if let Some(shown) = Shown::of(&key) {
-                engine.hide(&shown);
+                engine.gone(&shown, at);
             }
         }
     };
     follow(&engine, CHALLENGES, &known, changed, || {}).await;
 }
 
-/// Everything under a prefix, and every change, for ever.
+/// Everything under a prefix, and every change with the revision it is known of, for ever.
 async fn follow(
     engine: &Engine,
     prefix: &str,
     known: &Known,
-    changed: impl Fn(Change),
+    changed: impl Fn(Change, Revision),
     listed: impl Fn(),
 ) {
     let mut known = known.lock().await;
     let mut pause = SHORTEST;
     // Who serves may not be able to serve this one; the others must be told all the same.
-    let changed = |change| {
-        let told = catch_unwind(AssertUnwindSafe(|| changed(change)));
+    let changed = |change, at| {
+        let told = catch_unwind(AssertUnwindSafe(|| changed(change, at)));
         if let Err(panic) = told {
             report(engine, "telling a change", &*panic);
         }
@@ -342,7 +342,7 @@ async fn follow_once(
     prefix: &str,
     known: &mut BTreeSet<Key>,
     pause: &mut Duration,
-    changed: &impl Fn(Change),
+    changed: &impl Fn(Change, Revision),
     listed: &impl Fn(),
 ) -> Result<(), StorageError> {
     let listing = engine.storage().list(prefix).await?;
@@ -350,24 +350,24 @@ async fn follow_once(
     // What went away while nobody watched.
     for key in core::mem::replace(known, found.collect()) {
         if !known.contains(&key) {
-            changed(Change::Delete(key));
+            changed(Change::Delete(key), listing.revision);
         }
     }
     for entry in listing.entries {
-        changed(Change::Put(entry));
+        changed(Change::Put(entry), listing.revision);
     }
     listed();
     let mut watch = engine.storage().watch(prefix, listing.revision).await?;
     *pause = SHORTEST;
     while let Some(event) = watch.next().await {
         match event? {
-            Seen::Changed { changes, .. } => {
+            Seen::Changed { changes, revision } => {
                 for change in changes {
                     match &change {
                         Change::Put(entry) => known.insert(entry.key.clone()),
                         Change::Delete(key) => known.remove(key),
                     };
-                    changed(change);
+                    changed(change, revision);
                 }
             }
             _ => return Ok(()),
@@ -559,7 +559,7 @@ mod tests {
         let mut known = BTreeSet::from([key("old")]);
         let mut pause = LONGEST_AWAY;
         let told = Mutex::new(Vec::new());
-        let changed = |change: Change| told.lock().unwrap().push(change);
+        let changed = |change: Change, _: Revision| told.lock().unwrap().push(change);
         let listed = || {};
         let followed = follow_once(
             &engine, CHALLENGES, &mut known, &mut pause, &changed, &listed,

@@ -272,6 +272,7 @@ impl Drive<'_> {
             self.write(Txn::new()).await?;
         }
         self.write_many(writes).await?;
+        let at = self.revision.unwrap_or_default();
         let mut delay = Duration::ZERO;
         let mut records = Vec::new();
         for receipt in &receipts {
@@ -281,7 +282,7 @@ impl Drive<'_> {
                     authorization,
                 } => {
                     let token = Shown::Token(token.clone());
-                    self.shared.show(&token, authorization);
+                    self.shared.show(&token, authorization, at);
                     delay = delay.max(issuer.solvers.http01.unwrap_or_default().0);
                 }
                 Receipt::TlsAlpn01 {
@@ -289,7 +290,7 @@ impl Drive<'_> {
                     authorization,
                 } => {
                     let name = Shown::Name(name.clone());
-                    self.shared.show(&name, authorization);
+                    self.shared.show(&name, authorization, at);
                     delay = delay.max(issuer.solvers.tls_alpn01.unwrap_or_default().0);
                 }
                 Receipt::Dns01 { record, .. } => records.push(record),
@@ -356,12 +357,13 @@ impl Drive<'_> {
             return Ok(());
         }
         self.give_up().await?;
+        let at = self.revision.unwrap_or_default();
         let mut writes = Vec::new();
         let mut left = Vec::new();
         for receipt in core::mem::take(&mut self.journal.receipts) {
             match &receipt {
                 Receipt::Http01 { token, .. } => {
-                    self.shared.hide(&Shown::Token(token.clone()));
+                    self.shared.hide(&Shown::Token(token.clone()), at);
                     writes.push((None, Write::Delete(layout::http_token(token))));
                 }
                 Receipt::TlsAlpn01 {
@@ -383,11 +385,11 @@ impl Drive<'_> {
                         Some(entry) if entry.value.as_bytes() != authorization.as_bytes() => {}
                         Some(entry) => {
                             let name = Shown::Name(name.clone());
-                            self.shared.hide(&name);
+                            self.shared.hide(&name, at.max(entry.revision));
                             let same = Guard::Unchanged(place.clone(), entry.revision);
                             writes.push((Some(same), Write::Delete(place)));
                         }
-                        None => self.shared.hide(&Shown::Name(name.clone())),
+                        None => self.shared.hide(&Shown::Name(name.clone()), at),
                     }
                 }
                 Receipt::Dns01 { record, issuer } => {

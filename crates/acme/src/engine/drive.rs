@@ -1,6 +1,6 @@
 //! One certificate's way, from what its journal says to where it ends.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::failure::{Setback, Trouble, Wait};
 use super::hold::Hold;
-use super::{Demand, EngineError, Outcome, Shared, quota};
+use super::{Demand, EngineError, Outcome, Shared, lock, quota};
 use crate::account::{Account, AccountError};
 use crate::certificate::IssuedCertificate;
 use crate::challenge::ChallengeKind;
@@ -39,7 +39,7 @@ pub(super) struct Drive<'e> {
     pub(super) known: Option<OrderState>,
     demand: Demand,
     /// When the journal was written; `None` if it is not stored.
-    revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
     account: Option<(usize, Account)>,
 }
 
@@ -720,10 +720,6 @@ const TURN: Duration = Duration::from_millis(250);
 const TURN_LEASE: Duration = Duration::from_secs(5);
 /// How long until contacts that were refused are told again.
 const CONTACTS: time::Duration = time::Duration::DAY;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What an order takes tokens of.
 fn quotas_of(issuer: &Issuer, replaces: bool) -> Quotas {
