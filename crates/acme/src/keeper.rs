@@ -49,8 +49,15 @@ pub struct Keeper {
     unused: Arc<Mutex<Unused>>,
 }
 
-/// What is kept, and by which task.
-type Wants = Arc<Mutex<HashMap<CertId, AbortHandle>>>;
+/// What is kept.
+type Wants = Arc<Mutex<HashMap<CertId, Kept>>>;
+
+/// One certificate, and the task that keeps it.
+#[derive(Debug)]
+struct Kept {
+    wanted: Wanted,
+    task: AbortHandle,
+}
 
 impl Keeper {
     /// Serves what is in the store through this sink; renews by this policy where the CA
@@ -107,29 +114,38 @@ impl Keeper {
     }
 
     /// Keeps this certificate from now on: obtains it if there is none, renews it. Twice
-    /// is as good as once.
+    /// is as good as once. One that differs in what is no part of its name, such as when
+    /// its key is changed, is kept that way from now on: what is under way goes on, and the
+    /// next order is by it.
     pub fn want(&mut self, wanted: Wanted) -> CertId {
         // Those that were forgotten.
         while self.tasks.try_join_next().is_some() {}
         let id = self.engine.id(&wanted);
         let mut wants = lock(&self.wanted);
-        if !wants.contains_key(&id) {
-            let (engine, policy, listed) = (self.engine.clone(), self.policy, self.listed.clone());
-            let tends = move || -> Task<'static, ()> {
+        match wants.get(&id) {
+            Some(kept) if kept.wanted == wanted => return id,
+            Some(kept) => kept.task.abort(),
+            None => {}
+        }
+        let (engine, policy, listed) = (self.engine.clone(), self.policy, self.listed.clone());
+        let tends = {
+            let wanted = wanted.clone();
+            move || -> Task<'static, ()> {
                 let (engine, wanted) = (engine.clone(), wanted.clone());
                 tending(engine, wanted, policy, listed.clone())
-            };
-            let tended = supervise(self.engine.clone(), "tending a certificate", tends);
-            wants.insert(id.clone(), self.tasks.spawn(tended));
-        }
+            }
+        };
+        let tended = supervise(self.engine.clone(), "tending a certificate", tends);
+        let task = self.tasks.spawn(tended);
+        wants.insert(id.clone(), Kept { wanted, task });
         id
     }
 
     /// Does not obtain or renew this certificate any more; it stays where it is. An order
     /// under way is given up, unless another replica is at it.
     pub fn forget(&mut self, id: &CertId) {
-        if let Some(task) = lock(&self.wanted).remove(id) {
-            task.abort();
+        if let Some(kept) = lock(&self.wanted).remove(id) {
+            kept.task.abort();
             let (engine, wanted) = (self.engine.clone(), Arc::clone(&self.wanted));
             self.tasks.spawn(abandon(engine, wanted, id.clone()));
         }
@@ -404,12 +420,14 @@ const PIECE: Duration = Duration::from_secs(3600);
 mod tests {
     use super::*;
     use crate::account::AccountSpec;
-    use crate::challenge::Solvers;
+    use crate::challenge::{Pause, Solvers};
+    use crate::config::CommonName;
     use crate::engine::Options;
     use crate::issuer::Issuer;
     use crate::limits::Quotas;
+    use crate::problem::{ErrorType, Problem};
     use crate::runtime::TokioRuntime;
-    use crate::testing::{FakeCa, identifiers};
+    use crate::testing::{FakeCa, Fault, identifiers};
     use certwright_storage::{MemoryStorage, Storage, Txn};
 
     #[derive(Debug, Default)]
@@ -427,9 +445,13 @@ mod tests {
     }
 
     fn engine(storage: &MemoryStorage, ca: &FakeCa) -> Engine {
+        engine_with(storage, ca, Solvers::http01())
+    }
+
+    fn engine_with(storage: &MemoryStorage, ca: &FakeCa, solvers: Solvers) -> Engine {
         let account = AccountSpec::new("https://ca.test/dir");
         let protocol = Arc::new(ca.clone());
-        let mut issuer = Issuer::new("ca", account, protocol, Solvers::http01());
+        let mut issuer = Issuer::new("ca", account, protocol, solvers);
         issuer.quotas = Quotas::unlimited();
         let storage = Arc::new(storage.clone());
         let runtime = Arc::new(TokioRuntime);
@@ -531,15 +553,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn other_settings_for_the_same_certificate_count() {
+        let storage = MemoryStorage::default();
+        let ca = FakeCa::at_present(&storage);
+        let (mut keeper, _sink) = replica(&storage, &ca);
+        let problem = Problem::new(400, ErrorType::RejectedIdentifier);
+        ca.fault("new_order", Fault::Refuse(problem, None));
+        let wanted = Wanted::new(identifiers(&["a.test"]));
+        let other = Wanted {
+            common_name: CommonName::None,
+            ..wanted.clone()
+        };
+        let id = keeper.want(wanted);
+        // Parked, until the settings change.
+        while ca.calls("new_order") == 0 || storage.get(&id.journal()).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let changed = async {
+            assert_eq!(keeper.want(other), id);
+            while ca.state().issued.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let changed = tokio::time::timeout(Duration::from_secs(60), changed).await;
+        changed.expect("it is kept by the other settings");
+    }
+
+    #[tokio::test]
     async fn what_is_forgotten_leaves_nothing_behind() {
         let storage = MemoryStorage::default();
         let ca = FakeCa::at_present(&storage);
-        ca.state().processing = 1_000_000;
-        let (mut keeper, _sink) = replica(&storage, &ca);
+        let mut solvers = Solvers::http01();
+        // It is shown, and waits for an hour.
+        solvers.http01 = Some(Pause(PIECE));
+        let engine = engine_with(&storage, &ca, solvers);
+        let mut keeper = Keeper::new(engine, RenewalPolicy::default(), Arc::<Served>::default());
         let id = keeper.want(Wanted::new(identifiers(&["a.test"])));
-        // It is refused, and then waits to be tried again.
-        ca.state().blind = vec![crate::challenge::ChallengeKind::Http01];
-        while storage.get(&id.journal()).await.unwrap().is_none() || ca.calls("answer") == 0 {
+        while storage.list(CHALLENGES).await.unwrap().entries.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         keeper.forget(&id);
