@@ -142,7 +142,11 @@ impl Keeper {
     }
 
     /// Does not obtain or renew this certificate any more; it stays where it is. An order
-    /// under way is given up, unless another replica is at it.
+    /// under way is given up, unless another replica is at it. Pauses after failures stay
+    /// for those who want it still, here or elsewhere, until nobody has looked at them for
+    /// [`Options::abandoned_after`].
+    ///
+    /// [`Options::abandoned_after`]: crate::Options::abandoned_after
     pub fn forget(&mut self, id: &CertId) {
         if let Some(kept) = lock(&self.wanted).remove(id) {
             kept.task.abort();
@@ -186,7 +190,7 @@ async fn abandon(engine: Engine, wanted: Wants, id: CertId) {
         if lock(&wanted).contains_key(&id) {
             return;
         }
-        match engine.abandon(&id).await {
+        match engine.leave(&id).await {
             Ok(true) => return,
             Ok(false) => engine.runtime().sleep(SHORTEST).await,
             Err(error) => {
@@ -422,8 +426,9 @@ mod tests {
     use crate::account::AccountSpec;
     use crate::challenge::{Pause, Solvers};
     use crate::config::CommonName;
-    use crate::engine::Options;
+    use crate::engine::{Demand, Options, Outcome};
     use crate::issuer::Issuer;
+    use crate::journal::Journal;
     use crate::limits::Quotas;
     use crate::problem::{ErrorType, Problem};
     use crate::runtime::TokioRuntime;
@@ -577,6 +582,37 @@ mod tests {
         };
         let changed = tokio::time::timeout(Duration::from_secs(60), changed).await;
         changed.expect("it is kept by the other settings");
+    }
+
+    #[tokio::test]
+    async fn the_pauses_of_others_outlive_who_forgets() {
+        let storage = MemoryStorage::default();
+        let ca = FakeCa::at_present(&storage);
+        ca.state().blind = vec![crate::challenge::ChallengeKind::Http01];
+        let (mut keeper, _sink) = replica(&storage, &ca);
+        let wanted = Wanted::new(identifiers(&["a.test"]));
+        let id = keeper.want(wanted.clone());
+        let journal = async || {
+            let entry = storage.get(&id.journal()).await.unwrap();
+            entry.map(|entry| Journal::decode(entry.value.as_bytes()).unwrap())
+        };
+        while journal()
+            .await
+            .is_none_or(|one| one.history.next_at.is_none())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        keeper.forget(&id);
+        // Its tasks: the two that follow the store, the sweep, and those that end.
+        while keeper.tasks.len() > 3 {
+            keeper.tasks.join_next().await;
+        }
+        let left = journal().await.unwrap();
+        assert_eq!(left.history.failures, 1);
+        let outcome = engine(&storage, &ca).obtain(&wanted, Demand::Missing).await;
+        let outcome = outcome.unwrap();
+        assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}");
+        assert_eq!(ca.calls("new_order"), 1);
     }
 
     #[tokio::test]

@@ -25,11 +25,21 @@ impl Engine {
     /// # Errors
     /// The store's, or a record that cannot be read.
     pub async fn abandon(&self, id: &CertId) -> Result<bool, EngineError> {
-        self.abandon_idle(id, None).await
+        self.abandon_if(id, None, Pauses::Forgotten).await
+    }
+
+    /// The same, but that pauses after failures are left to others who may want it still.
+    pub(crate) async fn leave(&self, id: &CertId) -> Result<bool, EngineError> {
+        self.abandon_if(id, None, Pauses::Kept).await
     }
 
     /// The same, unless somebody has looked at it within this time.
-    async fn abandon_idle(&self, id: &CertId, idle: Option<Duration>) -> Result<bool, EngineError> {
+    async fn abandon_if(
+        &self,
+        id: &CertId,
+        idle: Option<Duration>,
+        pauses: Pauses,
+    ) -> Result<bool, EngineError> {
         let shared = &self.shared;
         let turn = shared.turn(&id.lock());
         let _turn = turn.lock().await;
@@ -44,7 +54,7 @@ impl Engine {
         };
         let wanted = Wanted::new(journal.identifiers);
         let mut drive = Drive::new(shared, &wanted, None, Demand::Missing, id.clone(), lease);
-        let done = drive.abandon(idle).await;
+        let done = drive.abandon(idle, pauses).await;
         drive.release().await;
         done
     }
@@ -78,7 +88,7 @@ impl Engine {
                 continue;
             }
             // It was listed a while ago: somebody may be at it again.
-            match self.abandon_idle(&id, Some(idle)).await {
+            match self.abandon_if(&id, Some(idle), Pauses::Forgotten).await {
                 Ok(done) => count += usize::from(done),
                 Err(error) => {
                     tracing::warn!(certificate = %id, %error, "stored order not given up");
@@ -89,8 +99,19 @@ impl Engine {
     }
 }
 
+/// What becomes of the pauses after failures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pauses {
+    Forgotten,
+    Kept,
+}
+
 impl Drive<'_> {
-    async fn abandon(&mut self, idle: Option<Duration>) -> Result<bool, EngineError> {
+    async fn abandon(
+        &mut self,
+        idle: Option<Duration>,
+        pauses: Pauses,
+    ) -> Result<bool, EngineError> {
         self.load().await?;
         let now = self.now();
         if idle.is_some_and(|idle| now - self.journal.last_looked_at() < idle) {
@@ -109,11 +130,15 @@ impl Drive<'_> {
         }
         let stage = self.journal.stage();
         self.journal.dropped(now);
-        self.journal.history = crate::journal::History::default();
+        let pauses_on =
+            self.journal.next_at(now).is_some() || self.journal.history.parked.is_some();
+        if pauses == Pauses::Forgotten || !pauses_on {
+            self.journal.history = crate::journal::History::default();
+        }
         self.write(Txn::new()).await?;
         self.clean().await?;
         let id = self.id.clone();
-        let done = self.journal.is_blank();
+        let done = self.journal.receipts.is_empty() && self.journal.given_up.is_empty();
         if done {
             self.shared.events.emit(Event::Abandoned { id, stage });
         }
