@@ -117,6 +117,18 @@ pub enum Event {
         /// How long is waited at most, before the CA is told.
         wait: Duration,
     },
+    /// A CA did not go by the validity it was asked for, which it need not (RFC 8555
+    /// section 7.4): the certificate is served, and renewed by what it says itself.
+    OtherValidity {
+        /// Which.
+        id: CertId,
+        /// From when it was to be valid, if that was asked for.
+        not_before: Option<OffsetDateTime>,
+        /// Until when.
+        not_after: Option<OffsetDateTime>,
+        /// What came.
+        certificate: Arc<IssuedCertificate>,
+    },
     /// A name does not lead here, as far as can be seen (see
     /// [`AddressCheck`](crate::challenge::reach::AddressCheck)).
     Unreachable {
@@ -212,6 +224,17 @@ impl Events {
                 wait,
             } => tracing::warn!(
                 certificate = %id, name, ?ttl, ?wait, "TXT records live longer than is waited"
+            ),
+            Event::OtherValidity {
+                id,
+                not_before,
+                not_after,
+                certificate,
+            } => tracing::warn!(
+                certificate = %id, issuer = certificate.issuer(),
+                wanted_not_before = ?not_before, wanted_not_after = ?not_after,
+                not_before = %certificate.not_before(), not_after = %certificate.not_after(),
+                "the CA made the certificate for another time"
             ),
             Event::Unreachable {
                 id,

@@ -104,6 +104,33 @@ pub(crate) struct Order {
     pub(crate) account: String,
     /// Its URL.
     pub(crate) url: String,
+    /// From when the certificate was asked to be valid, if it was.
+    #[serde(
+        default,
+        with = "crate::instant::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) not_before: Option<OffsetDateTime>,
+    /// Until when.
+    #[serde(
+        default,
+        with = "crate::instant::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) not_after: Option<OffsetDateTime>,
+}
+
+impl Order {
+    /// An order of this account, at this URL, for a certificate of the CA's own validity.
+    #[cfg(test)]
+    pub(crate) fn new(account: &str, url: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            url: url.to_owned(),
+            not_before: None,
+            not_after: None,
+        }
+    }
 }
 
 /// What an order's state at the CA means for a journal that has its URL.
@@ -432,10 +459,7 @@ mod tests {
     }
 
     fn order() -> Order {
-        Order {
-            account: "https://ca.test/a/1".to_owned(),
-            url: "https://ca.test/o/1".to_owned(),
-        }
+        Order::new("https://ca.test/a/1", "https://ca.test/o/1")
     }
 
     fn receipt(token: &str) -> Receipt {

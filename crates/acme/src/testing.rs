@@ -216,6 +216,8 @@ pub(crate) struct State {
     /// Those who are away, by name, and how long it takes to see it.
     pub(crate) away: Vec<String>,
     pub(crate) timeout: Option<Duration>,
+    /// Whether it goes by the validity it is asked for.
+    pub(crate) obeys: bool,
     /// A DNS provider that never answers: whether it acts all the same.
     pub(crate) dumb: Option<bool>,
     /// What is said to answers that were acted upon.
@@ -560,7 +562,11 @@ impl Protocol for FakeCa {
             }
             let csr = VerifiedCsr::from_der(csr, &CsrPolicy::default()).unwrap();
             let usages = ["server auth".parse().unwrap()].into_iter().collect();
-            let profile = Profile::leaf(usages, time::Duration::days(90));
+            let asked = state.orders[index].order.not_after;
+            let asked = asked.map(|end| end - self.world.now());
+            let duration = asked.filter(|_| state.obeys);
+            let duration = duration.unwrap_or(time::Duration::days(90));
+            let profile = Profile::leaf(usages, duration);
             let authority = state.authority.clone().unwrap();
             let bundle = authority.sign(&csr, &profile, self.world.now()).unwrap();
             state.issued.push(bundle.chain_pem().clone());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certwright_storage::Txn;
+use time::{Duration, OffsetDateTime};
 
 use super::drive::{Drive, Step};
 use super::failure::{Setback, Trouble};
@@ -55,10 +56,18 @@ impl Drive<'_> {
             not_after: leaf.not_after(),
             obtained: now,
             ari_id: ari_id_of(leaf),
-            order: Some(order.url),
+            order: Some(order.url.clone()),
             profile: self.wanted.profile.clone(),
         });
         self.store(&issued).await?;
+        if is_otherwise(order.not_before, order.not_after, &issued) {
+            shared.events.emit(Event::OtherValidity {
+                id: self.id.clone(),
+                not_before: order.not_before,
+                not_after: order.not_after,
+                certificate: Arc::clone(&issued),
+            });
+        }
         shared.events.emit(Event::Issued {
             id: self.id.clone(),
             certificate: Arc::clone(&issued),
@@ -120,6 +129,19 @@ impl Drive<'_> {
         self.shared.events.emit(Event::Rejected { id, reason });
         Ok(Setback::new(Class::Validation, detail))
     }
+}
+
+/// Whether the CA did not go by the validity it was asked for; that it sets the start back
+/// a little, for clocks that are slow, is usual.
+fn is_otherwise(
+    not_before: Option<OffsetDateTime>,
+    not_after: Option<OffsetDateTime>,
+    issued: &IssuedCertificate,
+) -> bool {
+    let exact = -Duration::MINUTE..=Duration::MINUTE;
+    let set_back = -Duration::HOUR..=Duration::MINUTE;
+    not_before.is_some_and(|asked| !set_back.contains(&(issued.not_before - asked)))
+        || not_after.is_some_and(|asked| !exact.contains(&(issued.not_after - asked)))
 }
 
 /// A chain that cannot be read may have been cut off on its way.

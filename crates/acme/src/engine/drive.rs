@@ -276,7 +276,12 @@ impl<'e> Drive<'e> {
         drop(turn);
         let (url, state) = placed?.map_err(|error| refused(&order, error))?;
         let account = account.url;
-        self.journal.ordered(Order { account, url })?;
+        self.journal.ordered(Order {
+            account,
+            url,
+            not_before: order.not_before,
+            not_after: order.not_after,
+        })?;
         self.known = Some(state);
         self.write(Txn::new()).await?;
         Ok(None)

@@ -922,6 +922,35 @@ fn a_dns_provider_that_never_answers_holds_nothing_up() {
 }
 
 #[test]
+fn a_ca_that_goes_by_another_validity_is_told_of() {
+    use time::Duration as Span;
+
+    for (not_before, not_after, obeys, told) in [
+        (None, None, false, false),
+        (None, Some(Span::days(7)), false, true),
+        (None, Some(Span::days(7)), true, false),
+        (None, Some(Span::days(90)), false, false),
+        (Some(Span::seconds(-30)), None, false, false),
+        (Some(Span::hours(-2)), None, false, true),
+        (Some(Span::minutes(50)), None, false, false),
+    ] {
+        let mut setting = Setting::new(&["a.test"]);
+        setting.wanted.not_before = not_before;
+        setting.wanted.not_after = not_after;
+        setting.ca.state().obeys = obeys;
+        let engine = setting.engine();
+        let mut events = engine.events().listen();
+        run(engine.obtain(&setting.wanted, Demand::Missing)).unwrap();
+        drop(engine);
+        let mut heard = false;
+        while let Some(event) = run(events.next()) {
+            heard |= matches!(event, Ok(crate::event::Event::OtherValidity { .. }));
+        }
+        assert_eq!(heard, told, "{not_before:?} {not_after:?} {obeys}");
+    }
+}
+
+#[test]
 fn contacts_the_ca_refuses_stop_nothing() {
     let mut setting = Setting::new(&["a.test"]);
     setting.obtain_at_last();

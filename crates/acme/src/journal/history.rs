@@ -299,10 +299,7 @@ mod tests {
             replaces: None,
         };
         journal.ordering(1, plan).unwrap();
-        let order = Order {
-            account: "acct".to_owned(),
-            url: "o".to_owned(),
-        };
+        let order = Order::new("acct", "o");
         journal.ordered(order).unwrap();
         journal
     }
