@@ -234,7 +234,9 @@ fn one_replica_issues_and_another_takes_over() {
     let home = tempfile::tempdir().unwrap();
     let documents = home.path().join("pki.yaml");
     std::fs::write(&documents, PKI).unwrap();
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+    // The right to issue lasts however long this takes in real time.
+    let clock = Clock::manual(Instant::now());
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(clock));
     let shared = |owner: &str| SharedStore::new(storage.clone(), "/v1/certwright", owner, TTL);
     block_on(async {
         let (first, told_first) = runner(shared("first"), &documents);

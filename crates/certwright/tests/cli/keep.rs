@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::world::{Running, World, check_secrets, wait_until};
+use crate::world::{Running, WAIT, World, check_secrets, wait_until};
 
 const RUN: [&str; 6] = [
     "run",
@@ -46,7 +46,7 @@ fn a_command_hears_of_every_change_and_stops_nothing() {
     // What is there when it begins is no change.
     let mut running = Running::start(&world, &with(&["--shell", "--on-change", script]));
     running.wait_for("kept shop/tenants");
-    world.run(&["renew", "tenants", "--wait", "60s"]);
+    world.run(&["renew", "tenants", WAIT]);
     running.wait_for("command shop/tenants-tls");
     assert_eq!(running.stop().0, Some(0));
     assert_eq!(told().lines().count(), 4);
@@ -55,19 +55,22 @@ fn a_command_hears_of_every_change_and_stops_nothing() {
 #[test]
 fn a_command_that_takes_too_long_is_ended_with_what_it_started() {
     let world = World::new();
-    let running = Running::start(
+    let mut running = Running::start(
         &world,
         &with(&[
             "--shell",
             "--on-change",
             "sleep 600 & echo $! >> pids; wait",
             "--on-change-timeout",
-            "200ms",
+            "1s",
         ]),
     );
-    running.wait_for("command-failed shop/root: sh took longer than 200ms and was ended");
-    let pids = fs::read_to_string(world.path("pids")).unwrap();
-    let pid = pids.lines().next().unwrap();
+    running.wait_for("command-failed shop/root: sh took longer than 1s and was ended");
+    // The first of the three that came so far before it was ended.
+    let pid = wait_until("something it started", || {
+        let pids = fs::read_to_string(world.path("pids")).unwrap_or_default();
+        pids.split_once('\n').map(|(pid, _)| pid.to_owned())
+    });
     wait_until("the end of what it started", || {
         let state = fs::read_to_string(format!("/proc/{pid}/stat"));
         // Nobody may have waited for it yet.
@@ -76,6 +79,8 @@ fn a_command_that_takes_too_long_is_ended_with_what_it_started() {
             .then_some(())
     });
     running.wait_for("command-failed shop/storefront-tls");
+    running.wait_for("command-failed shop/tenants-tls");
+    assert_eq!(running.stop().0, Some(0));
 }
 
 #[test]
@@ -105,7 +110,13 @@ fn metrics_tell_counts_and_times() {
         .next()
         .unwrap()
         .to_owned();
-    running.wait_for_nth("\"event\":\"scheduled\"", 3);
+    for certificate in ["root", "storefront", "tenants"] {
+        wait_until(certificate, || {
+            let about = format!("\"about\":\"shop/{certificate}\"");
+            let scheduled = |line: &String| line.contains("\"scheduled\"") && line.contains(&about);
+            running.lines().iter().any(scheduled).then_some(())
+        });
+    }
     let ask = |path: &str| {
         let mut stream = TcpStream::connect(&address).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -114,11 +125,11 @@ fn metrics_tell_counts_and_times() {
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
-    let metrics = ask("/metrics");
-    assert!(
-        metrics.contains("\ncertwright_outcomes_total{result=\"issued\"} 3\n"),
-        "{metrics}"
-    );
+    let metrics = wait_until("three certificates", || {
+        let metrics = ask("/metrics");
+        let issued = metrics.contains("\ncertwright_outcomes_total{result=\"issued\"} 3\n");
+        issued.then_some(metrics)
+    });
     assert!(metrics.contains("\ncertwright_leading 1\n"), "{metrics}");
     let value = |name: &str| -> i64 {
         let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
@@ -142,14 +153,14 @@ fn metrics_tell_counts_and_times() {
 fn one_process_keeps_a_directory_and_another_takes_over() {
     let world = World::new();
     let mut first = Running::start(&world, &RUN);
-    first.wait_for("issued shop/tenants");
+    first.wait_for_all_issued();
     let mut second = Running::start(&world, &RUN);
     let line = second.wait_for("store:");
     let first_id = format!("is kept by process {}", first.child.id());
     assert!(line.contains(&first_id), "{line}");
     first.kill();
     second.wait_for("kept shop/tenants");
-    world.run(&["renew", "tenants", "--wait", "60s"]);
+    world.run(&["renew", "tenants", WAIT]);
     second.wait_for(" issued ");
     let issued = second
         .lines()
@@ -178,6 +189,10 @@ fn kill_9_leaves_whole_secrets_and_the_next_start_finishes() {
         let left = fs::read_dir(world.path("secrets/.renew/shop")).map_or(0, Iterator::count);
         (left == 0).then_some(())
     });
+    wait_until("nothing to do", || {
+        let output = world.run(&["plan", "--changes"]);
+        (output.stdout == b"Nothing to do.\n").then_some(())
+    });
     assert_eq!(check_secrets(&world.secrets()), 3);
     assert_eq!(running.stop().0, Some(0));
     let output = world.run(&["plan", "--changes"]);
@@ -188,13 +203,12 @@ fn kill_9_leaves_whole_secrets_and_the_next_start_finishes() {
 fn a_damaged_secret_keeps_no_other_from_being_renewed() {
     let world = World::new();
     let mut running = Running::start(&world, &RUN);
-    running.wait_for("issued shop/tenants");
-    running.wait_for("issued shop/storefront");
+    running.wait_for_all_issued();
     let damaged = world.path("secrets/shop/storefront-tls/..data/.metadata.json");
     fs::write(damaged, "{").unwrap();
     // Asked for first, and read first where a directory lists what was made first.
     assert!(world.run(&["renew", "storefront"]).status.success());
-    let output = world.run(&["renew", "tenants", "--wait", "60s"]);
+    let output = world.run(&["renew", "tenants", WAIT]);
     assert!(output.status.success(), "{output:?}");
     running.wait_for("store: ");
     assert_eq!(running.stop().0, Some(0));

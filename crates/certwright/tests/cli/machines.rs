@@ -1,9 +1,11 @@
 //! Several machines on one etcd: one issues, all have the Secrets, another takes over.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use crate::world::{Running, World, check_secrets, wait_until};
+use crate::world::{Running, WAIT, World, check_secrets, wait_until};
 
 struct Etcd {
     process: Child,
@@ -14,6 +16,37 @@ struct Etcd {
 impl Etcd {
     /// One member on loopback; `None`, loudly, if etcd is not installed, unless in CI.
     fn start() -> Option<Self> {
+        for _ in 0..10 {
+            let mut etcd = Self::launch()?;
+            let serves = wait_until("etcd", || {
+                // Somebody else may have taken one of its ports before it did.
+                match etcd.process.try_wait().unwrap() {
+                    Some(_) => Some(false),
+                    None => etcd.is_healthy().then_some(true),
+                }
+            });
+            if serves {
+                return Some(etcd);
+            }
+        }
+        panic!("etcd never gets its ports");
+    }
+
+    /// Whether it is etcd that answers there, and has a leader.
+    fn is_healthy(&self) -> bool {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let ask = || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            std::io::Result::Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.contains("\"health\":\"true\""))
+    }
+
+    fn launch() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [client, peer] = ports
@@ -45,8 +78,6 @@ impl Etcd {
             eprintln!("SKIPPED: etcd is not installed (Debian: etcd-server)");
             return None;
         };
-        let address = client.strip_prefix("http://").unwrap().to_owned();
-        wait_until("etcd", || std::net::TcpStream::connect(&address).ok());
         Some(Self {
             process,
             url: client,
@@ -86,8 +117,6 @@ fn one_issues_all_serve_and_another_takes_over() {
             "manifests",
             "--etcd",
             &etcd.url,
-            "--lease",
-            "5s",
             "--poll",
             "200ms",
             "--identity",
@@ -101,7 +130,7 @@ fn one_issues_all_serve_and_another_takes_over() {
     };
     let mut first = start(&worlds[0], "first");
     first.wait_for("leading");
-    first.wait_for("issued shop/tenants");
+    first.wait_for_all_issued();
     let mut second = start(&worlds[1], "second");
     second.wait_for("loaded: 3 Secrets");
     for world in &worlds {
@@ -114,11 +143,12 @@ fn one_issues_all_serve_and_another_takes_over() {
         worlds[0].secrets().read("shop", name).unwrap()
             == worlds[1].secrets().read("shop", name).unwrap()
     };
-    assert!(same("storefront-tls") && same("tenants-tls"));
+    wait_until("the same copies", || {
+        (same("storefront-tls") && same("tenants-tls")).then_some(())
+    });
 
     // Asked for on the other machine, done by the one that issues.
-    let renew =
-        |world: &World| world.run(&["renew", "tenants", "--etcd", &etcd.url, "--wait", "60s"]);
+    let renew = |world: &World| world.run(&["renew", "tenants", "--etcd", &etcd.url, WAIT]);
     let output = renew(&worlds[1]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!((issued(&first, 4), issued(&second, 0)), (4, 0));
@@ -153,8 +183,6 @@ fn one_paused_past_its_lease_harms_nothing() {
             "manifests",
             "--etcd",
             &etcd.url,
-            "--lease",
-            "5s",
             "--poll",
             "200ms",
             "--identity",
@@ -165,13 +193,13 @@ fn one_paused_past_its_lease_harms_nothing() {
     let run =
         |world: &World, name| Running::start(world, &run(name).each_ref().map(String::as_str));
     let first = run(&worlds[0], "first");
-    first.wait_for("issued shop/tenants");
+    first.wait_for_all_issued();
     let second = run(&worlds[1], "second");
     second.wait_for("loaded");
     let pid = Pid::from_child(&first.child);
     kill_process(pid, Signal::STOP).unwrap();
     second.wait_for("leading");
-    let output = worlds[1].run(&["renew", "tenants", "--etcd", &etcd.url, "--wait", "60s"]);
+    let output = worlds[1].run(&["renew", "tenants", "--etcd", &etcd.url, WAIT]);
     assert!(output.status.success(), "{output:?}");
     kill_process(pid, Signal::CONT).unwrap();
     first.wait_for("following");

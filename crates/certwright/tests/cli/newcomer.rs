@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::world::{Running, World, wait_until};
+use crate::world::{Running, WAIT, World, wait_until};
 
 const MANIFEST: &str = "\
 apiVersion: cert-manager.io/v1
@@ -28,8 +28,9 @@ spec:
   issuerRef: {name: self}
 ";
 
-/// What a client reads that trusts only what is in the Secret, and the certificate it saw.
-pub(crate) fn ask(address: &str, name: &str, root: &std::path::Path) -> (String, Vec<u8>) {
+/// What a client reads that trusts only what is in the Secret, and the certificate it saw; none while the server does
+/// not serve yet what is stored.
+fn ask(address: &str, name: &str, root: &std::path::Path) -> Option<(String, Vec<u8>)> {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(&fs::read(root).unwrap()) {
         roots.add(root.unwrap()).unwrap();
@@ -45,12 +46,12 @@ pub(crate) fn ask(address: &str, name: &str, root: &std::path::Path) -> (String,
     let stream = TcpStream::connect(address).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
     let request = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     // The server closes without a word more.
     let _ = stream.read_to_string(&mut answer);
-    let seen = stream.conn.peer_certificates().unwrap();
-    (answer, seen[0].to_vec())
+    let seen = stream.conn.peer_certificates()?;
+    Some((answer, seen[0].to_vec()))
 }
 
 #[test]
@@ -72,15 +73,15 @@ fn two_commands_serve_a_certificate_that_is_renewed() {
     let address = line.rsplit_once("https://").unwrap().1.to_owned();
     running.wait_for("issued default/web");
     let root = world.path("secrets/default/web-tls/tls.crt");
-    let (answer, first) = ask(&address, "web.example", &root);
+    let (answer, first) = ask(&address, "web.example", &root).unwrap();
     assert!(
         answer.ends_with("certwright serves web.example with Secret default/web-tls\n"),
         "{answer}"
     );
-    let output = world.run(&["renew", "web", "--wait", "60s"]);
+    let output = world.run(&["renew", "web", WAIT]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     wait_until("the new certificate", || {
-        let (_, now) = ask(&address, "web.example", &root);
+        let (_, now) = ask(&address, "web.example", &root)?;
         (now != first).then_some(())
     });
     let (code, lines) = running.stop();

@@ -136,10 +136,14 @@ pub(crate) fn snapshot(name: &str, text: &str) {
 pub(crate) struct Running {
     pub(crate) child: std::process::Child,
     lines: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    /// Ends with what it reads.
+    reader: std::thread::JoinHandle<()>,
 }
 
 /// Longer than anything takes on a machine with other things to do.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
+/// The same as `renew` is told.
+pub(crate) const WAIT: &str = "--wait=180s";
 
 impl Running {
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
@@ -151,7 +155,7 @@ impl Running {
             .unwrap();
         let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let (told, stdout) = (lines.clone(), child.stdout.take().unwrap());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in std::io::BufReader::new(stdout)
                 .lines()
                 .map_while(Result::ok)
@@ -159,11 +163,22 @@ impl Running {
                 told.lock().unwrap().push(line);
             }
         });
-        Self { child, lines }
+        Self {
+            child,
+            lines,
+            reader,
+        }
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for what is issued in [`World::new`]: the two below the root side by side, in any order.
+    pub(crate) fn wait_for_all_issued(&self) {
+        for certificate in ["root", "storefront", "tenants"] {
+            self.wait_for(&format!(" issued shop/{certificate}:"));
+        }
     }
 
     /// Waits for a line with this in it.
@@ -184,7 +199,7 @@ impl Running {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = self.child.wait().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        wait_until("all it told", || self.reader.is_finished().then_some(()));
         (status.code(), self.lines())
     }
 
