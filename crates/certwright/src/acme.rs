@@ -19,7 +19,7 @@
 //! information, and the certificates that were obtained, of which renewals say what they replace. A certificate that
 //! the CA has made and that came into no Secret, because the process died in between, goes there at the next start,
 //! with its key; a certificate that was in its Secret once is never handed out again, so that a Secret that somebody
-//! deleted comes back with another key.
+//! deleted comes back with another key. An order whose Certificate is deleted, or asks for something else, is given up.
 //!
 //! | `spec.acme` | here |
 //! |---|---|
@@ -39,6 +39,7 @@ mod challenge;
 mod order;
 mod solver;
 mod suggest;
+mod unwanted;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -57,7 +58,8 @@ use time::OffsetDateTime;
 
 pub use self::challenge::ChallengeSink;
 use self::suggest::Suggestions;
-use crate::issuer::{AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion};
+use self::unwanted::Orders;
+use crate::issuer::{AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion, Wish};
 
 /// All issuers with `spec.acme`, over one storage; register it with [`ACME_GROUP`](crate::ACME_GROUP) and kind `Issuer`.
 ///
@@ -72,6 +74,7 @@ struct Inner {
     settings: Settings,
     engines: Mutex<BTreeMap<(String, String), (AcmeAccount, Engine)>>,
     suggestions: Suggestions,
+    orders: Orders,
 }
 
 #[derive(Clone)]
@@ -155,6 +158,7 @@ impl AcmeIssuers {
                 settings,
                 engines: Mutex::default(),
                 suggestions: Suggestions::default(),
+                orders: Orders::default(),
             }),
         }
     }
@@ -185,12 +189,22 @@ impl Inner {
             ..
         } = self.settings.clone();
         // What another issuer has signed is no certificate of this one.
-        options.group = format!("{}/{}", account.namespace, account.name);
+        options.group = group(&account.namespace, &account.name);
         let engine = Engine::new(storage, runtime, vec![issuer], options);
         let engine = engine.map_err(IssuerError::permanent)?;
         engines.insert(name, (account.clone(), engine.clone()));
         Ok(engine)
     }
+
+    fn all_engines(&self) -> Vec<Engine> {
+        let engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.values().map(|(_, engine)| engine.clone()).collect()
+    }
+}
+
+/// What tells the certificates of an issuer apart from those of others; the namespace of a ClusterIssuer is empty.
+fn group(namespace: &str, issuer: &str) -> String {
+    format!("{namespace}/{issuer}")
 }
 
 impl Issuer for AcmeIssuers {
@@ -201,7 +215,19 @@ impl Issuer for AcmeIssuers {
                 IssuerError::permanent("this issuer signs for issuers with spec.acme only")
             })?;
             let engine = self.inner.engine(account)?;
-            order::issue(&engine, &self.inner.settings, account, request).await
+            let wanted = order::wanted(&request.certificate, &request.spec)?;
+            let id = engine.id(&wanted);
+            let unwanted = || IssuerError::transient("nobody asks for it any more");
+            let over = self.inner.orders.begin(&id, &engine);
+            let over = over.ok_or_else(unwanted)?;
+            let issued = tokio::select! {
+                issued = order::issue(&engine, &self.inner.settings, account, request) => issued,
+                () = over.notified() => return Err(unwanted()),
+            };
+            if issued.is_ok() {
+                self.inner.orders.finish(&id);
+            }
+            issued
         })
     }
 
@@ -211,6 +237,10 @@ impl Issuer for AcmeIssuers {
 
     fn check(&self, account: &AcmeAccount) -> Result<(), IssuerError> {
         self.inner.engine(account).map(drop)
+    }
+
+    fn wanted(&self, all: &[Wish]) {
+        unwanted::wanted(&self.inner, all);
     }
 
     fn suggestion(&self, held: &Held<'_>, now: OffsetDateTime) -> Suggestion {

@@ -61,11 +61,27 @@ pub trait Issuer: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// All that is wanted of it, whenever that may have changed. It must not wait; what is under way for anything else is
+    /// to be given up, in the background.
+    fn wanted(&self, _all: &[Wish]) {}
+
     /// What the CA is known to suggest about the renewal of a certificate (RFC 9773). It must not wait: whoever has to
     /// ask first says so with [`Suggestion::again`], and is asked again.
     fn suggestion(&self, _held: &Held<'_>, _now: OffsetDateTime) -> Suggestion {
         Suggestion::default()
     }
+}
+
+/// A Certificate that names an issuer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Wish {
+    /// The Certificate.
+    pub certificate: ResourceName,
+    /// What it asks for.
+    pub spec: Arc<ValidatedSpec>,
+    /// The namespace of its issuer; empty for a ClusterIssuer.
+    pub issuer_namespace: String,
 }
 
 /// A certificate that is stored and needs nothing now.

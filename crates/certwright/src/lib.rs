@@ -48,7 +48,7 @@ pub use documents::{Documents, Problem, ProblemKind, Route, RouteTls};
 pub use inventory::{Inventory, InventoryError, OrderError, ResourceName};
 pub use issue::{Done, IssueError, Job};
 pub use issuer::{
-    ACME_GROUP, AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion,
+    ACME_GROUP, AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion, Wish,
 };
 pub use manager::{
     Manager, Options, Outcome, RequestRecord, RequestResult, SecretChange, Status, TRUST_BUNDLE,

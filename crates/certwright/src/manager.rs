@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use certwright_cert_model::TlsSecret;
-use certwright_cert_model::issuer_ref::IssuerRef;
+use certwright_cert_model::issuer::IssuerSpec;
+use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
 use certwright_cert_model::output::KeystorePassword;
 use certwright_cert_model::secret::TLS_CRT;
 use certwright_cert_model::validated::ValidatedSpec;
@@ -33,7 +34,7 @@ pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
 use crate::inventory::{Inventory, Object, ResourceName};
 use crate::issue::{Done, IssueError, Job};
-use crate::issuer::{ACME_GROUP, Issuer, Registry};
+use crate::issuer::{ACME_GROUP, Issuer, Registry, Wish};
 use crate::plan::{Authority, Observed, Plan, Seal, plan};
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
@@ -186,6 +187,7 @@ impl Manager {
             }
         }
         self.issuers.insert((group, kind), issuer);
+        self.tell_wishes();
     }
 
     /// What is to be kept true.
@@ -430,6 +432,7 @@ impl Manager {
         let wanting = wanting.filter(|name| new.is_temporary_wanted(name));
         let wanting = wanting.filter(|name| !old.is_temporary_wanted(name));
         self.wanting.extend(wanting.cloned());
+        self.tell_wishes();
         let mut outcomes = Vec::new();
         for (name, target) in gone {
             self.agenda.remove(&name);
@@ -538,6 +541,35 @@ impl Manager {
     /// `revisionHistoryLimit` says, and those that failed since.
     pub fn requests(&self, name: &ResourceName) -> impl Iterator<Item = &RequestRecord> {
         self.states.get(name).into_iter().flat_map(State::requests)
+    }
+
+    /// Tells every issuer of yours what is wanted of it.
+    fn tell_wishes(&self) {
+        for ((group, kind), issuer) in &self.issuers {
+            let theirs = |(name, spec): (&ResourceName, &ValidatedSpec)| {
+                let reference = spec.issuer_ref();
+                let found = || self.inventory.issuer(&name.namespace, reference);
+                let is_theirs = match &reference.kind {
+                    IssuerKind::External {
+                        group: of,
+                        kind: one,
+                    } => of == group && one == kind,
+                    _ if group != ACME_GROUP => false,
+                    _ => found().is_some_and(|found| matches!(found.spec, IssuerSpec::Acme(_))),
+                };
+                let issuer_namespace = match reference.kind {
+                    IssuerKind::ClusterIssuer => String::new(),
+                    _ => name.namespace.clone(),
+                };
+                is_theirs.then_some(Wish {
+                    certificate: name.clone(),
+                    spec: self.inventory.shared(name)?,
+                    issuer_namespace,
+                })
+            };
+            let wishes: Vec<_> = self.inventory.certificates().filter_map(theirs).collect();
+            issuer.wanted(&wishes);
+        }
     }
 
     /// Rebuilds what is derived from the inventory.

@@ -90,6 +90,10 @@ impl Runtime for Ahead {
         TokioRuntime.sleep(pause)
     }
 
+    fn aside(&self, work: Task<'static, ()>) {
+        TokioRuntime.aside(work);
+    }
+
     fn new_key(&self, algorithm: KeyAlgorithm) -> Task<'_, Result<KeyPair, KeyError>> {
         TokioRuntime.new_key(algorithm)
     }
@@ -402,6 +406,61 @@ async fn somebody_asks_for_another_one() {
     assert!(matches!(reason, Reason::Requested(_)), "{reason:?}");
     assert_ne!(setting.leaf().der(), first.der());
     assert_eq!(setting.server.state().orders.len(), 2);
+}
+
+/// One that names nobody who could go on with it, and one that asks for something else.
+#[tokio::test]
+async fn an_order_that_nobody_wants_any_more_is_given_up() {
+    for instead in ["", "dnsNames: [b.example.test]"] {
+        let mut setting = Setting::new(HTTP01, &format!("dnsNames: [{NAME}]")).await;
+        // Longer than this test waits for anything.
+        setting.server.fault("/authorization/", Fault::Hang);
+        setting.manager.reconcile(setting.clock.now());
+        let job = setting.manager.take_jobs().pop().unwrap();
+        let ordering = tokio::spawn(job.run(setting.clock.now()));
+        // The same once more, for which there is no worker yet.
+        setting.manager.abandon_jobs();
+        setting.manager.reconcile(setting.clock.now());
+        let late = setting.manager.take_jobs().pop().unwrap();
+        let under_way = |setting: &Setting| {
+            let storage = setting.storage.clone();
+            async move {
+                storage
+                    .list("/acme/v1/orders/")
+                    .await
+                    .unwrap()
+                    .entries
+                    .len()
+            }
+        };
+        while setting.asked("/authorization/") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(under_way(&setting).await, 1);
+        let inventory = match instead {
+            "" => certwright::Inventory::default(),
+            spec => documents(&setting.server.directory(), HTTP01, spec).inventory,
+        };
+        setting.manager.replace_inventory(inventory);
+        let given_up = async {
+            while under_way(&setting).await > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            ordering.await.unwrap()
+        };
+        let patience = Duration::from_secs(50);
+        let done = tokio::time::timeout(patience, given_up).await;
+        assert!(
+            setting
+                .manager
+                .finish(done.expect("given up"), setting.clock.now())
+                .is_empty()
+        );
+        // Once for the answer that did not come, to see that it is pending, and to give it up.
+        assert_eq!(setting.asked("/authorization/"), 3, "{instead}");
+        late.run(setting.clock.now()).await;
+        assert_eq!(setting.server.state().orders.len(), 1, "{instead}");
+    }
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use certwright::acme::AcmeIssuers;
 use certwright::run::Runner;
 use certwright::{
-    ACME_GROUP, AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion,
+    ACME_GROUP, AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Suggestion, Wish,
 };
 use certwright_acme::challenge::http01::Http01;
 use certwright_sni_store::Source;
@@ -62,6 +62,7 @@ impl Acme {
             keeps,
             roots,
             opened: Arc::clone(&opened),
+            wanted: Mutex::default(),
         };
         if let Keeps::Shared(_) = issuers.keeps {
             // Whoever issues, the CA may ask any of the machines.
@@ -129,6 +130,8 @@ struct Issuers {
     keeps: Keeps,
     roots: Option<Vec<CertificateDer<'static>>>,
     opened: Arc<OnceLock<AcmeIssuers>>,
+    /// For those that are not open yet.
+    wanted: Mutex<Vec<Wish>>,
 }
 
 impl Issuers {
@@ -148,7 +151,9 @@ impl Issuers {
         if let Some(roots) = &self.roots {
             issuers = issuers.with_roots(roots.clone());
         }
-        Ok(self.opened.get_or_init(|| issuers))
+        let issuers = self.opened.get_or_init(|| issuers);
+        issuers.wanted(&self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(issuers)
     }
 }
 
@@ -169,6 +174,13 @@ impl Issuer for Issuers {
             ));
         }
         self.open()?.check(account)
+    }
+
+    fn wanted(&self, all: &[Wish]) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = all.to_vec();
+        if let Some(issuers) = self.opened.get() {
+            issuers.wanted(all);
+        }
     }
 
     fn suggestion(&self, held: &Held<'_>, now: OffsetDateTime) -> Suggestion {
