@@ -848,6 +848,47 @@ fn what_is_asked_for_by_hand_is_done_once() {
     );
 }
 
+/// What was asked for before somebody asked again may be what is wrong: an order under way is no answer.
+#[test]
+fn what_is_asked_for_while_a_certificate_is_under_way_is_done_after_it() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs("", &theirs);
+    let web = named("web");
+    manager.reconcile(NOW);
+    let first = manager.take_jobs();
+    let asked = NOW + Duration::MINUTE;
+    assert!(manager.renew(&web, asked));
+    manager.reconcile(asked);
+    assert!(manager.take_jobs().is_empty(), "it is under way");
+    let now = asked + Duration::MINUTE;
+    for job in first {
+        let done = now_or_never(job.run(now));
+        let outcomes = manager.finish(done, now);
+        assert!(matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }));
+    }
+    let before = serial(&manager, "web");
+    let wake = manager.next_wake().unwrap();
+    assert!(wake <= now + Duration::SECOND, "{wake}");
+    let later = now + Duration::SECOND;
+    let outcomes = turn(&mut manager, later);
+    let issued = outcome(&outcomes, "web");
+    assert!(
+        matches!(
+            issued,
+            Outcome::Issued {
+                reason: Reason::Requested(_),
+                revision: 2,
+                ..
+            }
+        ),
+        "{outcomes:?}"
+    );
+    assert_ne!(serial(&manager, "web"), before);
+    let outcomes = turn(&mut manager, later + Duration::HOUR);
+    let issued = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::Issued { .. });
+    assert!(!outcomes.iter().any(issued), "once: {outcomes:?}");
+}
+
 #[test]
 fn the_old_anchor_stays_until_nobody_shows_it() {
     let text = root().replace(
@@ -1469,6 +1510,27 @@ fn failures_and_requests_outlive_a_restart() {
     let jobs = manager.take_jobs();
     let asked = jobs.first().map(|job| job.reason().clone());
     assert_eq!(asked, Some(Reason::Requested(retry + Duration::HOUR)));
+}
+
+/// Its Certificate was deleted while no process was there to see it.
+#[test]
+fn the_record_of_nobody_is_removed_once_nothing_in_it_counts() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    theirs.says(Answer::Fail(Failure::Validation));
+    let mut manager = with_theirs("", &theirs);
+    turn(&mut manager, NOW);
+    let is_record = |change: SecretChange| match change {
+        SecretChange::Put(secret) if secret.name == "certwright-record-web" => Some(*secret),
+        _ => None,
+    };
+    let record = manager.take_changes().into_iter().find_map(is_record);
+    let mut manager = Manager::new(documents(&root()).inventory, record);
+    for (days, removed) in [(1, 0), (29, 0), (32, 1), (33, 0)] {
+        turn(&mut manager, NOW + Duration::days(days));
+        let changes = manager.take_changes();
+        let gone = changes.iter().filter(|change| matches!(change, SecretChange::Remove(name) if name.name == "certwright-record-web"));
+        assert_eq!(gone.count(), removed, "{days} days: {changes:?}");
+    }
 }
 
 #[test]

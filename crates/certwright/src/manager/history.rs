@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) lacking: i64,
     /// When somebody asked for a new certificate.
     pub(super) requested: Option<OffsetDateTime>,
+    /// The same when the job that runs began: what is asked for later wants another one.
+    pub(super) answering: Option<OffsetDateTime>,
     /// Whether that is to have a new key whatever the policy is.
     pub(super) rekey: bool,
     /// Whether the last certificate had one for that reason.
@@ -207,7 +209,9 @@ impl State {
     ) {
         self.revision = revision;
         self.failing = None;
-        self.requested = None;
+        // Whoever asked meanwhile did not mean this one, and is heard after it.
+        let after = now.saturating_add(Duration::NANOSECOND);
+        self.requested = (self.requested > self.answering).then_some(after);
         #[cfg(feature = "run")]
         {
             self.rekeyed = self.rekey;

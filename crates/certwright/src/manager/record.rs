@@ -4,8 +4,8 @@
 //! by what did not come to be, and may not be there yet.
 
 use certwright_cert_model::{Fingerprint, TlsSecret};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use super::history::{FAILED, Failing, State};
 use super::{Manager, SecretChange};
@@ -23,6 +23,9 @@ const NEXT_ATTEMPT: &str = "certwright/next-attempt";
 const REQUESTED: &str = "certwright/requested";
 /// What was asked for by hand is a new key as well.
 const REKEY: &str = "certwright/requested-key";
+/// Nobody waits longer after a failure, and what was asked for a Certificate that is not there was not meant for one that
+/// comes later.
+const FORGOTTEN: Duration = Duration::days(30);
 
 impl Manager {
     /// Takes a Secret that is a record; gives back any other.
@@ -58,13 +61,19 @@ impl Manager {
         self.changed_states.insert(name);
     }
 
-    /// Applies the records that were taken, as far as there are Certificates for them.
+    /// Applies the records that were taken, as far as there are Certificates for them. Those of others are kept for a
+    /// while: their documents may not have been read yet.
     pub(super) fn read_records(&mut self) {
         for name in core::mem::take(&mut self.unread) {
-            let (Some(spec), Some(record)) =
-                (self.inventory.certificate(&name), self.records.get(&name))
-            else {
-                self.unread.insert(name);
+            let Some(record) = self.records.get(&name) else {
+                continue;
+            };
+            let Some(spec) = self.inventory.certificate(&name) else {
+                if self.last.is_some_and(|now| is_forgotten(record, now)) {
+                    self.changed_states.insert(name);
+                } else {
+                    self.unread.insert(name);
+                }
                 continue;
             };
             let fingerprint = spec.fingerprint();
@@ -158,6 +167,15 @@ fn write(name_of: &ResourceName, state: &State, spec: Fingerprint) -> Option<Tls
     let certificate = (CERTIFICATE.to_owned(), name_of.name.clone());
     record.annotations.extend([certificate]);
     Some(record)
+}
+
+/// Whether nothing of a record counts any more.
+fn is_forgotten(record: &TlsSecret, now: OffsetDateTime) -> bool {
+    let instants = [LAST_FAILURE, NEXT_ATTEMPT, REQUESTED].into_iter();
+    let instants = instants.filter_map(|key| record.annotations.get(key));
+    let last = instants.filter_map(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+    last.max()
+        .is_none_or(|last| last.saturating_add(FORGOTTEN) < now)
 }
 
 /// Takes over what an earlier process remembered: its failures if they were of this specification.
