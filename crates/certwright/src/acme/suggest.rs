@@ -1,7 +1,7 @@
 //! What CAs suggest about renewals (RFC 9773), asked in the background.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use certwright_acme::{Engine, Wanted};
 use certwright_cert_model::validated::RenewalTiming;
@@ -9,17 +9,22 @@ use certwright_renewal::{AriWindow, Basis, RenewalPolicy};
 use certwright_storage::Storage;
 use time::{Duration, OffsetDateTime};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use super::{Inner, order};
 use crate::inventory::ResourceName;
 use crate::issuer::{Held, IssuerError, Suggestion};
 
 /// The answers of CAs, by Certificate.
-pub(super) struct Suggestions {
-    known: Mutex<BTreeMap<ResourceName, Known>>,
-    /// How many CAs are asked at a time: all certificates want to know at the start.
-    turns: Semaphore,
+#[derive(Default)]
+pub(super) struct Suggestions(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    known: BTreeMap<ResourceName, Known>,
+    /// All certificates want to know at the start: they wait here for somebody who asks.
+    waiting: VecDeque<Question>,
+    /// How many tasks ask.
+    workers: usize,
 }
 
 /// What is known of one certificate.
@@ -34,19 +39,23 @@ struct Known {
     asking: bool,
 }
 
-impl Default for Suggestions {
-    fn default() -> Self {
-        Self {
-            known: Mutex::default(),
-            turns: Semaphore::new(8),
-        }
-    }
+/// What is to be asked about one certificate.
+struct Question {
+    certificate: ResourceName,
+    chain: Vec<u8>,
+    engine: Engine,
+    wanted: Wanted,
+    policy: RenewalPolicy,
+    /// Whether the CA is asked, or only the storage told that the certificate is in its Secret.
+    asked: bool,
 }
 
+/// How many CAs are asked at a time.
+const WORKERS: usize = 8;
 /// How soon to look for an answer, first.
 const SOON: Duration = Duration::seconds(2);
-/// How long an answer may take before it is asked for again.
-const PATIENCE: Duration = Duration::minutes(5);
+/// How long an answer may take before it is asked for again: of many certificates the last ones wait for long.
+const PATIENCE: Duration = Duration::HOUR;
 /// How soon to ask again when the storage is away.
 const AWAY: Duration = Duration::MINUTE;
 
@@ -63,8 +72,8 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
     };
     let asked = account.spec.renewal_information_source.as_deref() != Some("None")
         && !matches!(held.spec.renewal_timing(), RenewalTiming::Disabled);
-    let mut all = inner.suggestions.lock();
-    let known = all.get(held.certificate);
+    let mut state = inner.suggestions.lock();
+    let known = state.known.get(held.certificate);
     let known = known.filter(|known| known.chain == held.chain);
     let window = known.and_then(|known| known.window);
     match known {
@@ -85,39 +94,65 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
         next: Some(now + PATIENCE),
         asking: true,
     };
-    all.insert(held.certificate.clone(), known);
-    let (inner, chain) = (Arc::clone(inner), held.chain.to_vec());
-    let certificate = held.certificate.clone();
-    let policy = held.spec.renewal_policy();
-    runtime.spawn(async move {
-        let _turn = inner.suggestions.turns.acquire().await;
-        let storage = &inner.settings.storage;
-        let looked = look(&engine, &**storage, &wanted, &policy, &chain, asked).await;
-        let answer = looked.unwrap_or_else(|error| {
-            tracing::warn!(%certificate, %error, "renewal information not kept");
-            let again = inner.settings.runtime.now() + AWAY;
-            Suggestion::new(window, Some(again))
-        });
-        let mut all = inner.suggestions.lock();
-        if let Some(known) = all.get_mut(&certificate)
-            && known.chain == chain
-        {
-            (known.window, known.next) = (answer.window, answer.again);
-            known.asking = false;
-        }
+    state.known.insert(held.certificate.clone(), known);
+    state.waiting.push_back(Question {
+        certificate: held.certificate.clone(),
+        chain: held.chain.to_vec(),
+        engine,
+        wanted,
+        policy: held.spec.renewal_policy(),
+        asked,
     });
+    if state.workers < WORKERS {
+        state.workers += 1;
+        runtime.spawn(ask(Turn(Arc::clone(inner))));
+    }
     Suggestion::new(window, Some(now + SOON))
 }
 
+/// One of the tasks that ask; there is room for another one when it ends, however it ends.
+struct Turn(Arc<Inner>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.suggestions.lock().workers -= 1;
+    }
+}
+
+/// Asks until there is nothing to ask.
+async fn ask(turn: Turn) {
+    let inner = &turn.0;
+    loop {
+        let Some(question) = inner.suggestions.lock().waiting.pop_front() else {
+            return;
+        };
+        let looked = look(&*inner.settings.storage, &question).await;
+        let answer = looked.map_err(|error| {
+            tracing::warn!(certificate = %question.certificate, %error, "renewal information not kept");
+        });
+        let mut state = inner.suggestions.lock();
+        if let Some(known) = state.known.get_mut(&question.certificate)
+            && known.chain == question.chain
+        {
+            (known.window, known.next) = match answer {
+                Ok(answer) => (answer.window, answer.again),
+                Err(()) => (known.window, Some(inner.settings.runtime.now() + AWAY)),
+            };
+            known.asking = false;
+        }
+    }
+}
+
 /// Asks the CA, unless it said when to ask again; remembers that the certificate is in its Secret.
-async fn look(
-    engine: &Engine,
-    storage: &dyn Storage,
-    wanted: &Wanted,
-    policy: &RenewalPolicy,
-    chain: &[u8],
-    asked: bool,
-) -> Result<Suggestion, IssuerError> {
+async fn look(storage: &dyn Storage, question: &Question) -> Result<Suggestion, IssuerError> {
+    let Question {
+        chain,
+        engine,
+        wanted,
+        policy,
+        asked,
+        ..
+    } = question;
     let id = engine.id(wanted);
     let Some(certificate) = order::known(engine, &id, chain).await? else {
         // It came into the Secret in another way.
@@ -139,7 +174,83 @@ async fn look(
 }
 
 impl Suggestions {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ResourceName, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certwright_cert_model::issuer::IssuerSpec;
+    use certwright_storage::MemoryStorage;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::acme::AcmeIssuers;
+    use crate::issuer::{AcmeAccount, Issuer as _};
+
+    const MANIFESTS: &str = "
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: ca, namespace: ns}
+spec: {acme: {server: 'http://127.0.0.1:1/', privateKeySecretRef: {name: a}, solvers: [{http01: {}}]}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: ns}
+spec: {secretName: web, issuerRef: {name: ca}, dnsNames: [web.example]}
+";
+
+    #[tokio::test]
+    async fn many_certificates_at_once_are_no_storm() {
+        let mut documents = crate::Documents::default();
+        let format = certwright_cert_model::document::Format::Yaml;
+        documents.read("test", MANIFESTS, format);
+        let inventory = documents.inventory;
+        let name = ResourceName::new("ns", "web");
+        let spec = inventory.certificate(&name).unwrap();
+        let Some(IssuerSpec::Acme(acme)) = inventory
+            .issuer("ns", spec.issuer_ref())
+            .map(|found| found.spec)
+        else {
+            panic!();
+        };
+        let account = AcmeAccount {
+            namespace: "ns".to_owned(),
+            name: "ca".to_owned(),
+            spec: acme.clone(),
+            binding_key: None,
+        };
+        let issuers = AcmeIssuers::new(Arc::new(MemoryStorage::default())).with_roots(Vec::new());
+        let now = datetime!(2026-03-01 12:00 UTC);
+        let names: Vec<_> = (0..200)
+            .map(|n| ResourceName::new("ns", format!("web{n}")))
+            .collect();
+        let ask = |now| {
+            let suggestion = |name| {
+                let held = Held {
+                    certificate: name,
+                    spec,
+                    acme: Some(&account),
+                    chain: b"-",
+                };
+                issuers.suggestion(&held, now).again
+            };
+            names.iter().map(suggestion).collect::<Vec<_>>()
+        };
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        for looked in 0..20 {
+            // Nobody had time to answer.
+            let again = ask(now + SOON * looked);
+            assert!(again.iter().all(Option::is_some));
+            assert!(tasks() <= WORKERS, "{} tasks", tasks());
+            assert_eq!(issuers.inner.suggestions.lock().waiting.len(), names.len());
+        }
+        while tasks() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // None of them is the engine's own: there is nothing to ask again.
+        assert!(ask(now + AWAY).iter().all(Option::is_none));
+        assert_eq!(tasks(), 0);
     }
 }
