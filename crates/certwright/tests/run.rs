@@ -398,6 +398,8 @@ type Put = dyn Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync;
 struct Scripted {
     inner: MemoryStore,
     put: Box<Put>,
+    /// There, not listed, and not readable.
+    hidden: Option<&'static str>,
     lead: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -406,6 +408,7 @@ impl Scripted {
         Self {
             inner: inner.clone(),
             put: Box::new(|_| Ok(())),
+            hidden: None,
             lead: Box::new(|| true),
         }
     }
@@ -435,6 +438,10 @@ impl SecretStore for Scripted {
         self.inner.load()
     }
     fn read<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, Seen> {
+        if self.hidden == Some(secret.name.as_str()) {
+            let seen = Seen::Unreadable(Unreadable::new(secret.clone(), "permission denied"));
+            return Box::pin(core::future::ready(Ok(seen)));
+        }
         self.inner.read(secret)
     }
     fn put<'a>(&'a self, secret: &'a TlsSecret) -> Keeping<'a, ()> {
@@ -601,6 +608,31 @@ impl Issuer for Slow {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(core::future::pending())
     }
+}
+
+#[test]
+fn nothing_is_ordered_for_a_secret_that_hides() {
+    let theirs = PKI.rsplit_once("---").unwrap().1.replace("web", "theirs");
+    let theirs = theirs.replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
+    let (_home, documents) = home(&format!("{PKI}---{theirs}"));
+    block_on(async {
+        let mut store = Scripted::new(&MemoryStore::default());
+        store.hidden = Some("theirs");
+        let (mut runner, log) = runner(store, &documents);
+        let slow = Arc::new(Slow::default());
+        runner.register("z.example", "Theirs", slow.clone());
+        let manager = runner
+            .run(async {
+                log.wait_for("issued web true").await;
+                log.wait_for("unreadable theirs").await;
+                tokio::time::sleep(Duration::from_secs(30)).await;
+            })
+            .await;
+        assert_eq!(slow.0.load(Ordering::Relaxed), 0);
+        let name = ResourceName::new("ns", "theirs");
+        let status = manager.status(&name, LATER).unwrap();
+        assert_eq!(status.reason, "SecretUnreadable");
+    });
 }
 
 #[test]

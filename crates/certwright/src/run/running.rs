@@ -102,7 +102,7 @@ impl Running {
             self.collect(outcomes);
         }
         self.save().await;
-        self.hire();
+        self.hire().await;
     }
 
     /// Reads the documents again, if it is time to.
@@ -443,12 +443,15 @@ impl Running {
     }
 
     /// Gives jobs to workers, as many as may be at work.
-    fn hire(&mut self) {
+    async fn hire(&mut self) {
         let before = self.jobs.len();
         while self.jobs.len() < self.runner.workers.max(1) {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };
+            if job.is_remote() && self.is_hidden(job.certificate()).await {
+                continue;
+            }
             let now = (self.runner.clock)();
             if job.is_remote() {
                 self.jobs.spawn(ask(job, now));
@@ -461,6 +464,30 @@ impl Running {
                 waiting: self.waiting.len(),
                 running: self.jobs.len(),
             });
+        }
+    }
+
+    /// Whether a Secret that was not listed is there after all, and cannot be read: what others are asked for, and
+    /// perhaps count, would not come into it.
+    async fn is_hidden(&mut self, certificate: &ResourceName) -> bool {
+        let target = self.manager.inventory().target(certificate);
+        let Some(target) = target.filter(|target| self.manager.secret(target).is_none()) else {
+            return false;
+        };
+        match self.runner.store.read(&target).await {
+            Ok(Seen::Removed(_)) => false,
+            Ok(seen @ Seen::Put(_)) => {
+                self.take(seen);
+                false
+            }
+            Ok(Seen::Unreadable(error)) => {
+                self.unreadable(&error);
+                true
+            }
+            Err(error) => {
+                (self.runner.listener)(&Event::Store(&error));
+                false
+            }
         }
     }
 
