@@ -221,7 +221,7 @@ impl Issuer for AcmeIssuers {
             let over = self.inner.orders.begin(&id, &engine);
             let over = over.ok_or_else(unwanted)?;
             let issued = tokio::select! {
-                issued = order::issue(&engine, &self.inner.settings, account, request) => issued,
+                issued = order::issue(&engine, &self.inner, account, request) => issued,
                 () = over.notified() => return Err(unwanted()),
             };
             if issued.is_ok() {
@@ -241,6 +241,12 @@ impl Issuer for AcmeIssuers {
 
     fn wanted(&self, all: &[Wish]) {
         unwanted::wanted(&self.inner, all);
+    }
+
+    fn refused(&self, wish: &Wish) {
+        if let Some(id) = unwanted::id(wish) {
+            self.inner.orders.refuse(&id);
+        }
     }
 
     fn suggestion(&self, held: &Held<'_>, now: OffsetDateTime) -> Suggestion {

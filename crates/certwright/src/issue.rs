@@ -352,8 +352,11 @@ pub enum IssueError {
         /// The kind.
         kind: String,
     },
-    /// An issuer of a type that is not built here, such as ACME.
-    #[error("issuers of this type cannot sign here; use selfSigned or ca")]
+    /// An issuer of a type that nothing here signs for: with `spec.acme`, and none is registered
+    /// ([`ACME_GROUP`](crate::ACME_GROUP)); or of a type that cert-manager knows and this crate does not.
+    #[error(
+        "nobody signs for issuers of this type here; register AcmeIssuers for those with spec.acme, or use selfSigned or ca"
+    )]
     UnsupportedIssuer,
 }
 

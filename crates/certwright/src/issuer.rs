@@ -65,6 +65,9 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     /// to be given up, in the background.
     fn wanted(&self, _all: &[Wish]) {}
 
+    /// What it sent last for this is not what was asked for, and is not stored: the same again would not be either.
+    fn refused(&self, _wish: &Wish) {}
+
     /// What the CA is known to suggest about the renewal of a certificate (RFC 9773). It must not wait: whoever has to
     /// ask first says so with [`Suggestion::again`], and is asked again.
     fn suggestion(&self, _held: &Held<'_>, _now: OffsetDateTime) -> Suggestion {

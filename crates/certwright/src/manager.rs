@@ -364,12 +364,17 @@ impl Manager {
         if !self.anchors.drop_others(&top) {
             return Vec::new();
         }
-        for member in self.groups.get(&top).into_iter().flatten() {
+        self.open_group(&top);
+        self.rewrite(&top, None)
+    }
+
+    /// Everything below a CA is to be looked at.
+    fn open_group(&mut self, top: &ResourceName) {
+        for member in self.groups.get(top).into_iter().flatten() {
             let owner = self.inventory.owner(member, self.secrets.get(member));
             self.open
                 .extend(owner.and_then(|owner| self.ranks.get(owner)));
         }
-        self.rewrite(&top, None)
     }
 
     /// Takes another inventory; what is the same in both is left alone. What became of the Secrets of Certificates
@@ -545,31 +550,37 @@ impl Manager {
 
     /// Tells every issuer of yours what is wanted of it.
     fn tell_wishes(&self) {
-        for ((group, kind), issuer) in &self.issuers {
-            let theirs = |(name, spec): (&ResourceName, &ValidatedSpec)| {
-                let reference = spec.issuer_ref();
-                let found = || self.inventory.issuer(&name.namespace, reference);
-                let is_theirs = match &reference.kind {
-                    IssuerKind::External {
-                        group: of,
-                        kind: one,
-                    } => of == group && one == kind,
-                    _ if group != ACME_GROUP => false,
-                    _ => found().is_some_and(|found| matches!(found.spec, IssuerSpec::Acme(_))),
-                };
-                let issuer_namespace = match reference.kind {
-                    IssuerKind::ClusterIssuer => String::new(),
-                    _ => name.namespace.clone(),
-                };
-                is_theirs.then_some(Wish {
-                    certificate: name.clone(),
-                    spec: self.inventory.shared(name)?,
-                    issuer_namespace,
-                })
+        for (key, issuer) in &self.issuers {
+            let theirs = |(name, _): (&ResourceName, _)| {
+                (self.registered(name).as_ref() == Some(key)).then(|| self.wish(name))?
             };
             let wishes: Vec<_> = self.inventory.certificates().filter_map(theirs).collect();
             issuer.wanted(&wishes);
         }
+    }
+
+    /// Group and kind for which the issuer of yours is registered that a Certificate names.
+    fn registered(&self, name: &ResourceName) -> Option<(String, String)> {
+        let reference = self.inventory.certificate(name)?.issuer_ref();
+        if let IssuerKind::External { group, kind } = &reference.kind {
+            return Some((group.clone(), kind.clone()));
+        }
+        let found = self.inventory.issuer(&name.namespace, reference)?;
+        let is_acme = matches!(found.spec, IssuerSpec::Acme(_));
+        is_acme.then(|| (ACME_GROUP.to_owned(), "Issuer".to_owned()))
+    }
+
+    fn wish(&self, name: &ResourceName) -> Option<Wish> {
+        let spec = self.inventory.shared(name)?;
+        let issuer_namespace = match spec.issuer_ref().kind {
+            IssuerKind::ClusterIssuer => String::new(),
+            _ => name.namespace.clone(),
+        };
+        Some(Wish {
+            certificate: name.clone(),
+            spec,
+            issuer_namespace,
+        })
     }
 
     /// Rebuilds what is derived from the inventory.

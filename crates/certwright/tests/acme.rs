@@ -464,6 +464,57 @@ async fn an_order_that_nobody_wants_any_more_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_good_certificate_needs_no_issuer_that_works() {
+    let names = format!("dnsNames: [{NAME}]");
+    let mut setting = Setting::new(HTTP01, &names).await;
+    let issued = |_: &Setting, outcomes: &[Outcome]| is_issued(outcomes).cloned();
+    setting.work_until(issued).await;
+    let broken = format!("{HTTP01}, enableDurationFeature: true");
+    let broken = documents(&setting.server.directory(), &broken, &names);
+    setting.manager.replace_inventory(broken.inventory);
+    let outcomes = setting.work().await;
+    assert!(
+        matches!(outcomes.as_slice(), [Outcome::Kept(Some(_))]),
+        "{outcomes:?}"
+    );
+    let now = setting.clock.now();
+    let status = setting.manager.status(&web(), now).unwrap();
+    assert_eq!((status.ready, status.failures), (true, 0));
+    let views = setting.manager.issuer_views(now);
+    assert_eq!(views[0].status.conditions[0].status, ConditionStatus::False);
+    // Once it is due, that is told.
+    setting.clock.advance(time::Duration::days(80));
+    let outcomes = setting.work().await;
+    assert!(
+        matches!(outcomes.as_slice(), [Outcome::Failed { .. }]),
+        "{outcomes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_do_is_not_taken_for_a_new_one() {
+    let mut setting = Setting::new(HTTP01, &format!("dnsNames: [{NAME}]")).await;
+    // The manager's clock is far behind, and what is valid in two days only is no answer.
+    let mut now = setting.clock.now() - time::Duration::days(2);
+    for orders in 1..=3 {
+        let outcomes = setting.manager.reconcile(now);
+        let job = setting.manager.take_jobs().pop();
+        let job = job.unwrap_or_else(|| panic!("{orders}: {outcomes:?}"));
+        let done = job.run(now).await;
+        let outcomes = setting.manager.finish(done, now);
+        let [(_, Outcome::Failed { error, retry })] = outcomes.as_slice() else {
+            panic!("{outcomes:?}");
+        };
+        assert!(
+            matches!(error, certwright::IssueError::Unfit { .. }),
+            "{error:?}"
+        );
+        assert_eq!(setting.server.state().orders.len(), orders);
+        now = *retry + time::Duration::SECOND;
+    }
+}
+
+#[tokio::test]
 async fn settings_that_cannot_be_used_are_named_before_anybody_is_asked() {
     let names = format!("dnsNames: [{NAME}]");
     let wildcard = "dnsNames: ['*.example.test']";

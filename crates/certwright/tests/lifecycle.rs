@@ -177,7 +177,7 @@ spec: {secretName: public, issuerRef: {name: acme}, dnsNames: [public.example], 
     assert_eq!(code, Some(0), "{out}{errors}");
     for line in [
         "not issued: ns/nameless: not signed: ",
-        "not issued: ns/public: issuers of this type cannot sign here; use selfSigned or ca",
+        "not issued: ns/public: nobody signs for issuers of this type here; register AcmeIssuers for those with spec.acme, or use selfSigned or ca",
         "ns/public    False",
         "ns/web       True",
         "web.example     ns/web       exact    verified",

@@ -86,7 +86,7 @@ fn one_that_cannot_be_issued_holds_up_no_other() {
     for (name, message) in [
         (
             "from-acme",
-            "issuers of this type cannot sign here; use selfSigned or ca",
+            "nobody signs for issuers of this type here; register AcmeIssuers for those with spec.acme, or use selfSigned or ca",
         ),
         ("nameless", "not signed"),
         ("nobody", "its issuer does not exist"),
@@ -1254,6 +1254,129 @@ fn beginning_anew_brings_no_dropped_anchor_back() {
         let bundle = Certificate::read_pem(bundle.get("trust-bundle.pem").unwrap());
         assert_eq!(bundle.unwrap().len(), 1, "{name}");
     }
+}
+
+/// What was dropped is dropped for the next process, and for those that only hear of it.
+#[test]
+fn a_dropped_anchor_is_dropped_for_everybody() {
+    let text = root() + &certificate("web", "issuerRef: {name: root}");
+    let inventory = documents(&text).inventory;
+    let mut manager = Manager::new(inventory.clone(), []);
+    manager.reconcile(NOW);
+    let now = NOW + Duration::HOUR;
+    manager.rekey(&named("root"), now);
+    manager.reconcile(now);
+    let copy = |manager: &Manager| -> Vec<_> {
+        manager.secrets().map(TlsSecret::clone_with_keys).collect()
+    };
+    // The process ends when the first of these is stored.
+    let trusting_both = copy(&manager);
+    manager.take_changes();
+    manager.drop_old_anchors(&named("root"));
+    let record = |manager: &mut Manager| {
+        manager
+            .take_changes()
+            .into_iter()
+            .find_map(|change| match change {
+                SecretChange::Put(secret) if secret.name == "certwright-record-root" => {
+                    Some(*secret)
+                }
+                _ => None,
+            })
+    };
+    let record = record(&mut manager).unwrap();
+    let trusted = |manager: &Manager, name: &str| {
+        let bundle = manager.secret(&named(name)).unwrap();
+        let bundle = bundle.get("trust-bundle.pem").unwrap();
+        Certificate::read_pem(bundle).unwrap().len()
+    };
+
+    let mut other = Manager::new(inventory.clone(), copy_of(&trusting_both));
+    other.reconcile(now);
+    assert_eq!((trusted(&other, "root"), trusted(&other, "web")), (2, 2));
+    other.observe(record.clone_with_keys());
+    other.reconcile(now);
+    assert_eq!((trusted(&other, "root"), trusted(&other, "web")), (1, 1));
+
+    let stored = copy_of(&trusting_both).into_iter().chain([record]);
+    let mut next = Manager::new(inventory, stored);
+    next.reconcile(now + Duration::SECOND);
+    next.reconcile(now + Duration::HOUR);
+    assert_eq!((trusted(&next, "root"), trusted(&next, "web")), (1, 1));
+    let removed = |change: &SecretChange| matches!(change, SecretChange::Remove(_));
+    assert!(
+        !next.take_changes().iter().any(removed),
+        "still to be known"
+    );
+    // Nobody believes it any more, and nobody needs to know.
+    let mut end = now;
+    while end < NOW + Duration::days(3700) {
+        end += Duration::days(100);
+        next.reconcile(end);
+    }
+    assert!(next.take_changes().iter().any(removed));
+}
+
+fn copy_of(secrets: &[TlsSecret]) -> Vec<TlsSecret> {
+    secrets.iter().map(TlsSecret::clone_with_keys).collect()
+}
+
+/// An issuer that has something to say about renewals in ten minutes.
+#[derive(Debug)]
+struct Suggests(Arc<Theirs>);
+
+impl Issuer for Suggests {
+    fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+        self.0.issue(request)
+    }
+
+    fn suggestion(&self, _: &certwright::Held<'_>, now: OffsetDateTime) -> certwright::Suggestion {
+        certwright::Suggestion::new(None, Some(now + Duration::minutes(10)))
+    }
+}
+
+#[test]
+fn whoever_lacks_keystores_still_asks_when_the_ca_may_have_news() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs(&format!(", {KEYSTORE}"), &theirs);
+    manager.register("z.example", "Theirs", Arc::new(Suggests(theirs)));
+    manager.observe(password());
+    turn(&mut manager, NOW);
+    manager.forget(&named("pass"));
+    let outcomes = turn(&mut manager, NOW);
+    let Outcome::Failed { retry, .. } = outcome(&outcomes, "web") else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(*retry, NOW + Duration::HOUR);
+    assert_eq!(manager.next_wake(), Some(NOW + Duration::minutes(10)));
+}
+
+#[test]
+fn a_temporary_certificate_has_no_keystore_of_another_beside_it() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs(&format!(", {KEYSTORE}"), &theirs);
+    manager.observe(password());
+    turn(&mut manager, NOW);
+    let mut stored = manager.secret(&named("web")).unwrap().clone_with_keys();
+    assert!(stored.get(KEYSTORE_P12).is_some());
+    // Somebody damages it, and nobody signs another one.
+    stored.insert(TLS_KEY, "x");
+    stored.insert("password", "mine");
+    theirs.says(Answer::Fail(Failure::Transient));
+    let text = "issuerRef: {name: x, kind: Theirs, group: z.example}";
+    let temporary = certificate("web", &format!("{text}, {KEYSTORE}")).replace(
+        "namespace: ns}",
+        "namespace: ns, annotations: {cert-manager.io/issue-temporary-certificate: 'true'}}",
+    );
+    let mut manager = Manager::new(documents(&temporary).inventory, [stored, password()]);
+    manager.register("z.example", "Theirs", theirs);
+    turn(&mut manager, NOW);
+    let placed = manager.secret(&named("web")).unwrap();
+    assert_ne!(placed.get(TLS_KEY), Some(&b"x"[..]));
+    assert_eq!(
+        (placed.get(KEYSTORE_P12), placed.get("password")),
+        (None, Some(&b"mine"[..]))
+    );
 }
 
 #[test]

@@ -446,7 +446,7 @@ fn issuers_of_a_manager_their_conditions_and_ages() {
         (
             "False",
             "Unsupported",
-            "issuers of this type cannot sign here",
+            "nobody signs for issuers of this type here",
         ),
         (
             "True",

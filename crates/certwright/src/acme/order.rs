@@ -16,7 +16,7 @@ use certwright_storage::{Key, Storage, Txn};
 use time::OffsetDateTime;
 
 use super::account::wrong;
-use super::{Settings, solver};
+use super::{Inner, solver};
 use crate::inventory::ResourceName;
 use crate::issuer::{AcmeAccount, IssuerError, Request};
 use crate::plan::{Reason, instant};
@@ -24,7 +24,7 @@ use crate::plan::{Reason, instant};
 /// Has a request signed: the chain in PEM.
 pub(super) async fn issue(
     engine: &Engine,
-    settings: &Settings,
+    inner: &Inner,
     account: &AcmeAccount,
     request: &Request,
 ) -> Result<Vec<u8>, IssuerError> {
@@ -36,11 +36,15 @@ pub(super) async fn issue(
         None => Demand::Missing,
         Some(current) => {
             let after = current.generation();
-            let now = settings.runtime.now();
+            let (storage, now) = (&*inner.settings.storage, inner.settings.runtime.now());
+            if inner.orders.is_refused(&id, after) {
+                // It is never handed out again, by other processes neither.
+                keep(storage, &id, after).await?;
+            }
             let fresh = now < current.not_after()
                 && !is_leaf(request.stored.as_deref(), &current)
                 && !is_for_old_key(request, &current)
-                && !was_kept(&*settings.storage, &id, after).await?;
+                && !was_kept(storage, &id, after).await?;
             match request.reason {
                 // The process ended before it came into its Secret.
                 _ if fresh => Demand::Missing,
@@ -57,6 +61,7 @@ pub(super) async fn issue(
     let outcome = engine.obtain_with(&wanted, demand, &own).await;
     match outcome.map_err(|error| stopped(&error))? {
         Outcome::Issued(certificate) | Outcome::Current(certificate) => {
+            inner.orders.hand_out(&id, certificate.generation());
             let kept = certificate.key_pem().as_bytes();
             let kept = KeyPair::from_pem(kept).map_err(IssuerError::permanent)?;
             if kept.public_key().spki_der() != key.public_key().spki_der() {

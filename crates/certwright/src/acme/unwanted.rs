@@ -21,6 +21,10 @@ struct State {
     /// None before it was told for the first time.
     wanted: Option<BTreeSet<CertId>>,
     asked: BTreeMap<CertId, Asked>,
+    /// The generation that was handed out last.
+    handed: BTreeMap<CertId, u64>,
+    /// Those that are not what was asked for.
+    refused: BTreeMap<CertId, u64>,
     sweeping: bool,
 }
 
@@ -59,6 +63,23 @@ impl Orders {
         self.lock().asked.remove(id);
     }
 
+    /// This generation goes to whoever asked.
+    pub(super) fn hand_out(&self, id: &CertId, generation: u64) {
+        self.lock().handed.insert(id.clone(), generation);
+    }
+
+    /// What was handed out last is not what was asked for.
+    pub(super) fn refuse(&self, id: &CertId) {
+        let mut state = self.lock();
+        if let Some(generation) = state.handed.get(id).copied() {
+            state.refused.insert(id.clone(), generation);
+        }
+    }
+
+    pub(super) fn is_refused(&self, id: &CertId, generation: u64) -> bool {
+        self.lock().refused.get(id) == Some(&generation)
+    }
+
     fn wants(&self, id: &CertId) -> bool {
         self.lock().wants(id)
     }
@@ -75,14 +96,19 @@ impl State {
     }
 }
 
+/// What a certificate is called in the storage; none if no ACME CA signs it.
+pub(super) fn id(wish: &Wish) -> Option<CertId> {
+    let wanted = order::wanted(&wish.certificate, &wish.spec).ok()?;
+    let issuer = &wish.spec.issuer_ref().name;
+    Some(wanted.id(&group(&wish.issuer_namespace, issuer)))
+}
+
 /// Takes note of all that is wanted, and gives up what is not among it.
 pub(super) fn wanted(inner: &Arc<Inner>, all: &[Wish]) {
-    let ids = all.iter().filter_map(|wish| {
-        let wanted = order::wanted(&wish.certificate, &wish.spec).ok()?;
-        Some(wanted.id(&group(&wish.issuer_namespace, &wish.spec.issuer_ref().name)))
-    });
-    let ids: BTreeSet<_> = ids.collect();
+    let ids: BTreeSet<_> = all.iter().filter_map(id).collect();
     let mut state = inner.orders.lock();
+    state.handed.retain(|id, _| ids.contains(id));
+    state.refused.retain(|id, _| ids.contains(id));
     state.wanted = Some(ids);
     let Ok(runtime) = Handle::try_current() else {
         return;

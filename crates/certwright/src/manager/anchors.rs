@@ -1,10 +1,13 @@
 //! Which trust anchors a `trust-bundle.pem` holds: everything that is below one CA trusts the same.
 
+use core::fmt;
+use core::str::FromStr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use certwright_issuance::Certificate;
 use time::{Duration, OffsetDateTime};
 
+use crate::annotation::hex;
 use crate::inventory::ResourceName;
 
 /// Key of the anchors that verify the certificates below the same CA: the one in `ca.crt`, and while a CA is
@@ -21,7 +24,50 @@ pub(super) struct Anchors {
     /// By Secret: its group and its anchor.
     members: BTreeMap<ResourceName, (ResourceName, Vec<u8>)>,
     /// By group: what somebody dropped, and nobody brings back but the highest CA itself.
-    dropped: BTreeSet<(ResourceName, Vec<u8>)>,
+    dropped: BTreeMap<ResourceName, BTreeSet<Dropped>>,
+}
+
+/// What an anchor that was dropped is known by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Dropped {
+    /// Of its certificate in PEM.
+    digest: String,
+    /// In Unix seconds: nobody believes it any more.
+    ends: i64,
+}
+
+impl Dropped {
+    fn of(pem: &[u8]) -> Option<Self> {
+        let certificate = Certificate::read_pem(pem).ok()?.into_iter().next()?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pem);
+        Some(Self {
+            digest: hex(digest.as_ref()),
+            ends: certificate.not_after().unix_timestamp(),
+        })
+    }
+
+    pub(super) fn ends(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::from_unix_timestamp(self.ends).ok()
+    }
+}
+
+/// As it is written down: the digest, a dot, and the Unix time at which it ends.
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.digest, self.ends)
+    }
+}
+
+impl FromStr for Dropped {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (digest, ends) = text.split_once('.').ok_or(())?;
+        Ok(Self {
+            digest: digest.to_owned(),
+            ends: ends.parse().map_err(|_| ())?,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -60,7 +106,9 @@ impl Anchors {
                 return self.leave(secret, now);
             }
             // Somebody gave the CA the old one back: what it signs needs it.
-            self.dropped.remove(&(top.clone(), pem.clone()));
+            if let (Some(all), Some(one)) = (self.dropped.get_mut(top), Dropped::of(&pem)) {
+                all.remove(&one);
+            }
         }
         let left = self.leave(secret, now);
         self.members
@@ -152,6 +200,10 @@ impl Anchors {
             }
         }
         self.groups.retain(|_, group| !group.is_empty());
+        self.dropped.retain(|_, all| {
+            all.retain(|one| one.ends().is_some_and(|end| now < end));
+            !all.is_empty()
+        });
         changed
     }
 
@@ -166,12 +218,42 @@ impl Anchors {
             return false;
         };
         let others = group.extract_if(.., |anchor| Some(&anchor.pem) != current.as_ref());
-        let others: Vec<_> = others.map(|anchor| (top.clone(), anchor.pem)).collect();
+        let others: Vec<_> = others.collect();
         let any = !others.is_empty();
-        self.dropped.extend(others);
+        let marks = others.iter().filter_map(|anchor| Dropped::of(&anchor.pem));
+        self.dropped.entry(top.clone()).or_default().extend(marks);
         self.members
             .retain(|_, (group, anchor)| !any || group != top || normal(anchor) == current);
         any
+    }
+
+    /// What was dropped in a group.
+    pub(super) fn dropped(&self, top: &ResourceName) -> impl Iterator<Item = &Dropped> {
+        self.dropped.get(top).into_iter().flatten()
+    }
+
+    /// The groups in which something was dropped.
+    pub(super) fn groups_with_dropped(&self) -> impl Iterator<Item = &ResourceName> {
+        let groups = self.dropped.iter();
+        groups.filter_map(|(top, all)| (!all.is_empty()).then_some(top))
+    }
+
+    /// Another process dropped these. What the highest CA has is not among them: it was given that back since.
+    pub(super) fn drop_too(&mut self, top: &ResourceName, all: impl IntoIterator<Item = Dropped>) {
+        let current = self.members.get(top).and_then(|(_, pem)| normal(pem));
+        let current = current.and_then(|pem| Dropped::of(&pem));
+        let all = all.into_iter().filter(|one| Some(one) != current.as_ref());
+        self.dropped.entry(top.clone()).or_default().extend(all);
+        let Some(dropped) = self.dropped.get(top) else {
+            return;
+        };
+        let is_good = |pem: &[u8]| Dropped::of(pem).is_none_or(|one| !dropped.contains(&one));
+        if let Some(group) = self.groups.get_mut(top) {
+            group.retain(|anchor| is_good(&anchor.pem));
+        }
+        self.members.retain(|_, (group, anchor)| {
+            group != top || normal(anchor).is_none_or(|pem| is_good(&pem))
+        });
     }
 
     /// When [`drop_unused`](Self::drop_unused) drops something next.
@@ -193,7 +275,8 @@ impl Anchors {
     }
 
     fn is_dropped(&self, top: &ResourceName, pem: &[u8]) -> bool {
-        !self.dropped.is_empty() && self.dropped.contains(&(top.clone(), pem.to_vec()))
+        let all = self.dropped.get(top).filter(|all| !all.is_empty());
+        all.is_some_and(|all| Dropped::of(pem).is_some_and(|one| all.contains(&one)))
     }
 
     fn find(&self, top: &ResourceName, pem: &[u8]) -> Option<&Anchor> {

@@ -19,7 +19,8 @@ use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
 use crate::issuer::{ACME_GROUP, AcmeAccount, BindingKey, Held, Signer};
 use crate::plan::{
-    Block, Drift, KeySource, Observed, Plan, Reason, Seal, backing_off, plan, reapply,
+    Authority, Block, Drift, KeyReuse, KeySource, Observed, Plan, Reason, Seal, backing_off, plan,
+    reapply,
 };
 
 /// Who waits for a job of this process looks again after this.
@@ -54,7 +55,9 @@ impl Manager {
         let owner = self.inventory.owner(&target, self.secrets.get(&target));
         let owner = owner.map(|owner| owner.name.clone());
         let signer = match self.signer(&name.namespace, spec.issuer_ref(), now) {
-            Ok(signer) => signer,
+            Ok(signer) => Ok(signer),
+            // A certificate that is good as it is needs nobody who signs.
+            Err(error) if self.is_acme(name) => Err(error),
             // It is there in a moment, and brings this one back.
             Err(_) if self.is_below(&target, |ca| self.is_being_issued(ca)) => {
                 self.wait_for_ca(name, now);
@@ -72,7 +75,7 @@ impl Manager {
             }
         }
         let suggestion = stored.and_then(|stored| {
-            let Signer::Remote(issuer, account) = &signer else {
+            let Ok(Signer::Remote(issuer, account)) = &signer else {
                 return None;
             };
             let held = Held {
@@ -83,20 +86,28 @@ impl Manager {
             };
             Some(issuer.suggestion(&held, now))
         });
-        let suggestion = suggestion.unwrap_or_default();
+        // Who cannot be asked has suggested what it suggested.
+        let before = || self.states[name].suggestion;
+        let suggestion = match &signer {
+            Err(_) => before(),
+            Ok(_) => suggestion.unwrap_or_default(),
+        };
         if let Some(state) = self.states.get_mut(name) {
             state.suggestion = suggestion;
         }
         let state = &self.states[name];
         let (issued, rewritten) = (state.issued(), state.rewritten());
         let seal = self.seal_of(name);
-        let mut seen = Observed::new(stored, signer.authority());
+        let authority = signer
+            .as_ref()
+            .map_or(Authority::Unknown, Signer::authority);
+        let mut seen = Observed::new(stored, authority);
         seen.keystores = &outdated;
         (seen.issued, seen.rewritten) = (&issued, &rewritten);
         seen.seal = seal.as_deref();
         seen.certificate = &name.name;
         seen.owner = owner.as_deref();
-        seen.key_reuse = signer.key_reuse();
+        seen.key_reuse = signer.as_ref().map_or(KeyReuse::Allowed, Signer::key_reuse);
         (seen.requested, seen.rekey) = (requested, rekey);
         seen.backoff = self.options.backoff;
         seen.ari = suggestion.window;
@@ -150,6 +161,10 @@ impl Manager {
                 }
                 return Some(Step::Did(Outcome::Waiting { until }));
             }
+        };
+        let signer = match signer {
+            Ok(signer) => signer,
+            Err(error) => return Some(Step::Did(self.fail(name, error, now))),
         };
         // The first certificate waits for its passwords; one that is served already is renewed without.
         if let Err(error @ (IssueError::Password(_) | IssueError::Unreadable { .. })) = keystores
@@ -354,6 +369,12 @@ impl Manager {
             }
             _ => Err(IssueError::UnsupportedIssuer),
         }
+    }
+
+    /// Whether a Certificate's issuer is one with `spec.acme`.
+    fn is_acme(&self, name: &ResourceName) -> bool {
+        let registered = self.registered(name);
+        registered.is_some_and(|(group, _)| group == ACME_GROUP)
     }
 
     /// What a Certificate's CA marks what it signed with; none before it is known.

@@ -1,4 +1,5 @@
-//! What outlives a restart besides certificates: failures in a row, and what was asked for by hand.
+//! What outlives a restart besides certificates: failures in a row, what was asked for by hand, and the trust anchors
+//! that were dropped.
 //!
 //! It is kept in a Secret of its own beside the certificates', without data: the Secret that is served is not touched
 //! by what did not come to be, and may not be there yet.
@@ -7,6 +8,7 @@ use certwright_cert_model::{Fingerprint, TlsSecret};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use super::anchors::Dropped;
 use super::history::{FAILED, Failing, State};
 use super::{Manager, SecretChange};
 use crate::annotation::{FINGERPRINT, hex};
@@ -23,6 +25,8 @@ const NEXT_ATTEMPT: &str = "certwright/next-attempt";
 const REQUESTED: &str = "certwright/requested";
 /// What was asked for by hand is a new key as well.
 const REKEY: &str = "certwright/requested-key";
+/// The anchors that nothing below this CA trusts any more, separated by commas.
+const DROPPED: &str = "certwright/dropped-anchors";
 /// Nobody waits longer after a failure, and what was asked for a Certificate that is not there was not meant for one that
 /// comes later.
 const FORGOTTEN: Duration = Duration::days(30);
@@ -79,6 +83,12 @@ impl Manager {
             let fingerprint = spec.fingerprint();
             let state = self.states.entry(name.clone()).or_default();
             read(record, state, fingerprint);
+            let dropped: Vec<_> = dropped(record).collect();
+            if let Some(top) = self.inventory.target(&name).filter(|_| !dropped.is_empty()) {
+                self.anchors.drop_too(&top, dropped);
+                // Whoever still trusts one of them is written again.
+                self.open_group(&top);
+            }
             self.open.extend(self.ranks.get(&name));
             self.changed_states.insert(name);
         }
@@ -88,11 +98,26 @@ impl Manager {
     pub(super) fn record_changes(&mut self) {
         // One that was not applied yet would be taken for outdated.
         self.read_records();
+        for top in self.anchors.groups_with_dropped() {
+            let owner = self.inventory.owner(top, self.secrets.get(top));
+            self.changed_states.extend(owner.cloned());
+        }
+        let with_dropped = self
+            .records
+            .iter()
+            .filter(|(_, record)| dropped(record).next().is_some());
+        let with_dropped = with_dropped.filter(|(name, _)| !self.unread.contains(*name));
+        self.changed_states
+            .extend(with_dropped.map(|(name, _)| name.clone()));
         for name in core::mem::take(&mut self.changed_states) {
             let spec = self.inventory.certificate(&name);
             let state = self.states.get(&name);
+            let target = self.inventory.target(&name);
+            let dropped = target.iter().flat_map(|top| self.anchors.dropped(top));
+            let dropped: Vec<_> = dropped.map(ToString::to_string).collect();
             let record = spec.zip(state);
-            let record = record.and_then(|(spec, state)| write(&name, state, spec.fingerprint()));
+            let record =
+                record.and_then(|(spec, state)| write(&name, state, spec.fingerprint(), &dropped));
             match record {
                 Some(record) if self.records.get(&name) == Some(&record) => {}
                 // Somebody's own Secret is called like it.
@@ -137,7 +162,12 @@ fn name(certificate: &str) -> String {
 }
 
 /// What is worth remembering of a Certificate; `None` if nothing is.
-fn write(name_of: &ResourceName, state: &State, spec: Fingerprint) -> Option<TlsSecret> {
+fn write(
+    name_of: &ResourceName,
+    state: &State,
+    spec: Fingerprint,
+    dropped: &[String],
+) -> Option<TlsSecret> {
     let mut record = TlsSecret::new(&name_of.namespace, name(&name_of.name));
     let at = |at: OffsetDateTime| at.format(&Rfc3339).ok();
     // What waits for something else never asked an issuer, and a CA of this process may be asked at any time.
@@ -156,6 +186,7 @@ fn write(name_of: &ResourceName, state: &State, spec: Fingerprint) -> Option<Tls
         (MESSAGE, message.map(|(_, message)| message.clone())),
         (REQUESTED, requested.and_then(at)),
         (REKEY, state.rekey.then(|| "Generate".to_owned())),
+        (DROPPED, (!dropped.is_empty()).then(|| dropped.join(","))),
     ];
     for (key, value) in entries {
         let entry = value.map(|value| (key.to_owned(), value));
@@ -169,12 +200,20 @@ fn write(name_of: &ResourceName, state: &State, spec: Fingerprint) -> Option<Tls
     Some(record)
 }
 
+fn dropped(record: &TlsSecret) -> impl Iterator<Item = Dropped> {
+    let text = record.annotations.get(DROPPED).map(String::as_str);
+    let all = text.into_iter().flat_map(|text| text.split(','));
+    all.filter_map(|one| one.parse().ok())
+}
+
 /// Whether nothing of a record counts any more.
 fn is_forgotten(record: &TlsSecret, now: OffsetDateTime) -> bool {
     let instants = [LAST_FAILURE, NEXT_ATTEMPT, REQUESTED].into_iter();
     let instants = instants.filter_map(|key| record.annotations.get(key));
     let last = instants.filter_map(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-    last.max()
+    let ends = dropped(record).filter_map(|one| one.ends());
+    last.chain(ends)
+        .max()
         .is_none_or(|last| last.saturating_add(FORGOTTEN) < now)
 }
 
@@ -230,7 +269,7 @@ mod tests {
             });
             state.told = Some((FAILED, String::new()));
             state.remote = true;
-            let record = write(&name, &state, spec.fingerprint()).unwrap();
+            let record = write(&name, &state, spec.fingerprint(), &[]).unwrap();
             let mut manager = Manager::new(inventory.clone(), [record]);
             // There is no such issuer.
             manager.reconcile(now);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
+use certwright_cert_model::secret::{
+    CA_CRT, KEYSTORE_JKS, KEYSTORE_P12, TLS_CRT, TLS_KEY, TRUSTSTORE_JKS, TRUSTSTORE_P12,
+};
 use certwright_cert_model::{TlsSecret, ValidatedSpec};
 use certwright_issuance::temporary::temporary;
 use certwright_issuance::{Certificate, KeyPair, Profile};
@@ -58,6 +60,9 @@ impl Manager {
         let (secret, csr, warnings, accepted, whole) = match stored {
             Ok(stored) => stored,
             Err(error) => {
+                if let IssueError::Unfit { .. } = error {
+                    self.refuse(&name);
+                }
                 let failed = self.fail(&name, error, now);
                 let target = ResourceName::new(&name.namespace, spec.secret_name());
                 self.wait_no_longer(&target, now);
@@ -94,6 +99,15 @@ impl Manager {
         self.changed(&target);
         outcomes.push((name, issued));
         outcomes
+    }
+
+    /// What an issuer of yours sent is not what was asked for.
+    fn refuse(&self, name: &ResourceName) {
+        let key = self.registered(name);
+        let issuer = key.and_then(|key| self.issuers.get(&key));
+        if let (Some(issuer), Some(wish)) = (issuer, self.wish(name)) {
+            issuer.refused(&wish);
+        }
     }
 
     /// Puts aside what was signed while it is not valid yet and the stored certificate is: nobody would trust it.
@@ -153,7 +167,7 @@ impl Manager {
             format!("what was signed is to be replaced at once: {why}"),
         ));
         state.failing = Some(failing);
-        self.agenda.insert(name.clone(), failing.until);
+        self.look_at(name, failing.until);
     }
 
     /// Whether a Secret that is about to be stored needs nothing more: what an issuer sent and would be replaced at
@@ -352,11 +366,17 @@ impl Manager {
         tracing::warn!(certificate = %name, text, "not rewritten");
         let state = self.states.entry(name.clone()).or_default();
         state.contested = Some(text);
-        // The CA may ask for an earlier renewal meanwhile.
-        let again = state.suggestion.again;
-        self.agenda
-            .insert(name.clone(), again.map_or(wake, |again| again.min(wake)));
+        self.look_at(name, wake);
         Outcome::Waiting { until }
+    }
+
+    /// Looks at a Certificate again then, or sooner: the CA may ask for an earlier renewal meanwhile, and a user may have.
+    fn look_at(&mut self, name: &ResourceName, due: OffsetDateTime) {
+        let state = self.states.get(name);
+        let sooner = state.map(|state| [state.suggestion.again, state.requested]);
+        let sooner = sooner.into_iter().flatten().flatten();
+        let due = sooner.fold(due, OffsetDateTime::min);
+        self.agenda.insert(name.clone(), due);
     }
 
     /// Takes a Secret that was written again with the certificate it had.
@@ -393,7 +413,7 @@ impl Manager {
         let until = backoff.until(now, Some(attempts));
         let retry = schedule.map_or(until, |schedule| schedule.due().min(until));
         tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "no keystores");
-        self.agenda.insert(name.clone(), retry);
+        self.look_at(name, retry);
         Outcome::Failed { error, retry }
     }
 
@@ -548,7 +568,9 @@ impl Manager {
                 let mut secret =
                     stored.unwrap_or_else(|| TlsSecret::new(&target.namespace, &target.name));
                 annotation::unrecord(&mut secret);
-                secret.remove(TRUST_BUNDLE);
+                for key in AROUND {
+                    secret.remove(key);
+                }
                 let mark = (annotation::TEMPORARY.to_owned(), "true".to_owned());
                 secret.annotations.extend([mark]);
                 bundle
@@ -564,6 +586,15 @@ impl Manager {
         }
     }
 }
+
+/// What beside a certificate is of the one before, and is made anew with the real one.
+const AROUND: [&str; 5] = [
+    TRUST_BUNDLE,
+    KEYSTORE_JKS,
+    KEYSTORE_P12,
+    TRUSTSTORE_JKS,
+    TRUSTSTORE_P12,
+];
 
 /// What was found about a Secret that is about to be stored.
 enum Accepted {

@@ -183,6 +183,12 @@ impl Issuer for Issuers {
         }
     }
 
+    fn refused(&self, wish: &Wish) {
+        if let Some(issuers) = self.opened.get() {
+            issuers.refused(wish);
+        }
+    }
+
     fn suggestion(&self, held: &Held<'_>, now: OffsetDateTime) -> Suggestion {
         let opened = self.open();
         opened.map_or_else(
