@@ -170,16 +170,16 @@ fn revocation_covers_the_chain_denies_the_unknown_and_expires() {
     };
     let (good, bad) = (int.issue(&leaf(8)), int.issue(&leaf(7)));
     let fresh = (-1, 1);
-    let (clean, leafs) = (crl(&ca, &[], fresh, None), crl(&int, &[7], fresh, None));
+    let (clean, issued) = (crl(&ca, &[], fresh, None), crl(&int, &[7], fresh, None));
     for (lists, pair, verdict) in [
-        (vec![clean.clone(), leafs.clone()], &good, "ok"),
-        (vec![clean.clone(), leafs.clone()], &bad, "revoked"),
+        (vec![clean.clone(), issued.clone()], &good, "ok"),
+        (vec![clean.clone(), issued.clone()], &bad, "revoked"),
         (
-            vec![crl(&ca, &[5], fresh, None), leafs.clone()],
+            vec![crl(&ca, &[5], fresh, None), issued.clone()],
             &good,
             "revoked",
         ),
-        (vec![leafs.clone()], &good, "unknown-revocation-status"),
+        (vec![issued.clone()], &good, "unknown-revocation-status"),
         (vec![clean.clone()], &good, "unknown-revocation-status"),
         (
             vec![clean.clone(), crl(&int, &[], (-9, -2), None)],
