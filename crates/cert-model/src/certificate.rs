@@ -7,7 +7,7 @@ pub(crate) mod validate;
 use std::collections::BTreeMap;
 
 /// The `spec` of a `cert-manager.io/v1` Certificate; field names are cert-manager's.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
@@ -91,12 +91,13 @@ pub struct CertificateSpec {
 }
 
 /// `issuerRef`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct IssuerRefSpec {
     /// The issuer's name. Required.
     pub name: String,
@@ -109,12 +110,13 @@ pub struct IssuerRefSpec {
 }
 
 /// `subject`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct SubjectSpec {
     /// `O`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
@@ -143,12 +145,13 @@ pub struct SubjectSpec {
 }
 
 /// One of `otherNames`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct OtherNameSpec {
     /// The type, an object identifier whose values are UTF-8 text. Required.
     pub oid: String,
@@ -157,12 +160,13 @@ pub struct OtherNameSpec {
 }
 
 /// `renewal`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct RenewalSpec {
     /// `RenewBefore` or `Disabled`. Required.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -173,12 +177,13 @@ pub struct RenewalSpec {
 }
 
 /// One of `renewal.windows`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct RenewalWindowSpec {
     /// When the window opens: five fields, or a word like `@daily`. Required.
     pub cron: String,
@@ -191,12 +196,13 @@ pub struct RenewalWindowSpec {
 }
 
 /// `privateKey`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct PrivateKeySpec {
     /// `RSA` (if absent), `ECDSA` or `Ed25519`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -213,12 +219,13 @@ pub struct PrivateKeySpec {
 }
 
 /// `nameConstraints`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct NameConstraintsSpec {
     /// Whether the extension is critical, as RFC 5280 demands.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "core::ops::Not::not"))]
@@ -232,12 +239,13 @@ pub struct NameConstraintsSpec {
 }
 
 /// `nameConstraints.permitted` and `.excluded`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct SubtreesSpec {
     /// DNS names: each with everything below it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
@@ -254,12 +262,13 @@ pub struct SubtreesSpec {
 }
 
 /// `secretTemplate`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct SecretTemplateSpec {
     /// Annotations, none below `cert-manager.io/`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "BTreeMap::is_empty"))]
@@ -270,24 +279,26 @@ pub struct SecretTemplateSpec {
 }
 
 /// One of `additionalOutputFormats`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct OutputFormatSpec {
     /// `DER` or `CombinedPEM`.
     pub r#type: String,
 }
 
 /// `keystores`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct KeystoresSpec {
     /// A Java keystore.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -298,12 +309,13 @@ pub struct KeystoresSpec {
 }
 
 /// `keystores.jks` and `keystores.pkcs12`.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct KeystoreSpec {
     /// Whether the keystore is made. Required.
     pub create: bool,
@@ -325,12 +337,13 @@ pub struct KeystoreSpec {
 }
 
 /// A key of a Secret in the same namespace.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(rename_all = "camelCase", deny_unknown_fields, default)
 )]
+#[non_exhaustive]
 pub struct SecretKeyRefSpec {
     /// The Secret's name.
     pub name: String,

@@ -53,6 +53,7 @@ const LIMIT: u64 = 1 << 63;
 
 /// Which units a duration's text may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DurationDialect {
     /// Go's, up to hours: what cert-manager's API accepts.
     #[default]

@@ -38,7 +38,7 @@ pub struct CertificateFacts {
     /// Whether it is a CA's.
     pub is_ca: bool,
     /// How many CAs may follow below a CA, if limited.
-    pub path_len: Option<u32>,
+    pub max_path_len: Option<u32>,
     /// The key usages, if the certificate restricts them.
     pub key_usages: Option<KeyUsages>,
     /// The extended key usages' object identifiers, if the certificate restricts them.

@@ -13,7 +13,7 @@ use crate::violation::{FieldPath, ViolationKind, Violations};
 ///
 /// Exactly one configuration may be present. `acme`, `vault` and `venafi` are recognised; see
 /// [`validate`](Self::validate).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawIssuerSpec {
     /// Orders from an ACME server.

@@ -15,7 +15,7 @@ pub struct IssuerRef {
     pub kind: IssuerKind,
 }
 
-/// The kind of an issuer.
+/// The kind of an issuer; complete by definition, since all others are external.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IssuerKind {
     /// An issuer for certificates of every namespace.

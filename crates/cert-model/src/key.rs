@@ -3,6 +3,8 @@
 use core::fmt;
 
 /// The algorithm and size of a private key.
+///
+/// Whoever makes keys and signatures has to say what becomes of a new one, so that a new variant is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyAlgorithm {
     /// ECDSA on a NIST curve.
@@ -30,7 +32,7 @@ impl fmt::Display for KeyAlgorithm {
     }
 }
 
-/// A NIST prime curve.
+/// A NIST prime curve; complete by definition, as cert-manager has no other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Curve {
     /// secp256r1.
@@ -97,7 +99,7 @@ impl Default for RsaSize {
     }
 }
 
-/// How a private key is written into `tls.key`.
+/// How a private key is written into `tls.key`; complete by definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KeyEncoding {
     /// PKCS#1 for RSA, SEC1 for ECDSA; Ed25519 has no such form and is PKCS#8.
@@ -107,7 +109,7 @@ pub enum KeyEncoding {
     Pkcs8,
 }
 
-/// What happens to the private key when a certificate is issued again.
+/// What happens to the private key when a certificate is issued again; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RotationPolicy {
     /// A new key for every certificate, also for the first.
@@ -116,7 +118,9 @@ pub enum RotationPolicy {
     Never,
 }
 
-/// The signature algorithm of a request (`spec.signatureAlgorithm`).
+/// The signature algorithm of a request (`spec.signatureAlgorithm`). `Display` writes its name.
+///
+/// Whoever signs has to say what becomes of a new one, so that a new variant is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are cert-manager's own")]
 pub enum SignatureAlgorithm {
@@ -168,6 +172,12 @@ impl SignatureAlgorithm {
             Self::PureEd25519 => "Ed25519",
             Self::Sha256WithRsa | Self::Sha384WithRsa | Self::Sha512WithRsa => "RSA",
         }
+    }
+}
+
+impl fmt::Display for SignatureAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

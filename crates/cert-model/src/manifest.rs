@@ -92,7 +92,7 @@ pub struct Resource<S> {
 }
 
 /// A resource in which nothing is wrong.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Valid<S> {
     /// What the object says about itself.

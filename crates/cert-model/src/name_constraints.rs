@@ -65,7 +65,7 @@ pub struct UriSubtree {
     below_only: bool,
 }
 
-/// An rfc822Name subtree.
+/// An rfc822Name subtree; complete by definition (RFC 5280, 4.2.1.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmailSubtree {
     /// Every mailbox at hosts below this one, written `.example.com`.

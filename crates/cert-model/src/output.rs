@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 /// An additional format of the key and the certificate (`spec.additionalOutputFormats`).
+///
+/// Whoever writes Secrets has to write a new one, so that a new variant is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutputFormat {
     /// `tls-combined.pem`: the key, a newline, the chain.
@@ -44,7 +46,7 @@ pub struct Pkcs12Keystore {
     pub password: KeystorePassword,
 }
 
-/// Where a keystore's password comes from.
+/// Where a keystore's password comes from; complete by definition.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeystorePassword {
     /// The specification itself; never empty.
@@ -67,7 +69,9 @@ impl fmt::Debug for KeystorePassword {
     }
 }
 
-/// The algorithms of a PKCS#12 keystore, by cert-manager's names.
+/// The algorithms of a PKCS#12 keystore, by cert-manager's names. `Display` writes them.
+///
+/// Whoever writes keystores has to write a new one, so that a new variant is a breaking change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Pkcs12Profile {
     /// 3DES and HMAC-SHA1.
@@ -107,6 +111,12 @@ impl Pkcs12Profile {
     /// Whether SHA-1 and outdated ciphers protect the key.
     pub const fn is_legacy(self) -> bool {
         matches!(self, Self::LegacyDes | Self::LegacyRc2)
+    }
+}
+
+impl fmt::Display for Pkcs12Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::usage::{Usage, Usages};
 use crate::violation::{ViolationKind, Violations};
 
 /// The `spec` of a `cert-manager.io/v1` CertificateRequest as it is written.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
@@ -57,7 +57,7 @@ pub struct CertificateRequestSpec {
 }
 
 /// A CertificateRequest that keeps every rule that does not need the CSR itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateRequest {
     /// How long the certificate is to be valid.

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// A key usage bit; the discriminant is its bit number in RFC 5280's `KeyUsage`.
+/// A key usage bit; the discriminant is its bit number in RFC 5280's `KeyUsage`,
+/// which has no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are RFC 5280's own")]
 pub enum KeyUsage {
@@ -85,6 +86,8 @@ impl FromIterator<KeyUsage> for KeyUsages {
 }
 
 /// An extended key usage that cert-manager's API names.
+///
+/// Whoever writes certificates has to know a new one's object identifier, so that a new variant is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(
     missing_docs,
@@ -146,7 +149,7 @@ impl ExtendedKeyUsage {
     }
 }
 
-/// A usage as a Certificate's `usages` list names it: a key usage or an extended one.
+/// A usage as a Certificate's `usages` list names it: a key usage or an extended one; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Usage {
     /// An extended key usage.
@@ -300,6 +303,7 @@ impl FromIterator<Usage> for Usages {
 #[error(
     "unknown usage {found:?}; the names are those of cert-manager's KeyUsage, such as \"server auth\""
 )]
+#[non_exhaustive]
 pub struct UsageError {
     /// The name as written.
     pub found: String,

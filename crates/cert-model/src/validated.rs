@@ -17,7 +17,7 @@ use crate::violation::Violation;
 
 /// A specification in which nothing is wrong and nothing is left open; made by
 /// [`CertificateSpec::validate`](crate::CertificateSpec::validate).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidatedSpec {
     pub(crate) secret_name: String,
     pub(crate) issuer_ref: IssuerRef,

@@ -4,7 +4,7 @@ use super::shape::Shape;
 use super::{Entry, Kind, Node};
 use crate::violation::{FieldPath, Span, Violation, ViolationKind, Violations};
 
-/// What a field of an unknown name is.
+/// What a field of an unknown name is; complete by definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Strictness {
     /// A warning; and so is `[...]` for a value, as documentation writes what it leaves out.

@@ -62,7 +62,7 @@ impl CertificateFacts {
             key: key_algorithm(cert.public_key()),
             public_key: cert.public_key().raw.to_vec(),
             is_ca: constraints.as_ref().is_some_and(|found| found.value.ca),
-            path_len: constraints.and_then(|found| found.value.path_len_constraint),
+            max_path_len: constraints.and_then(|found| found.value.path_len_constraint),
             key_usages: usage.map(|found| key_usages(found.value.flags)),
             extended_key_usages: extended.map(|found| oids(found.value)),
             subject_key_id: None,
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(facts.names.unread, 1);
         assert_eq!(facts.spiffe_id().unwrap().path(), "/web");
         assert_eq!(facts.key, Some(KeyAlgorithm::Ecdsa(Curve::P384)));
-        assert_eq!((facts.is_ca, facts.path_len), (true, Some(2)));
+        assert_eq!((facts.is_ca, facts.max_path_len), (true, Some(2)));
         let usages: Vec<_> = facts.key_usages.unwrap().iter().collect();
         assert_eq!(usages, [KeyUsage::DigitalSignature, KeyUsage::CertSign]);
         assert_eq!(

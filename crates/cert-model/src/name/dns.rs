@@ -12,6 +12,7 @@ const MAX_NAME: usize = 253;
 pub struct DnsName(String);
 
 /// A DNS name as a certificate carries it: exact, or with `*` as the whole first label (RFC 6125, 6.4.3).
+/// Complete by definition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DnsPattern {
     /// One name.
