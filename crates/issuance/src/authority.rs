@@ -210,7 +210,7 @@ impl CaChain {
             }
         }
         self.constraints
-            .check(csr.subject_der(), csr.names(), profile.constraints)
+            .check(csr.subject_der(), csr.names(), profile.constraint_level)
             .map_err(SignError::Names)?;
         let validity = self.certificate().validity();
         signing::prepare(

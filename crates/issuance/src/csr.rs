@@ -23,7 +23,7 @@ pub use policy::{CsrPolicy, UnknownExtensions};
 pub use verified::VerifiedCsr;
 
 /// What a request is to say.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
     /// The subject; may be empty if there is a name.

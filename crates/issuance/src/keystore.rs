@@ -39,8 +39,8 @@
 //!   bits holds and one that people remember does not. `Modern2026` needs OpenSSL 3.4 or Java 26.
 
 mod error;
-pub mod jks;
-pub mod pkcs12;
+mod jks;
+mod pkcs12;
 mod secret;
 
 use aws_lc_rs::digest;

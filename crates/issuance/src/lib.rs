@@ -28,13 +28,17 @@ pub mod signing;
 pub mod temporary;
 mod validity;
 
+/// The version of rustls-pki-types that this API speaks.
+pub use rustls_pki_types;
+/// The crate of the instants and spans in this API.
+pub use time;
+
 pub use authority::{CaChain, CaError, CertificateAuthority};
 pub use bundle::SignedBundle;
 pub use certificate::Certificate;
 pub use crl::{Crl, CrlError, RevocationList};
 pub use csr::{Csr, CsrError, CsrPolicy, VerifiedCsr};
 pub use decode::DerError;
-pub use encode::extension::name_constraints_to_der;
 pub use encode::name::{
     NameStyle, RdnStyle, StringStyle, SubjectError, subject_alt_name_to_der, subject_to_der,
 };

@@ -19,11 +19,13 @@ use crate::general_name::GeneralName;
 use judge::Judge;
 use subtree::Subtrees;
 
+pub use crate::encode::extension::name_constraints_to_der;
 pub use model::{NameConstraintsError, name_constraints_from_der};
 pub use violation::{NameForm, NameViolation, NameViolations, ViolationReason};
 
 /// How much is demanded of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConstraintLevel {
     /// What every verifier in wide use accepts: RFC 5280, and
     ///

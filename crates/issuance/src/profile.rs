@@ -8,7 +8,7 @@ use time::Duration;
 use crate::name_constraints::ConstraintLevel;
 
 /// The rules for one certificate. Names and key come from the request; everything else from here.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
     /// How long the certificate is valid, counted from `now`.
@@ -30,13 +30,14 @@ pub struct Profile {
     /// Where the issuer's certificate is.
     pub issuing_certificate_urls: Vec<String>,
     /// How names are held against the name constraints of the chain.
-    pub constraints: ConstraintLevel,
+    pub constraint_level: ConstraintLevel,
     /// How the finished certificate is checked.
     pub preflight: Preflight,
 }
 
 /// What happens when a certificate would be valid beyond its issuing CA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overrun {
     /// It ends with the CA.
     #[default]
@@ -45,7 +46,7 @@ pub enum Overrun {
     Refuse,
 }
 
-/// What kind of certificate is signed.
+/// What kind of certificate is signed; complete by definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// A CA.
@@ -60,6 +61,7 @@ pub enum Role {
 
 /// Where a certificate's usages come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UsageRule {
     /// Exactly these; a request that names others is refused, as in cert-manager.
     Exactly(Usages),
@@ -74,6 +76,7 @@ pub enum UsageRule {
 
 /// How a finished certificate is checked before it leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Preflight {
     /// `Structure`, the signature, and webpki's verdict with the issuing CA as trust anchor: one
     /// public-key operation.
@@ -97,7 +100,7 @@ impl Profile {
             crl_distribution_points: Vec::new(),
             ocsp_servers: Vec::new(),
             issuing_certificate_urls: Vec::new(),
-            constraints: ConstraintLevel::default(),
+            constraint_level: ConstraintLevel::default(),
             preflight: Preflight::default(),
         }
     }

@@ -16,6 +16,7 @@ pub struct NextKey {
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyOrigin {
     /// The policy is `Always`.
     Rotated,

@@ -1,5 +1,7 @@
 //! Serial numbers (RFC 5280, 4.1.2.2).
 
+use core::fmt;
+
 use aws_lc_rs::rand;
 
 /// A certificate's serial number: 1 to 20 octets, positive.
@@ -61,6 +63,17 @@ impl Serial {
     }
 }
 
+/// Octets in hexadecimal with colons between them, as `openssl x509 -text` has them.
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, octet) in self.as_be_bytes().iter().enumerate() {
+            let colon = if i > 0 { ":" } else { "" };
+            write!(f, "{colon}{octet:02x}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Why there is no such serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -84,6 +97,8 @@ mod tests {
     fn bounds() {
         assert_eq!(Serial::from_be_bytes(&[0, 0]), Err(SerialError::Zero));
         assert_eq!(Serial::from_be_bytes(&[0, 7]).unwrap().as_be_bytes(), [7]);
+        let text = Serial::from_be_bytes(&[0, 0x0a, 0xff]).unwrap().to_string();
+        assert_eq!(text, "0a:ff");
         assert!(Serial::from_be_bytes(&[0x7f; 20]).is_ok());
         assert_eq!(
             Serial::from_be_bytes(&[0x80; 20]),

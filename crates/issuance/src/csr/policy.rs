@@ -25,6 +25,7 @@ impl Default for CsrPolicy {
 /// What happens to extensions of a request beyond names, usages, basic constraints and name
 /// constraints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UnknownExtensions {
     /// Those of this list are copied into the certificate as they are; others are refused.
     Allow(Vec<Oid>),

@@ -32,6 +32,7 @@ impl NameStyle {
 
 /// What becomes of several values of one attribute, as in `organizations: [a, b]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RdnStyle {
     /// One RDN with several values, sorted by DER, as Go's `pkix.Name` does.
     #[default]
@@ -43,6 +44,7 @@ pub enum RdnStyle {
 
 /// Which ASN.1 string types carry the values of a subject, and how long they may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StringStyle {
     /// PrintableString where the characters allow it, UTF8String elsewhere, any length, as Go does.
     GoCompatible,

@@ -4,11 +4,11 @@ use certwright_cert_model::Defaults;
 use certwright_cert_model::key::RsaSize;
 use certwright_cert_model::name_constraints::{NameConstraints, Subtrees};
 use certwright_issuance::csr::Request;
-use certwright_issuance::name_constraints::{NameConstraintsError, name_constraints_from_der};
-use certwright_issuance::public_key::signature_algorithm_of;
-use certwright_issuance::{
-    CsrPolicy, NameStyle, VerifiedCsr, name_constraints_to_der, subject_alt_name_to_der,
+use certwright_issuance::name_constraints::{
+    NameConstraintsError, name_constraints_from_der, name_constraints_to_der,
 };
+use certwright_issuance::public_key::signature_algorithm_of;
+use certwright_issuance::{CsrPolicy, NameStyle, VerifiedCsr, subject_alt_name_to_der};
 use serde_json::{Value, json};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer, ParsedCriAttribute};
