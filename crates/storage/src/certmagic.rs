@@ -64,6 +64,7 @@ pub struct ImportedAccount {
 
 /// A directory that is no whole certificate or account.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// The directory or file.
     pub path: PathBuf,
@@ -74,6 +75,7 @@ pub struct LeftOut {
 /// A directory that cannot be read.
 #[derive(Debug, Error)]
 #[error("cannot read {}", path.display())]
+#[non_exhaustive]
 pub struct ImportError {
     /// The file or directory.
     pub path: PathBuf,

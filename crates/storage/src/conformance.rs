@@ -73,6 +73,7 @@ pub trait Subject {
 
 /// What came of each rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// Rules and outcomes, in the order they were run.
     pub outcomes: Vec<(&'static str, Outcome)>,
@@ -80,6 +81,7 @@ pub struct Report {
 
 /// What came of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The store did something else; what.
     Failed(String),

@@ -36,6 +36,7 @@ const ORDERLY: &[u8] = b"closed\n";
 
 /// What to do if another process has the store open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Busy {
     /// [`StorageError::Locked`] at once.
     #[default]

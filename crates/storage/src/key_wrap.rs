@@ -175,6 +175,7 @@ pub enum UnsealError {
 /// A text that is no name of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{id:?} is no name of a key: use 1 to 64 letters, digits, '-', '_' and '.'")]
+#[non_exhaustive]
 pub struct InvalidKeyId {
     /// The text.
     pub id: String,

@@ -116,7 +116,7 @@ impl Lease {
     }
 }
 
-/// What came of asking for a lease.
+/// What came of asking for a lease; complete by definition.
 #[derive(Debug)]
 #[must_use]
 pub enum Acquisition {

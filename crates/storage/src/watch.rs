@@ -9,7 +9,7 @@ use futures_core::Stream;
 
 use crate::{Entry, Key, Revision, StorageError};
 
-/// One change of one key.
+/// One change of one key; complete by definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing is under the key any more.
