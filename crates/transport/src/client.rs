@@ -26,9 +26,9 @@ pub struct ServerVerifier {
 
 impl ServerVerifier {
     /// Uses `provider`'s algorithms for the handshake signature.
-    pub fn new(peer: Arc<PeerVerifier>, provider: &CryptoProvider) -> Self {
+    pub fn new(peer: impl Into<Arc<PeerVerifier>>, provider: &CryptoProvider) -> Self {
         Self {
-            peer,
+            peer: peer.into(),
             algorithms: provider.signature_verification_algorithms,
         }
     }

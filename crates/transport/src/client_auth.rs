@@ -13,7 +13,7 @@ use crate::revocation::Crls;
 use crate::roots::Roots;
 use crate::server::root_hints;
 
-/// The five values of `clientAuthType`, which are Go's `tls.ClientAuthType`.
+/// The five values of `clientAuthType`, which are Go's `tls.ClientAuthType`; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthType {
     /// Clients are not asked for a certificate.
@@ -28,7 +28,7 @@ pub enum ClientAuthType {
     VerifyClientCertIfGiven,
 }
 
-/// What a server does about clients' certificates.
+/// What a server does about clients' certificates; complete by definition.
 #[derive(Debug)]
 pub enum ClientAuth {
     /// It takes certificates that nobody verified.

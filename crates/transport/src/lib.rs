@@ -29,6 +29,13 @@ pub mod upstream;
 pub mod upstream_client;
 pub mod verify;
 
+/// The version of rustls that this API speaks.
+pub use rustls;
+/// The version of rustls-pki-types that this API speaks.
+pub use rustls_pki_types;
+/// The crate of the instants and spans in this API.
+pub use time;
+
 #[cfg(feature = "hyper")]
 pub use connector::Connector;
 pub use identity::Identity;

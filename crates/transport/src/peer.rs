@@ -10,6 +10,7 @@ use crate::peer_error::shown;
 
 /// How the other side of a connection is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PeerPolicy {
     /// One of these names is in the certificate; the chain is always verified.
     PeerSans {
@@ -24,7 +25,7 @@ pub enum PeerPolicy {
     Spiffe(SpiffePolicy),
 }
 
-/// Whether a certificate must be valid for the host name besides carrying a peer name.
+/// Whether a certificate must be valid for the host name besides carrying a peer name; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostName {
     /// It must.
@@ -48,6 +49,7 @@ pub enum PeerSan {
 /// There is no default: accepting any identity of any known trust domain is [`SpiffePolicy::Any`], spelled
 /// out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SpiffePolicy {
     /// Every identity of every trust domain whose bundle is known.
     Any,

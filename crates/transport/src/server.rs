@@ -20,7 +20,7 @@ use crate::verify::{PeerRole, PeerVerifier};
 /// A configuration that holds one must not resume sessions, see [`never_resume`].
 #[derive(Debug)]
 pub struct ClientVerifier {
-    peer: PeerVerifier,
+    peer: Arc<PeerVerifier>,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -29,7 +29,8 @@ impl ClientVerifier {
     /// Uses `provider`'s algorithms for the handshake signature.
     ///
     /// Clients are told the names of the roots, unless these take more than 32 KiB.
-    pub fn new(peer: PeerVerifier, provider: &CryptoProvider) -> Self {
+    pub fn new(peer: impl Into<Arc<PeerVerifier>>, provider: &CryptoProvider) -> Self {
+        let peer = peer.into();
         let hints = root_hints(peer.roots().into_iter());
         Self {
             peer,

@@ -37,7 +37,7 @@ pub struct ServicePort {
     pub port: u16,
 }
 
-/// Whether a transport may live in another namespace than the Service that refers to it.
+/// Whether a transport may live in another namespace than the Service that refers to it; complete by definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Namespaces {
     /// It may: Traefik's `allowCrossNamespace`.

@@ -23,7 +23,7 @@ use crate::tls_parameters::TlsParameters;
 use crate::transport_error::TransportError;
 use crate::verify::PeerVerifier;
 
-/// A valid transport.
+/// A valid transport; complete by definition: what is not verified is under `danger`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
     /// Servers are not verified: anyone on the way can pose as the server.
@@ -63,6 +63,7 @@ pub struct Settings {
 
 /// The name a server is told before it shows a certificate (RFC 6066, 3), which lets it choose one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sni {
     /// This name; only where the host name is not verified.
     Fixed(DnsName),
@@ -74,7 +75,7 @@ pub enum Sni {
     None,
 }
 
-/// How many connections without requests are kept.
+/// How many connections without requests are kept; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleConnections {
     /// This many.
@@ -211,7 +212,7 @@ impl Verified {
         material: &Material,
     ) -> Result<Arc<dyn ServerCertVerifier>, TransportError> {
         Ok(match self.peer_verifier(provider, material)? {
-            Some(peer) => Arc::new(ServerVerifier::new(Arc::new(peer), provider)),
+            Some(peer) => Arc::new(ServerVerifier::new(peer, provider)),
             None => self.name_verifier(provider, material)?,
         })
     }

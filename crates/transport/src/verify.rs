@@ -53,7 +53,7 @@ enum Rules {
     },
 }
 
-/// The part the peer plays in the handshake.
+/// The part the peer plays in the handshake; complete by definition.
 #[derive(Clone, Copy, Debug)]
 pub enum PeerRole<'a> {
     /// It connected to us.

@@ -30,6 +30,7 @@ pub(super) fn meet(
         SpiffePolicy::Any => {}
         SpiffePolicy::Ids(ids) => spiffe.ids = ids.iter().map(ToString::to_string).collect(),
         SpiffePolicy::TrustDomain(domain) => spiffe.trust_domain = Some(domain.to_string()),
+        _ => return None,
     }
     let mut transport = ServersTransport::default();
     transport.spiffe = Some(spiffe);
