@@ -100,6 +100,7 @@ pub struct InvalidAriWindow {
 
 /// What came of asking for renewal information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AriAnswer {
     /// A lasting failure: no or an invalid `Retry-After`, an invalid window, a
     /// refused connection, no such host, a status that is neither 200 nor 5xx.

@@ -18,7 +18,7 @@ pub struct FailureBackoff {
 }
 
 /// Whether the next request, if there is one, asks for what the specification says
-/// now. A user who repaired a specification is not kept waiting.
+/// now; complete by definition. A user who repaired a specification is not kept waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextRequest {
     /// It asks for something else, or cannot be read: no pause.

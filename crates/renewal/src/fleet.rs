@@ -82,7 +82,7 @@ pub struct Fleet<Q> {
     renewals: Vec<(usize, Renewal)>,
 }
 
-/// How far smoothing goes.
+/// How far smoothing goes; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// No span holds more than the busiest has to: an even load, at the price of

@@ -21,6 +21,9 @@ mod timeline;
 #[cfg(feature = "windows")]
 pub mod window;
 
+/// The crate of the instants and spans in this API.
+pub use time;
+
 pub use acme_table::AcmeTable;
 pub use agenda::Agenda;
 pub use ari::{AriAnswer, AriPolling, AriWindow, InvalidAriWindow};

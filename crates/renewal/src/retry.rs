@@ -24,7 +24,7 @@ pub enum Failure {
     Validation,
 }
 
-/// What to do after a failure.
+/// What to do after a failure; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// Try again at this instant, not before.
