@@ -42,6 +42,9 @@ pub mod usage;
 pub mod validated;
 pub mod violation;
 
+/// The crate of the instants and spans in this API.
+pub use time;
+
 pub use certificate::CertificateSpec;
 pub use defaults::Defaults;
 pub use difference::Difference;
