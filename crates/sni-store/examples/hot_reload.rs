@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use certwright_sni_store::{
     CertAcceptor, CertDir, CertStore, Challenges, DefaultEntry, DirWatch, PairLoader, Resolver,
-    SelectionPolicy, WatchEvent, WatchSettings,
+    SelectionPolicy, WatchEvent, WatchOptions,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let loader = PairLoader::new(provider.clone()).with_lazy_keys();
     let directory = CertDir::new(directory, loader.clone());
-    let settings = WatchSettings::default();
+    let settings = WatchOptions::default();
     let (_watch, report) = DirWatch::start(store.clone(), directory, settings, tell)?;
     tell(WatchEvent::Reloaded(report));
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use certwright_sni_store::{
-    CertStore, Entry, EntryId, Lazy, LazyError, LazySettings, LazySource, PairLoader, PemPair,
+    CertStore, Entry, EntryId, Lazy, LazyError, LazyOptions, LazySource, PairLoader, PemPair,
     Query, SelectionPolicy,
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -102,7 +102,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let loader = PairLoader::new(Arc::new(aws_lc_rs::default_provider()));
     let directory = Directory::list(root.path(), loader)?;
-    let mut settings = LazySettings::default();
+    let mut settings = LazyOptions::default();
     settings.max_entries = 5_000;
     let store = CertStore::new(SelectionPolicy::Best);
     let lazy = Lazy::new(store, directory, &settings);

@@ -30,11 +30,14 @@ fn export<T: Send + Sync + 'static>(store: &CertStore<T>) {
     for entry in store.entries() {
         let id = entry.id().to_string();
         // A certificate that nobody has asked for need not be renewed.
-        if let Some(second) = entry.last_used() {
-            gauge!("tls_certificate_last_use_seconds", "id" => id.clone()).set(second as f64);
+        if let Some(used) = entry.last_used() {
+            let second = used.unix_timestamp() as f64;
+            gauge!("tls_certificate_last_use_seconds", "id" => id.clone()).set(second);
         }
-        let until = entry.valid_until();
-        gauge!("tls_certificate_not_after_seconds", "id" => id).set(until as f64);
+        if let Some(until) = entry.not_after() {
+            let second = until.unix_timestamp() as f64;
+            gauge!("tls_certificate_not_after_seconds", "id" => id).set(second);
+        }
     }
     let generation = store.current().generation();
     counter!("tls_certificate_configurations_total").absolute(generation);

@@ -261,7 +261,7 @@ fn files(fields: &mut Fields<'_>, place: Span) -> Option<Files> {
 }
 
 /// Why a configuration was not read.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The text is no document.

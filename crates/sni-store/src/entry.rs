@@ -227,13 +227,23 @@ impl<T> Entry<T> {
         &self.payload
     }
 
+    /// First second of validity; `None` when unlimited.
+    pub fn not_before(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::from_unix_timestamp(self.valid_from).ok()
+    }
+
+    /// Last second of validity; `None` when unlimited.
+    pub fn not_after(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::from_unix_timestamp(self.valid_until).ok()
+    }
+
     /// First second of validity, as a Unix time; `i64::MIN` when unlimited.
-    pub fn valid_from(&self) -> i64 {
+    pub(crate) fn valid_from(&self) -> i64 {
         self.valid_from
     }
 
     /// Last second of validity, as a Unix time; `i64::MAX` when unlimited.
-    pub fn valid_until(&self) -> i64 {
+    pub(crate) fn valid_until(&self) -> i64 {
         self.valid_until
     }
 
@@ -257,12 +267,13 @@ impl<T> Entry<T> {
         &self.excluded
     }
 
-    /// When the entry was last selected, as a Unix time, or `None` if it was not, or if nobody
+    /// The second the entry was last selected in, or `None` if it was not, or if nobody
     /// [tracks](crate::CertStore::track_use) it. Replacing an entry keeps it.
     ///
     /// Tells whether a certificate is still needed, for example before it is renewed.
-    pub fn last_used(&self) -> Option<i64> {
-        Some(self.last_used.load(Ordering::Relaxed)).filter(|second| *second != NEVER)
+    pub fn last_used(&self) -> Option<OffsetDateTime> {
+        let second = Some(self.last_used.load(Ordering::Relaxed)).filter(|second| *second != NEVER);
+        OffsetDateTime::from_unix_timestamp(second?).ok()
     }
 
     /// The same entry with another payload.

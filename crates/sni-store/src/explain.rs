@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use time::{OffsetDateTime, PrimitiveDateTime};
+
 use crate::entry::{Entry, EntryId, Source};
 use crate::scheme::SchemeMask;
 use crate::select::{Chosen, Match, Query, Selection, SelectionPolicy};
@@ -110,17 +112,17 @@ impl Candidate {
 pub enum Reason {
     /// It has the name among its excluded ones.
     Excluded,
-    /// It expired at this Unix time.
+    /// It has expired.
     Expired {
         /// Last second of validity.
-        until: i64,
+        until: OffsetDateTime,
     },
     /// Neither is valid, and the winner lasts longer.
     ExpiresEarlier {
         /// Last second of validity.
-        until: i64,
+        until: OffsetDateTime,
         /// The winner's.
-        winner: i64,
+        winner: OffsetDateTime,
     },
     /// Everything else is equal and the winner has the greater fingerprint.
     Fingerprint,
@@ -131,17 +133,17 @@ pub enum Reason {
         /// The winner's.
         winner: String,
     },
-    /// It becomes valid at this Unix time.
+    /// It becomes valid later.
     NotYetValid {
         /// First second of validity.
-        from: i64,
+        from: OffsetDateTime,
     },
     /// It has become valid earlier than the winner.
     OlderStart {
         /// First second of validity.
-        from: i64,
+        from: OffsetDateTime,
         /// The winner's.
-        winner: i64,
+        winner: OffsetDateTime,
     },
     /// The client accepts none of the schemes its key signs with.
     Schemes {
@@ -178,16 +180,16 @@ fn decisive<T>(
             } else if winner.valid && !loser.valid {
                 match query.now {
                     Some(now) if now < l.valid_from() => Reason::NotYetValid {
-                        from: l.valid_from(),
+                        from: instant(l.valid_from()),
                     },
                     _ => Reason::Expired {
-                        until: l.valid_until(),
+                        until: instant(l.valid_until()),
                     },
                 }
             } else if !winner.valid && w.valid_until() != l.valid_until() {
                 Reason::ExpiresEarlier {
-                    until: l.valid_until(),
-                    winner: w.valid_until(),
+                    until: instant(l.valid_until()),
+                    winner: instant(w.valid_until()),
                 }
             } else if loser.wildcard && !winner.wildcard {
                 Reason::Wildcard
@@ -195,8 +197,8 @@ fn decisive<T>(
                 identifier()
             } else if w.valid_from() != l.valid_from() {
                 Reason::OlderStart {
-                    from: l.valid_from(),
-                    winner: w.valid_from(),
+                    from: instant(l.valid_from()),
+                    winner: instant(w.valid_from()),
                 }
             } else if w.fingerprint() != l.fingerprint() {
                 Reason::Fingerprint
@@ -208,7 +210,7 @@ fn decisive<T>(
             if winner.fallback_class() != loser.fallback_class() {
                 match l.source() {
                     Source::Acme => Reason::Expired {
-                        until: l.valid_until(),
+                        until: instant(l.valid_until()),
                     },
                     Source::Provided => Reason::Source,
                 }
@@ -219,6 +221,16 @@ fn decisive<T>(
             }
         }
     }
+}
+
+/// The farthest instants stand for unlimited ones.
+fn instant(second: i64) -> OffsetDateTime {
+    let farthest = if second < 0 {
+        PrimitiveDateTime::MIN
+    } else {
+        PrimitiveDateTime::MAX
+    };
+    OffsetDateTime::from_unix_timestamp(second).unwrap_or(farthest.assume_utc())
 }
 
 impl fmt::Display for Explanation {
@@ -320,9 +332,9 @@ mod tests {
             store.current().explain(&query).to_string(),
             "www.a.test, policy Best, generation 1: best is served
   best [www.a.test,x.a.test] matches by name, wins
-  new [www.a.test] matches by name, loses: not valid before 11
+  new [www.a.test] matches by name, loses: not valid before 1970-01-01 0:00:11.0 +00:00:00
   rsa [www.a.test] matches by name, loses: its key signs with rsa_pss_rsae_sha256, the client accepts ecdsa_secp256r1_sha256
-  old [www.a.test] matches by name, loses: expired at 9
+  old [www.a.test] matches by name, loses: expired at 1970-01-01 0:00:09.0 +00:00:00
   first [www.a.test] matches by name, loses: its identifier sorts before \"www.a.test,x.a.test\"
   wild [*.a.test] matches by wildcard, loses: the winner matches by name
   not-www [*.a.test] matches by wildcard, loses: the name is among its excluded ones"

@@ -38,13 +38,13 @@ pub trait LazySource<T>: Send + Sync + 'static {
     /// Loads what is known under an id: a certificate, or several with different keys, or none.
     ///
     /// Runs on a thread of its own and may block, but must come to an end: nothing stops it, and as long
-    /// as it lasts it is one of [`LazySettings::max_in_flight`].
+    /// as it lasts it is one of [`LazyOptions::max_in_flight`].
     ///
     /// # Errors
     /// If nobody can tell right now. What was loaded before is served on while it is valid.
     fn load(&self, id: &EntryId) -> Result<Vec<Entry<T>>, Box<dyn Error + Send + Sync>>;
 
-    /// How many bytes a payload takes, for [`LazySettings::max_bytes`].
+    /// How many bytes a payload takes, for [`LazyOptions::max_bytes`].
     fn size(&self, payload: &T) -> usize;
 
     /// Told of each load that failed, or came to more than can be kept, on the thread that loaded.
@@ -71,7 +71,7 @@ pub enum LazyError {
     TooLarge {
         /// How many bytes it counts as.
         bytes: u64,
-        /// As how many it may count ([`LazySettings::max_bytes`]).
+        /// As how many it may count ([`LazyOptions::max_bytes`]).
         most: u64,
     },
 }
@@ -79,7 +79,7 @@ pub enum LazyError {
 /// How much is kept, how long, and how much is loaded at once.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LazySettings {
+pub struct LazyOptions {
     /// At most so many ids are kept; 10,000 unless said otherwise.
     pub max_entries: usize,
     /// At most so many bytes are kept, as [`LazySource::size`] has it and with what the entries take; 64
@@ -104,7 +104,7 @@ pub struct LazySettings {
     pub miss_ttl: Duration,
 }
 
-impl Default for LazySettings {
+impl Default for LazyOptions {
     fn default() -> Self {
         Self {
             max_entries: 10_000,
@@ -173,13 +173,13 @@ enum Event {
 
 impl<T: Send + Sync + 'static> Lazy<T> {
     /// Puts a source behind a store.
-    pub fn new(store: CertStore<T>, source: impl LazySource<T>, settings: &LazySettings) -> Self {
+    pub fn new(store: CertStore<T>, source: impl LazySource<T>, options: &LazyOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
                 store,
                 source: Box::new(source),
-                caches: Caches::new(settings),
-                flights: Flights::new(settings),
+                caches: Caches::new(options),
+                flights: Flights::new(options),
                 resets: AtomicU64::new(0),
                 counters: Counters::new(),
             }),

@@ -50,6 +50,12 @@ mod store;
 #[cfg(feature = "watch")]
 mod watch;
 
+/// The version of rustls that this API speaks.
+#[cfg(feature = "rustls")]
+pub use rustls;
+/// The crate of the instants and spans in this API.
+pub use time;
+
 #[cfg(feature = "tokio")]
 pub use acceptor::{AcceptError, CertAcceptor};
 #[cfg(feature = "x509")]
@@ -65,7 +71,7 @@ pub use dir::{DirError, SameNameError};
 pub use entry::{Entry, EntryId, Source};
 pub use explain::{Candidate, Explanation, Reason};
 #[cfg(feature = "lazy")]
-pub use lazy::{Lazy, LazyCounts, LazyError, LazySettings, LazySource, Ready};
+pub use lazy::{Lazy, LazyCounts, LazyError, LazyOptions, LazySource, Ready};
 #[cfg(feature = "x509")]
 pub use pairs::{PairError, PairLoader, PemPair};
 pub use pattern::{Pattern, PatternError};
@@ -80,4 +86,4 @@ pub use snapshot::Snapshot;
 pub use staple::{StapleError, Stapled};
 pub use store::{CertStore, Current};
 #[cfg(feature = "watch")]
-pub use watch::{DirWatch, WatchError, WatchEvent, WatchSettings};
+pub use watch::{DirWatch, WatchError, WatchEvent, WatchOptions};

@@ -22,7 +22,7 @@ use crate::store::CertStore;
 /// How soon changes are taken up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct WatchSettings {
+pub struct WatchOptions {
     /// A change is taken up when nothing has changed for this long, so that a certificate and its key
     /// are found together; 200 milliseconds unless said otherwise.
     pub quiet: Duration,
@@ -34,7 +34,7 @@ pub struct WatchSettings {
     pub rescan: Option<Duration>,
 }
 
-impl Default for WatchSettings {
+impl Default for WatchOptions {
     fn default() -> Self {
         Self {
             quiet: Duration::from_millis(200),
@@ -78,7 +78,7 @@ impl DirWatch {
     pub fn start(
         store: CertStore<CertifiedKey>,
         mut directory: CertDir,
-        settings: WatchSettings,
+        options: WatchOptions,
         on_event: impl FnMut(WatchEvent) + Send + 'static,
     ) -> Result<(Self, Report), WatchError> {
         let (messages, inbox) = channel();
@@ -97,7 +97,7 @@ impl DirWatch {
             for error in trouble.drain(..) {
                 reloader.tell(WatchEvent::Failed(error));
             }
-            reloader.run(&inbox, &settings);
+            reloader.run(&inbox, &options);
         };
         let thread = thread::Builder::new()
             .name("sni-store watch".to_owned())
@@ -259,16 +259,16 @@ struct Pending {
 }
 
 impl<F: FnMut(WatchEvent)> Reloader<F> {
-    fn run(&mut self, inbox: &Receiver<Message>, settings: &WatchSettings) {
+    fn run(&mut self, inbox: &Receiver<Message>, options: &WatchOptions) {
         let mut pending = Pending::default();
-        while let Some(first) = wait(inbox, settings.rescan) {
+        while let Some(first) = wait(inbox, options.rescan) {
             if self.absorb(first, &mut pending).is_stop() {
                 return;
             }
             let begun = Instant::now();
             loop {
-                let left = settings.at_most.saturating_sub(begun.elapsed());
-                match inbox.recv_timeout(settings.quiet.min(left)) {
+                let left = options.at_most.saturating_sub(begun.elapsed());
+                match inbox.recv_timeout(options.quiet.min(left)) {
                     Ok(message) => {
                         if self.absorb(message, &mut pending).is_stop() {
                             return;
@@ -277,7 +277,7 @@ impl<F: FnMut(WatchEvent)> Reloader<F> {
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
-                if begun.elapsed() >= settings.at_most {
+                if begun.elapsed() >= options.at_most {
                     break;
                 }
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use certwright_sni_store::{
     ACME_TLS_ALPN, AcceptError, CertAcceptor, CertStore, Challenges, Entry, EntryId, Lazy,
-    LazySettings, LazySource, PairLoader, PemPair, Resolver, SelectionPolicy,
+    LazyOptions, LazySource, PairLoader, PemPair, Resolver, SelectionPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -228,7 +228,7 @@ async fn each_hello_gets_what_it_asks_for() {
         loads: loads.clone(),
         certificate,
     };
-    let lazy = Lazy::new(store, source, &LazySettings::default());
+    let lazy = Lazy::new(store, source, &LazyOptions::default());
     let challenges = Challenges::new();
     let (proof_leaf, key) = proof("eager.test");
     challenges
@@ -410,7 +410,7 @@ async fn a_hello_can_be_answered_by_hand() {
         certificate: certificate.clone(),
     };
     let store = CertStore::new(SelectionPolicy::Best);
-    let lazy = Lazy::new(store, source, &LazySettings::default());
+    let lazy = Lazy::new(store, source, &LazyOptions::default());
     let resolver = Resolver::lazy(lazy, Arc::new(DefaultTimeProvider));
     for (name, acme, expected, loaded) in [
         ("a.lazy.test", false, true, 1),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use certwright_sni_store::{
-    CertStore, ChangeSet, Entry, EntryId, Lazy, LazySettings, LazySource, PairLoader, PemPair,
+    CertStore, ChangeSet, Entry, EntryId, Lazy, LazyOptions, LazySource, PairLoader, PemPair,
     Query, Resolver, SchemeMask, SelectionPolicy,
 };
 use rustls::crypto::aws_lc_rs;
@@ -112,7 +112,7 @@ fn counting_and_what_is_kept_of_a_source_allocate_nothing() {
     store.track_use();
     let lazy = "lazy.example.com";
     let source = Listed(HashMap::from([(lazy.to_owned(), lazy.into())]));
-    let lazy = Lazy::new(store, source, &LazySettings::default());
+    let lazy = Lazy::new(store, source, &LazyOptions::default());
     let ask = |name: &str| lazy.select(&Query::new(name, NOW));
     // The first one begins the load, which is another thread's.
     assert_eq!(ask("lazy.example.com"), None);
@@ -132,7 +132,10 @@ fn counting_and_what_is_kept_of_a_source_allocate_nothing() {
     });
     assert_eq!(counted.count_total, 0);
     assert_eq!(lazy.store().counts().exact, 3);
-    assert_eq!(lazy.store().entry("ns/9").unwrap().last_used(), Some(0));
+    assert_eq!(
+        lazy.store().entry("ns/9").unwrap().last_used(),
+        Some(OffsetDateTime::UNIX_EPOCH)
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn traefiks_own_secret_is_served() {
     let entry = entry.unwrap();
     assert_eq!(entry.identifier(), "whoami,whoami.localhost");
     // Its certificate is valid for a hundred years, beyond what 32 bits of seconds hold.
-    assert!(entry.valid_until() > i64::from(u32::MAX));
+    assert!(entry.not_after().unwrap().unix_timestamp() > i64::from(u32::MAX));
     let store = CertStore::new(SelectionPolicy::Traefik);
     store.apply(entry);
     let expected = Some((Match::Exact, Some("apps/secret-tls".to_owned())));

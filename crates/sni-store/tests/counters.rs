@@ -74,18 +74,18 @@ fn the_last_use_outlives_a_renewal() {
     assert!(store.select(&blind).is_some());
     assert_eq!(
         ["exact", "wildcard", "old", "rsa"].map(used),
-        [Some(100), Some(200), Some(300), None]
+        [Some(at(100)), Some(at(200)), Some(at(300)), None]
     );
     let held = store.current();
     store.apply(Entry::new("exact", ["a.test"], Arc::new(9)));
-    assert_eq!(used("exact"), Some(100));
+    assert_eq!(used("exact"), Some(at(100)));
     assert_eq!(ask("a.test", 400).as_deref(), Some(&9));
-    assert_eq!(used("exact"), Some(400));
+    assert_eq!(used("exact"), Some(at(400)));
     drop(held);
     let mut change = ChangeSet::new();
     change.set_payload(&store.entry("exact").unwrap(), Arc::new(10));
     store.apply(change);
-    assert_eq!(used("exact"), Some(400));
+    assert_eq!(used("exact"), Some(at(400)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use certwright_sni_store::{
-    CertStore, ChangeSet, DefaultEntry, Entry, EntryId, Lazy, LazyError, LazySettings, LazySource,
+    CertStore, ChangeSet, DefaultEntry, Entry, EntryId, Lazy, LazyError, LazyOptions, LazySource,
     Query, SelectionPolicy,
 };
 use time::{Duration, OffsetDateTime};
@@ -127,7 +127,7 @@ impl LazySource<String> for World {
     }
 }
 
-fn lazy(world: &World, settings: &LazySettings) -> Lazy<String> {
+fn lazy(world: &World, settings: &LazyOptions) -> Lazy<String> {
     let default = DefaultEntry::Given(Arc::new("default".to_owned()));
     let store = CertStore::with_default(SelectionPolicy::Best, default);
     Lazy::new(store, world.clone(), settings)
@@ -169,7 +169,7 @@ fn until(reached: impl Fn() -> bool) {
 fn loads_once_and_keeps_for_the_hour() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "first");
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     assert_eq!(ask(&lazy, "a.zone.test", NOW).as_deref(), Some("first"));
     world.put("zone", &["*.zone.test"], "second");
     let hour = Duration::HOUR;
@@ -192,7 +192,7 @@ fn loads_once_and_keeps_for_the_hour() {
 #[test]
 fn misses_are_kept_for_thirty_seconds_and_failures_too() {
     let world = World::default();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let seconds = Duration::seconds;
     assert_eq!(ask(&lazy, "a.zone.test", NOW), None);
     world.put("zone", &["*.zone.test"], "there");
@@ -223,7 +223,7 @@ fn misses_are_kept_for_thirty_seconds_and_failures_too() {
 fn an_expired_certificate_is_asked_for_again_soon() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "loaded");
-    let settings = LazySettings::default();
+    let settings = LazyOptions::default();
     let lazy = lazy(&world, &settings);
     let end = NOW + Duration::DAY;
     assert!(ask(&lazy, "a.zone.test", end).is_some());
@@ -240,7 +240,7 @@ fn an_expired_certificate_is_asked_for_again_soon() {
 #[test]
 fn what_was_stamped_without_a_clock_does_not_outlive_its_return() {
     let world = World::default();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let blind = Query::new("a.zone.test", NOW).strict().ignoring_validity();
     for _ in 0..2 {
         assert!(block_on(lazy.ready(&blind)).is_none());
@@ -257,7 +257,7 @@ fn a_crowd_is_one_load() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "loaded");
     world.shut();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     thread::scope(|scope| {
         let crowd: Vec<_> = (0..50)
             .map(|n| {
@@ -283,7 +283,7 @@ fn whoever_gives_up_leaves_nothing_behind_and_stops_nothing() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "loaded");
     world.shut();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let counted = Arc::new(Counted);
     let waker = Waker::from(counted.clone());
     let query = Query::new("a.zone.test", NOW);
@@ -305,7 +305,7 @@ fn whoever_gives_up_leaves_nothing_behind_and_stops_nothing() {
 fn the_store_comes_first_and_the_default_last() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "lazy");
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let entry = |id: &str, payload: &str| Entry::new(id, [id], Arc::new(payload.to_owned()));
     let expired =
         entry("old.zone.test", "expired").with_validity(NOW - Duration::WEEK..=NOW - Duration::DAY);
@@ -340,7 +340,7 @@ fn the_synchronous_path_never_waits() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "first");
     world.shut();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let select = |after: Duration| {
         let payload = lazy.select(&Query::new("a.zone.test", NOW + after));
         payload.map(|payload| payload.to_string())
@@ -361,7 +361,7 @@ fn the_synchronous_path_never_waits() {
 fn a_new_configuration_makes_everything_new() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "first");
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let mut loads = 0;
     let mut asked_anew = |change: &dyn Fn()| {
         change();
@@ -385,7 +385,7 @@ fn a_load_begun_before_a_reset_is_not_taken_for_the_new_world() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "old");
     world.shut();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     thread::scope(|scope| {
         let early = scope.spawn(|| ask(&lazy, "a.zone.test", NOW));
         until(|| world.loads() == 1);
@@ -404,7 +404,7 @@ fn a_load_begun_before_its_id_was_forgotten_is_not_kept() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "old");
     world.shut();
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     thread::scope(|scope| {
         let early = scope.spawn(|| ask(&lazy, "a.zone.test", NOW));
         until(|| world.loads() == 1);
@@ -420,7 +420,7 @@ fn a_load_begun_before_its_id_was_forgotten_is_not_kept() {
 #[test]
 fn floods_are_bounded_and_leave_the_honest_alone() {
     let world = World::default();
-    let mut settings = LazySettings::default();
+    let mut settings = LazyOptions::default();
     settings.max_entries = 500;
     settings.max_bytes = 2 << 20;
     settings.max_misses = 1000;
@@ -478,7 +478,7 @@ fn floods_are_bounded_and_leave_the_honest_alone() {
 #[test]
 fn large_certificates_are_kept_and_too_large_ones_told() {
     let world = World::default();
-    let mut settings = LazySettings::default();
+    let mut settings = LazyOptions::default();
     settings.max_bytes = 4 << 20;
     let four = lazy(&world, &settings);
     world.put("large", &["*.large.test"], &"x".repeat(700 << 10));
@@ -519,7 +519,7 @@ fn large_certificates_are_kept_and_too_large_ones_told() {
 fn too_much_at_once_is_refused_and_not_queued_for_ever() {
     let world = World::default();
     world.shut();
-    let mut settings = LazySettings::default();
+    let mut settings = LazyOptions::default();
     settings.max_in_flight = 2;
     settings.max_waiting = 5;
     let lazy = lazy(&world, &settings);
@@ -540,7 +540,7 @@ fn too_much_at_once_is_refused_and_not_queued_for_ever() {
 fn a_panicking_source_is_contained() {
     let world = World::default();
     world.put("zone", &["*.zone.test"], "loaded");
-    let lazy = lazy(&world, &LazySettings::default());
+    let lazy = lazy(&world, &LazyOptions::default());
     let minute = Duration::MINUTE;
     for (round, how) in [(1, Break::Identify), (2, Break::Panic), (3, Break::Size)] {
         world.break_it(Some(how));

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use certwright_sni_store::{
     CertDir, CertStore, ChangeSet, DirWatch, EntryId, PairLoader, Report, Resolver,
-    SelectionPolicy, WatchError, WatchEvent, WatchSettings,
+    SelectionPolicy, WatchError, WatchEvent, WatchOptions,
 };
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
@@ -49,7 +49,7 @@ impl Watched {
         let store = CertStore::new(SelectionPolicy::Best);
         let directory = CertDir::new(root.path(), PairLoader::new(provider()));
         let (sender, events) = channel();
-        let mut settings = WatchSettings::default();
+        let mut settings = WatchOptions::default();
         settings.quiet = Duration::from_millis(20);
         settings.rescan = None;
         let (watch, first) = DirWatch::start(store.clone(), directory, settings, move |event| {
@@ -296,7 +296,7 @@ fn a_link_to_the_directory_may_be_swapped() {
     symlink("one", path("live")).unwrap();
     let store = CertStore::new(SelectionPolicy::Best);
     let directory = CertDir::new(path("live"), PairLoader::new(provider()));
-    let mut settings = WatchSettings::default();
+    let mut settings = WatchOptions::default();
     settings.quiet = Duration::from_millis(20);
     settings.rescan = None;
     let (sender, events) = channel();
@@ -329,7 +329,7 @@ fn a_link_to_the_directory_may_be_swapped() {
 fn a_missing_directory_is_an_error_and_a_panicking_listener_is_contained() {
     let store = CertStore::new(SelectionPolicy::Best);
     let directory = |path: &Path| CertDir::new(path, PairLoader::new(provider()));
-    let settings = WatchSettings::default;
+    let settings = WatchOptions::default;
     let nowhere = directory(Path::new("/nowhere/at/all"));
     assert!(DirWatch::start(store.clone(), nowhere, settings(), |_| {}).is_err());
 
@@ -378,7 +378,7 @@ fn a_reload_that_panics_is_told_and_done_again() {
         ..aws_lc_rs::default_provider()
     };
     let directory = CertDir::new(root.path(), PairLoader::new(Arc::new(panicking)));
-    let mut settings = WatchSettings::default();
+    let mut settings = WatchOptions::default();
     settings.quiet = Duration::from_millis(20);
     settings.rescan = None;
     let (sender, events) = channel();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use certwright_sni_store::{
-    CertStore, ChangeSet, Entry, EntryId, Lazy, LazySettings, LazySource, Query, SchemeMask,
+    CertStore, ChangeSet, Entry, EntryId, Lazy, LazyOptions, LazySource, Query, SchemeMask,
     SelectionPolicy,
 };
 use hashbrown::HashSet;
@@ -36,7 +36,7 @@ pub(crate) fn measure() {
     let eager = CertStore::new(SelectionPolicy::Best);
     eager.replace_all(names.iter().map(|n| entry(n)).collect::<ChangeSet<_>>());
     let source = Listed(names.iter().map(|name| name.as_str().into()).collect());
-    let mut settings = LazySettings::default();
+    let mut settings = LazyOptions::default();
     settings.max_entries = 2 * NAMES;
     settings.max_bytes = 256 << 20;
     let lazy = Lazy::new(CertStore::new(SelectionPolicy::Best), source, &settings);
@@ -146,7 +146,7 @@ pub(crate) fn flood(resident: impl Fn() -> Option<f64>, share: usize) {
             payload.len() + size_of::<Vec<u8>>()
         }
     }
-    let mut settings = LazySettings::default();
+    let mut settings = LazyOptions::default();
     settings.max_bytes = BOUND;
     settings.max_entries = BOUND / PAYLOAD;
     settings.max_misses = MISSES;

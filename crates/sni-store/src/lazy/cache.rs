@@ -12,7 +12,7 @@ use hashbrown::DefaultHashBuilder;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder as CacheHashBuilder, OptionsBuilder, Weighter};
 
-use super::{LazyError, LazySettings};
+use super::{LazyError, LazyOptions};
 use crate::entry::{Entry, EntryId};
 use crate::index::Rows;
 use crate::select::{Match, Query, Selection, SelectionPolicy};
@@ -56,9 +56,9 @@ pub(super) enum Cached<T> {
 }
 
 impl<T> Caches<T> {
-    pub(super) fn new(settings: &LazySettings) -> Self {
-        let entries = settings.max_entries.max(1);
-        let bytes = settings.max_bytes.max(1) as u64;
+    pub(super) fn new(options: &LazyOptions) -> Self {
+        let entries = options.max_entries.max(1);
+        let bytes = options.max_bytes.max(1) as u64;
         let shards = shards(entries, bytes);
         let fewest = bytes.div_ceil(shards);
         // A bit less than the share of it that the cache takes one entry up to.
@@ -70,10 +70,10 @@ impl<T> Caches<T> {
         Self {
             found: sharded(entries, bytes, shards, weighter),
             most,
-            missed: Cache::new(settings.max_misses.max(1)),
+            missed: Cache::new(options.max_misses.max(1)),
             hasher: DefaultHashBuilder::default(),
-            ttl: settings.ttl,
-            miss_ttl: settings.miss_ttl,
+            ttl: options.ttl,
+            miss_ttl: options.miss_ttl,
         }
     }
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use hashbrown::HashMap;
 
-use super::LazySettings;
+use super::LazyOptions;
 use super::cache::{Loaded, Stamp};
 use crate::entry::EntryId;
 
@@ -27,15 +27,15 @@ struct Board<T> {
 pub(super) struct Full;
 
 impl<T> Flights<T> {
-    pub(super) fn new(settings: &LazySettings) -> Self {
+    pub(super) fn new(options: &LazyOptions) -> Self {
         Self {
             board: Mutex::new(Board {
                 by_id: HashMap::new(),
                 queue: VecDeque::new(),
                 workers: 0,
             }),
-            max_in_flight: settings.max_in_flight.max(1),
-            max_waiting: settings.max_waiting.max(1),
+            max_in_flight: options.max_in_flight.max(1),
+            max_waiting: options.max_waiting.max(1),
         }
     }
 
