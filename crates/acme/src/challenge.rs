@@ -72,6 +72,7 @@ impl FromStr for ChallengeKind {
 /// A kind of challenge that is not known here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is none of dns-01, http-01 and tls-alpn-01")]
+#[non_exhaustive]
 pub struct UnknownChallenge {
     /// The text.
     pub found: String,

@@ -136,6 +136,7 @@ pub struct Resolver {
 
 /// Whether a request has its main name in the subject too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CommonName {
     /// The main name, if it has at most 64 bytes, as X.520 allows.
     #[default]

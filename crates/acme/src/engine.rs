@@ -130,6 +130,7 @@ impl Default for Options {
 /// What becomes of certificates that were ordered from an issuer that is not in the list
 /// any more. Imported ones are kept in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Strangers {
     /// They are renewed when they are due.
     #[default]

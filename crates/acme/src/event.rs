@@ -268,6 +268,7 @@ impl EventStream {
 /// A listener was too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{count} events were not listened to in time")]
+#[non_exhaustive]
 pub struct Missed {
     /// How many events it missed.
     pub count: u64,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Names compare without regard to case, addresses by value, names before addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Identifier {
     /// A name, or all names one label below one.
     Dns(DnsPattern),

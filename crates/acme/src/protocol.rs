@@ -120,7 +120,7 @@ pub struct OrderState {
     pub retry_after: Option<RetryAfter>,
 }
 
-/// The states of an order (section 7.1.6).
+/// The states of an order (section 7.1.6); complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
     /// Waits for authorizations.
@@ -146,7 +146,7 @@ pub struct AuthorizationState {
     pub challenges: Vec<ChallengeState>,
 }
 
-/// The states of an authorization (section 7.1.6).
+/// The states of an authorization (section 7.1.6); complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthorizationStatus {
     /// Waits for a challenge.
@@ -178,7 +178,7 @@ pub struct ChallengeState {
     pub error: Option<Problem>,
 }
 
-/// The states of a challenge (section 7.1.6).
+/// The states of a challenge (section 7.1.6); complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChallengeStatus {
     /// Waits for the client.

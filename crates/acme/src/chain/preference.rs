@@ -18,6 +18,7 @@ pub struct ChainPreference {
 
 /// What is taken when no chain fits a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Otherwise {
     /// The chain the CA answers with first, its default.
     #[default]

@@ -102,6 +102,7 @@ pub struct Dns01 {
 
 /// Whether records are looked for before the CA is told to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Checks {
     /// No (`disableChecks`): the challenge may fail.
     Skip,

@@ -34,6 +34,7 @@ pub struct AddressCheck {
 
 /// What happens to an order for names that do not lead here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Otherwise {
     /// It is not placed, unless DNS-01 may prove the name too. It is looked at again
     /// soon, at no cost to the CA.

@@ -36,6 +36,7 @@ pub struct Propagation {
 
 /// What a CNAME at `_acme-challenge` means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CnameRecords {
     /// The TXT record goes where it leads to.
     #[default]

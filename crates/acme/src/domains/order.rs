@@ -16,6 +16,7 @@ pub struct OrderRules {
 
 /// How names share certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Grouping {
     /// One certificate for a main name and its alternatives, as Traefik does it.
     #[default]
@@ -26,6 +27,7 @@ pub enum Grouping {
 
 /// Whether wildcards may be asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Wildcards {
     /// They may: there is DNS-01, or a CA that needs none.
     #[default]

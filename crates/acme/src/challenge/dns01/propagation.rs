@@ -32,6 +32,7 @@ pub struct Propagation {
 
 /// Which recursive servers must have a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Require {
     /// All of them (`requireAllRNS`).
     All,
@@ -42,6 +43,7 @@ pub enum Require {
 
 /// Whether the zone's own servers are asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Authoritative {
     /// All of them must have the record.
     #[default]
@@ -52,6 +54,7 @@ pub enum Authoritative {
 
 /// What an alias at `_acme-challenge` means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Aliases {
     /// The record goes where it leads.
     #[default]

@@ -196,6 +196,7 @@ impl From<DnsUpdater> for Made {
 
 /// A provider as the table has it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Listed {
     /// Whose it is.
     pub title: &'static str,
