@@ -136,7 +136,7 @@ impl fmt::Display for Block {
     }
 }
 
-/// Where the key of the next certificate comes from.
+/// Where the key of the next certificate comes from; complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// A new one is made.

@@ -62,7 +62,7 @@ pub enum Outcome {
     },
 }
 
-/// A Secret that is to be stored or removed.
+/// A Secret that is to be stored or removed; complete by definition.
 #[derive(Debug)]
 pub enum SecretChange {
     /// Store this. A later change may be of the same Secret; what is written in between counts on this one.

@@ -59,6 +59,7 @@ pub enum Drift {
 
 /// What about an additional format is not as the specification says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OutputDrift {
     /// It does not hold the stored key and chain.
     Differs,

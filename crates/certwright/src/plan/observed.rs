@@ -85,7 +85,7 @@ pub enum CurrentRequest<'a> {
     Unreadable(&'a str),
 }
 
-/// Whether an issuer signs the same key twice.
+/// Whether an issuer signs the same key twice; complete by definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyReuse {
     /// It does.

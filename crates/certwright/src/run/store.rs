@@ -41,7 +41,7 @@ pub trait SecretStore: Send + Sync + fmt::Debug {
     fn resign(&self) -> Keeping<'_, ()>;
 }
 
-/// What somebody else did to a Secret.
+/// What somebody else did to a Secret; complete by definition.
 #[derive(Debug)]
 pub enum Seen {
     /// It is this now.
