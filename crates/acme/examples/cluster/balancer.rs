@@ -1,7 +1,7 @@
-//! The one address behind a name: connections go to one replica after the other.
+//! The one address behind a name: requests go to one replica after the other, and to the next if one dies over them.
 
-use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -21,11 +21,9 @@ impl Balancer {
         let shared = Arc::clone(&backends);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let next = shared.lock().unwrap_or_else(PoisonError::into_inner).next();
-                // Nobody there: the client's connection breaks, as it would.
-                if let Some(Ok(server)) = next.map(|port| TcpStream::connect(("127.0.0.1", port))) {
-                    thread::spawn(move || carry(client, server));
-                }
+                let shared = Arc::clone(&shared);
+                // Either side may hang up at any time.
+                thread::spawn(move || carry(client, &shared));
             }
         });
         Ok(Self(backends))
@@ -46,15 +44,36 @@ impl Backends {
     }
 }
 
-fn carry(client: TcpStream, server: TcpStream) {
-    let (Ok(from), Ok(to)) = (client.try_clone(), server.try_clone()) else {
-        return;
-    };
-    let pass = |mut from: TcpStream, mut to: TcpStream| {
-        // Either may hang up at any time.
-        let _ = io::copy(&mut from, &mut to);
-        let _ = to.shutdown(Shutdown::Write);
-    };
-    thread::spawn(move || pass(from, to));
-    pass(server, client);
+/// One request, and the answer of the first replica that has one.
+fn carry(mut client: TcpStream, backends: &Mutex<Backends>) -> io::Result<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.ends_with(b"\r\n\r\n") {
+        match client.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => request.extend(&buffer[..read]),
+        }
+    }
+    for _ in 0..TRIES {
+        let next = backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next();
+        let Some(port) = next else { return Ok(()) };
+        let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut server| {
+            server.write_all(&request)?;
+            let read = server.read(&mut buffer)?;
+            Ok((server, read))
+        });
+        // Nobody there, or gone before the first octet: nothing was promised to the client.
+        if let Ok((mut server, read @ 1..)) = asked {
+            client.write_all(&buffer[..read])?;
+            io::copy(&mut server, &mut client)?;
+            return Ok(());
+        }
+    }
+    Ok(())
 }
+
+/// The dead are in the list until somebody has noticed.
+const TRIES: usize = 3;
