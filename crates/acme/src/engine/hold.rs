@@ -74,8 +74,8 @@ impl<'e> Hold<'e> {
         }
     }
 
-    /// Asks for a turn, to be kept until [`Hold::end_turn`]; `false` if somebody else has
-    /// it. Unlike the other leases it may be lost: giving up what was sent to a CA in it
+    /// Asks for a turn, to be used at once and kept until [`Hold::end_turn`]; `false` if
+    /// somebody else has it. Unlike the other leases it may be lost: giving up what was sent to a CA in it
     /// would only mean sending it twice.
     pub(super) async fn turn(
         &mut self,
@@ -86,7 +86,16 @@ impl<'e> Hold<'e> {
         let storage = self.storage;
         match self.during(storage.acquire(name, owner, ttl)).await?? {
             Acquisition::Granted(lease) => self.turn = Some(lease),
-            Acquisition::Held { .. } => {}
+            Acquisition::Held { .. } => return Ok(false),
+        }
+        // What is due is done now, and not between the turn and what it is for.
+        while self.until_renewal().is_zero() {
+            self.keep_alive().await?;
+        }
+        // That, or the answer, may have taken longer than the turn lasts.
+        let now = self.runtime.instant();
+        if self.turn.as_ref().is_some_and(|turn| !turn.is_held(now)) {
+            self.end_turn().await;
         }
         Ok(self.turn.is_some())
     }

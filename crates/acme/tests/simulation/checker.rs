@@ -11,13 +11,14 @@
 //! | I7 | without the store everybody serves on, and nobody orders |
 //! | I8 | after the faults every due certificate is renewed |
 //! | I9 | nothing that was shown stays |
+//! | I10 | at most one new order at a time is sent for the account: one per turn, while it lasts |
 //! | fence | nobody writes an order after somebody else got the right to |
 
 use std::collections::BTreeMap;
 
 use certwright_acme::{CertId, IssuedCertificate};
 use certwright_storage::{
-    Acquisition, FencingToken, Guard, Key, Revision, StorageError, Txn, Write,
+    Acquisition, Fence, FencingToken, Guard, Key, Revision, StorageError, Txn, Write,
 };
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -29,6 +30,9 @@ use crate::world::{Micros, SECOND};
 /// way already.
 const OUT_OF_TOUCH: Micros = 30 * SECOND;
 
+/// What the leases of those who place orders start with.
+const NEW_ORDERS: &str = "/acme/v1/locks/new-orders/";
+
 #[derive(Default)]
 pub(crate) struct Checker {
     /// What does not hold.
@@ -36,6 +40,8 @@ pub(crate) struct Checker {
     said: String,
     /// By lease: the highest token, and who got it.
     holders: BTreeMap<Key, (FencingToken, usize)>,
+    /// The last turn of placing an order that was used.
+    turn: Option<FencingToken>,
     /// By the key of the record.
     journals: BTreeMap<String, Under>,
     current: BTreeMap<String, Used>,
@@ -100,6 +106,29 @@ impl Checker {
             self.fail(&format!(
                 "I7: r{machine} has not heard of the store for {away} s: {what}"
             ));
+        }
+    }
+
+    /// A new order leaves a machine; `holds` says whether a lease is held.
+    pub(crate) fn places(&mut self, machine: usize, holds: impl Fn(&Fence) -> bool) {
+        let mut holders = self.holders.iter();
+        let turn = holders.find(|(name, _)| name.as_str().starts_with(NEW_ORDERS));
+        let Some((name, (token, holder))) = turn else {
+            return self.fail(&format!(
+                "I10: r{machine} orders, and nobody has had a turn"
+            ));
+        };
+        let fence = Fence {
+            name: name.clone(),
+            token: *token,
+        };
+        let (holder, used) = (*holder, self.turn.replace(*token));
+        if holder != machine {
+            self.fail(&format!("I10: r{machine} orders in the turn of r{holder}"));
+        } else if used == Some(fence.token) {
+            self.fail(&format!("I10: r{machine} orders twice in one turn"));
+        } else if !holds(&fence) {
+            self.fail(&format!("I10: r{machine} orders when its turn is over"));
         }
     }
 

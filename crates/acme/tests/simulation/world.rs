@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use certwright_acme::Task;
-use certwright_storage::{Clock, MemoryStorage};
+use certwright_storage::{Clock, Fence, MemoryStorage, Storage, Txn};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
@@ -13,7 +13,7 @@ use crate::authority::{Authority, Look};
 use crate::checker::Checker;
 use crate::machine::{Link, Machine};
 use crate::random::Random;
-use crate::store::Planted;
+use crate::store::{Planted, done};
 
 /// Microseconds since the world began.
 pub(crate) type Micros = u64;
@@ -219,6 +219,14 @@ pub(crate) fn start() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000)
 }
 
+impl Servers {
+    fn placed(&mut self, machine: usize) {
+        let storage = &self.storage;
+        let holds = |fence: &Fence| done(storage.txn(Txn::new().if_held(fence.clone()))).is_ok();
+        self.checker.places(machine, holds);
+    }
+}
+
 impl Inner {
     fn step(&mut self, end: Micros) -> Next {
         self.post();
@@ -304,6 +312,9 @@ impl Inner {
                 let away = cut.map(|since| self.now - since);
                 let what = &message.what;
                 self.servers.checker.asks(message.from, what, away);
+                if what.starts_with("CA: new order") {
+                    self.servers.placed(message.from);
+                }
             }
             self.route(message);
         }
