@@ -60,7 +60,7 @@ struct Shared {
     http01: Http01,
     tls_alpn01: TlsAlpn01,
     events: Events,
-    /// Who is at what on this replica, by the name of the lease it takes among all.
+    /// Who is at what on this replica, by the name of the lease it takes among all, if any.
     turns: Mutex<HashMap<Key, Weak<Turn<()>>>>,
     /// What was said of the answers to TLS-ALPN-01 for each server name.
     words: Mutex<HashMap<String, Word>>,

@@ -145,6 +145,12 @@ pub(crate) fn alpn_lock(name: &str) -> Key {
     key(&format!("{ROOT}/locks/alpn/{name}"))
 }
 
+/// Who orders for these names; on one replica only, in no store.
+pub(crate) fn names_turn(names: &[String]) -> Key {
+    let names = hash(names.iter().map(String::as_str));
+    key(&format!("{ROOT}/locks/names/{names}"))
+}
+
 /// The lease of who changes a TXT record. Its name is a name server's word, so it is hashed.
 pub(crate) fn record_lock(name: &str) -> Key {
     key(&format!("{ROOT}/locks/records/{}", hash([name])))

@@ -216,6 +216,8 @@ pub(crate) struct State {
     /// Those who are away, by name, and how long it takes to see it.
     pub(crate) away: Vec<String>,
     pub(crate) timeout: Option<Duration>,
+    /// Whether it hands out a pending order again for the same names.
+    pub(crate) reuses: bool,
     /// Whether it goes by the validity it is asked for.
     pub(crate) obeys: bool,
     /// A DNS provider that never answers: whether it acts all the same.
@@ -468,6 +470,14 @@ impl Protocol for FakeCa {
         self.serve("new_order", |state| {
             if !state.accounts.values().any(|url| *url == account.url) {
                 return Err(refused("new_order", 400, ErrorType::AccountDoesNotExist));
+            }
+            let mut known = state.orders.iter();
+            let same = known.position(|one| {
+                one.order.identifiers == order.identifiers
+                    && matches!(one.status, OrderStatus::Pending | OrderStatus::Ready)
+            });
+            if let Some(index) = same.filter(|_| state.reuses) {
+                return Ok((format!("order/{index}"), state.order_state(index)));
             }
             let index = state.orders.len();
             let count = order.identifiers.len();

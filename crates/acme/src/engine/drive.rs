@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::RotationPolicy;
 use certwright_renewal::Seed;
-use certwright_storage::{Entry, Guard, Key, Lease, Revision, Txn, Write};
+use certwright_storage::{Entry, Guard, Key, Lease, Revision, StorageError, Txn, Write};
 use time::OffsetDateTime;
+use tokio::sync::OwnedMutexGuard;
 
 use super::failure::{Setback, Trouble, Wait};
 use super::hold::Hold;
@@ -23,6 +24,7 @@ use crate::layout::{self, CertId};
 use crate::limits::{Quotas, Scope};
 use crate::problem::{Bounds, Class, ErrorType, one_line};
 use crate::protocol::{NewOrder, OrderState, OrderStatus, ProtocolError};
+use crate::runtime::within;
 use crate::secret::StoredKey;
 use crate::wanted::{OwnRequest, Wanted};
 
@@ -41,6 +43,8 @@ pub(super) struct Drive<'e> {
     /// When the journal was written; `None` if it is not stored.
     pub(super) revision: Option<Revision>,
     account: Option<(usize, Account)>,
+    /// Whether nobody else on this replica orders for the same names, if that was waited for.
+    alone: Option<Option<OwnedMutexGuard<()>>>,
 }
 
 /// The certificate in use and its record.
@@ -71,6 +75,7 @@ impl<'e> Drive<'e> {
             known: None,
             revision: None,
             account: None,
+            alone: None,
             shared,
             wanted,
             given,
@@ -248,6 +253,7 @@ impl<'e> Drive<'e> {
 
     /// Ordering: asks for the order.
     async fn place(&mut self) -> Step {
+        self.wait_for_namesakes().await?;
         let (index, account) = self.account().await?;
         let shared = self.shared;
         let issuer = &shared.issuers[index];
@@ -287,6 +293,28 @@ impl<'e> Drive<'e> {
         Ok(None)
     }
 
+    /// Waits for orders for the same names on this replica, of certificates that differ in
+    /// their keys, for example. CAs hand out a pending order again for the same names, and
+    /// two certificates cannot come of one. That somebody else has used it up is seen later
+    /// in any case, and costs another order.
+    async fn wait_for_namesakes(&mut self) -> Result<(), StorageError> {
+        if self.alone.is_some() {
+            return Ok(());
+        }
+        let shared = self.shared;
+        let mut names: Vec<String> = self
+            .journal
+            .identifiers
+            .iter()
+            .map(Identifier::value)
+            .collect();
+        names.sort_unstable();
+        let turn = shared.turn(&layout::names_turn(&names)).lock_owned();
+        let turn = within(&*shared.runtime, shared.options.patience, turn);
+        self.alone = Some(self.hold.during(turn).await?);
+        Ok(())
+    }
+
     /// Waits until no other replica is at what this lease stands for. Whoever has it gives
     /// it back within a request's timeout, or it runs out.
     async fn take_turn(&mut self, name: &Key) -> Result<(), Trouble> {
@@ -302,6 +330,7 @@ impl<'e> Drive<'e> {
 
     /// Ordered to Finalizing: goes on from where the CA is.
     async fn follow(&mut self) -> Step {
+        self.wait_for_namesakes().await?;
         let (index, account) = self.account().await?;
         let shared = self.shared;
         let issuer = &shared.issuers[index];

@@ -305,6 +305,38 @@ fn two_calls_on_one_replica_share_one_order() {
 }
 
 #[test]
+fn certificates_for_the_same_names_get_an_order_each() {
+    let mut setting = Setting::new(&["a.test", "b.test"]);
+    setting.ca.state().reuses = true;
+    setting.ca.state().processing = 2;
+    // So that neither waits for the other's registration.
+    setting.wanted.label = "first".to_owned();
+    setting.obtain_at_last();
+    let engine = setting.engine();
+    let labels = ["one", "two", "three"];
+    let wanted = labels.map(|label| Wanted {
+        label: label.to_owned(),
+        ..setting.wanted.clone()
+    });
+    let orders = wanted.iter().map(|wanted| -> crate::runtime::Task<'_, _> {
+        Box::pin(engine.obtain(wanted, Demand::Missing))
+    });
+    for outcome in run(crate::runtime::all(orders.collect())) {
+        assert!(matches!(outcome, Ok(Outcome::Issued(_))), "{outcome:?}");
+    }
+    assert_eq!(setting.ca.calls("new_order"), 4);
+    assert_eq!(setting.ca.state().issued.len(), 4);
+    // One that was left in the middle is not waited for.
+    let mut left = Box::pin(engine.obtain(&wanted[0], Demand::Force { after: 1 }));
+    while setting.ca.calls("new_order") < 5 {
+        assert!(run_for(1, left.as_mut()).is_none());
+    }
+    drop(left);
+    let next = run(engine.obtain(&wanted[1], Demand::Force { after: 1 })).unwrap();
+    assert!(matches!(next, Outcome::Issued(_)), "{next:?}");
+}
+
+#[test]
 fn another_challenge_when_one_fails() {
     let mut setting = Setting::new(&["a.test"]);
     setting.solvers.tls_alpn01 = Some(Pause::default());
