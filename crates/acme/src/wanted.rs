@@ -30,7 +30,7 @@ pub struct Wanted {
     /// Asks the CA for a certificate valid from so long after the order is placed, before
     /// it if negative (`notBefore` of RFC 8555 section 7.4). One that is not valid yet is
     /// not put in use. Public CAs refuse it; of one that takes no notice
-    /// [`Event::OtherValidity`](crate::Event::OtherValidity) tells.
+    /// [`Event::OtherValidity`](crate::event::Event::OtherValidity) tells.
     pub not_before: Option<Duration>,
     /// Asks the CA for a certificate valid until so long after the order is placed
     /// (`notAfter`). Public CAs refuse it, or have profiles instead.

@@ -159,8 +159,10 @@ mod tests {
             let account = AccountSpec::new("https://ca.test/dir");
             let issuer = Issuer::new("ca", account, ca, Solvers::tls_alpn01());
             let sink = Arc::new(Told::default());
-            let mut options = Options::default();
-            options.alpn = Some(sink.clone());
+            let options = Options {
+                alpn: Some(sink.clone()),
+                ..Options::default()
+            };
             let engine = Engine::new(storage, Arc::new(world), vec![issuer], options).unwrap();
             let name = Shown::Name("a.test".to_owned());
             for (at, act) in words {
