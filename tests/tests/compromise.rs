@@ -16,7 +16,7 @@ use certwright_issuance::crl::{RevocationList, RevocationReason, Revoked};
 use certwright_issuance::csr::Request as CertificateRequest;
 use certwright_issuance::{Certificate, CertificateAuthority, CsrPolicy, KeyPair, Profile};
 use certwright_sni_store::{AcceptError, CertAcceptor, CertStore, PairLoader, Resolver};
-use certwright_tests::manifests::{issued, manager};
+use certwright_tests::manifests::{inventory, issued, manager};
 use certwright_transport::client_auth::{ClientAuth, ClientAuthType};
 use certwright_transport::connector::{DialCause, Peer};
 use certwright_transport::revocation::Crls;
@@ -506,4 +506,22 @@ async fn the_cas_key_is_stolen() {
         ask(&client, &server).await,
         Ok(shop.leaf("api").der().clone())
     );
+}
+
+#[test]
+fn the_cas_key_is_stolen_and_only_documents_can_change() {
+    let mut shop = Shop::open();
+    let (old_root, old_leaf) = (shop.leaf("ca"), shop.leaf("api"));
+    let text = PKI.replace("secretName: ca\n", "secretName: ca-2\n");
+    let text = text.replace(
+        "spec: {ca: {secretName: ca}}",
+        "spec: {ca: {secretName: ca-2}}",
+    );
+    shop.manager.replace_inventory(inventory(&text));
+    let later = shop.begin + Duration::HOUR;
+    assert_eq!(issued(&mut shop.manager, later).len(), 3);
+    assert_ne!(shop.leaf("ca-2").der(), old_root.der());
+    assert_ne!(shop.leaf("api").der(), old_leaf.der());
+    let roots = shop.roots();
+    assert_eq!(roots.certificates(), [shop.leaf("ca-2").der().clone()]);
 }
