@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use certwright::SecretDir;
+use certwright::run::{DirStore, SecretStore as _};
 use certwright_acme::import as traefik;
 use certwright_cert_model::document::{Format, Node, parse};
 use certwright_cert_model::key::{KeyAlgorithm, KeyEncoding};
@@ -21,6 +23,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::output::{Output, columns};
+use super::place::runtime;
 use super::{Answer, Exit, with_causes};
 
 /// Takes over accounts and certificates of Traefik (acme.json, or the file provider's tls.certificates) or certmagic
@@ -108,6 +111,12 @@ impl Import {
             }
         }
         let dir = SecretDir::new(&self.secrets);
+        // Whoever keeps the directory knows what it wrote, and is not written over.
+        let keeper = DirStore::new(dir.clone(), Duration::from_secs(1));
+        let runtime = runtime()?;
+        if !self.dry_run {
+            runtime.block_on(keeper.lead())?;
+        }
         let mut rows = vec![
             ["SECRET", "FROM", "WHAT", "DONE"]
                 .map(str::to_owned)

@@ -151,6 +151,18 @@ fn certmagics_directory_becomes_secrets_that_are_served() {
     // A manager without a Certificate for it leaves it alone.
     let mut running = Running::start(&world, &["run", "manifests", "--secrets", "imported"]);
     running.wait_for("issued shop/tenants");
+    // Nobody writes beside one that keeps the directory; looking is no writing.
+    let import = ["import", "caddy", "--secrets", "imported", "--force"];
+    let refused = world.run(&import);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let kept_by = format!("imported is kept by process {}", running.child.id());
+    assert!(stderr(&refused).contains(&kept_by), "{refused:?}");
+    assert!(
+        world
+            .run(&[&import[..], &["--dry-run"]].concat())
+            .status
+            .success()
+    );
     assert_eq!(running.stop().0, Some(0));
     let kept = certwright::SecretDir::new(world.path("imported"));
     let kept = kept.read("default", "shop.example-tls").unwrap().unwrap();
