@@ -55,7 +55,8 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; with check: nothing is wrong
-  1  it did not work; the reason is on standard error
+  1  it did not work, and the reason is on standard error; or no:
+     with explain, no certificate is for the name
   2  something is wrong with manifests, or with the command line
   3  something needs attention: forecast found certificates that come late or are lost,
      plan --exit-code found something to do";
@@ -85,6 +86,7 @@ type Answer = Result<Exit, Box<dyn Error>>;
 enum Exit {
     Attention,
     Done,
+    No,
     Wrong,
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn main() -> ExitCode {
     });
     match answer {
         Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::No) => ExitCode::FAILURE,
         Ok(Exit::Wrong) => ExitCode::from(2),
         Ok(Exit::Attention) => ExitCode::from(3),
         // Whoever read the output has seen enough.

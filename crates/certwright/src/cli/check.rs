@@ -91,6 +91,19 @@ fn count(number: usize, what: &str) -> String {
     }
 }
 
+fn is_empty(documents: &Documents) -> bool {
+    let Documents {
+        inventory,
+        secrets,
+        routes,
+        others,
+        problems,
+        ..
+    } = documents;
+    let resources = inventory.certificates().len() + inventory.issuer_count();
+    resources + secrets.len() + routes.len() + others.len() + problems.len() == 0
+}
+
 /// The texts that remarks are about, read when they are needed.
 #[derive(Default)]
 struct Texts(BTreeMap<String, Option<Listing>>);
@@ -129,6 +142,14 @@ impl Found {
             found.other(origin, other);
         }
         found.order(documents);
+        if is_empty(documents) {
+            found.warnings.push(Remark {
+                origin: "manifests".to_owned(),
+                span: None,
+                field: None,
+                message: "there is no document to check".to_owned(),
+            });
+        }
         found
     }
 

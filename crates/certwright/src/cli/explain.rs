@@ -14,7 +14,8 @@ use super::output::Output;
 use super::place::{Clock, Place};
 use super::{Answer, Exit, one_line};
 
-/// Tells which certificate a client gets that asks for a server name, and why not another one.
+/// Tells which certificate a client gets that asks for a server name, and why not another one. Ends with 1 if none is
+/// for that name.
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
     /// The server name; '' for a client that sends none.
@@ -88,7 +89,10 @@ impl Explain {
                 output.line(&one_line(line))?;
             }
         }
-        Ok(Exit::Done)
+        Ok(match explanation.outcome {
+            Some(Match::Exact | Match::Wildcard) => Exit::Done,
+            _ => Exit::No,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where manifests are read from, and where Secrets are kept.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use certwright::{ACME_GROUP, Documents, Inventory, Manager, ResourceName, Secret
 use certwright_cert_model::{Defaults, TlsSecret};
 use certwright_storage::{EtcdOptions, EtcdStorage, EtcdUser, Storage};
 use clap::{Args, ValueEnum};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
@@ -33,6 +35,27 @@ pub(crate) struct Manifests {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// The same for commands whose arguments are manifests.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Given {
+    /// Manifests and directories of them.
+    #[arg(
+        value_name = "PATH",
+        env = "CERTWRIGHT_MANIFESTS",
+        value_delimiter = ':',
+        default_value = "manifests"
+    )]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+impl From<Given> for Manifests {
+    fn from(Given { paths, reading }: Given) -> Self {
+        Self { paths, reading }
+    }
 }
 
 /// How manifests are read.
@@ -111,6 +134,22 @@ pub(crate) struct Etcd {
     /// Roots of the servers of etcd, in PEM.
     #[arg(long, value_name = "FILE", help_heading = "Several machines")]
     etcd_ca: Option<PathBuf>,
+    /// A certificate for etcd, in PEM, with those above it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires_all = ["etcd_key", "etcd_ca"],
+        help_heading = "Several machines"
+    )]
+    etcd_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "etcd_cert",
+        help_heading = "Several machines"
+    )]
+    etcd_key: Option<PathBuf>,
     /// A file with a name, a colon and a password for etcd.
     #[arg(long, value_name = "FILE", help_heading = "Several machines")]
     etcd_user: Option<PathBuf>,
@@ -153,7 +192,9 @@ impl Etcd {
         }
         let encrypted = self.urls.iter().any(|url| url.starts_with("https:"));
         if let Some(path) = &self.etcd_ca {
-            options.tls = Some(tls(&read(path)?).map_err(|e| format!("{}: {e}", path.display()))?);
+            let roots = roots(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let identity = self.etcd_cert.as_deref().zip(self.etcd_key.as_deref());
+            options.tls = Some(tls(roots, identity)?);
         } else if encrypted {
             return Err("https needs --etcd-ca: the roots of etcd's servers".into());
         }
@@ -173,26 +214,43 @@ fn is_local(url: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn read(path: &std::path::Path) -> Result<String, Box<dyn Error>> {
+fn read(path: &Path) -> Result<String, Box<dyn Error>> {
     let failed = |error| format!("cannot read {}: {error}", path.display());
     Ok(std::fs::read_to_string(path).map_err(failed)?)
 }
 
-fn tls(pem: &str) -> Result<Arc<rustls::ClientConfig>, Box<dyn Error>> {
-    use rustls::pki_types::pem::PemObject as _;
+fn roots(path: &Path) -> Result<rustls::RootCertStore, Box<dyn Error>> {
     let mut roots = rustls::RootCertStore::empty();
-    for root in rustls::pki_types::CertificateDer::pem_slice_iter(pem.as_bytes()) {
+    for root in CertificateDer::pem_slice_iter(read(path)?.as_bytes()) {
         roots.add(root?)?;
     }
-    if roots.is_empty() {
-        return Err("holds no certificate".into());
+    match roots.is_empty() {
+        true => Err("holds no certificate".into()),
+        false => Ok(roots),
     }
+}
+
+/// How etcd is asked: by whom it may be, and as whom.
+fn tls(
+    roots: rustls::RootCertStore,
+    identity: Option<(&Path, &Path)>,
+) -> Result<Arc<rustls::ClientConfig>, Box<dyn Error>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_root_certificates(roots);
+    let Some((chain, key)) = identity else {
+        return Ok(Arc::new(config.with_no_client_auth()));
+    };
+    let wrong = |path: &Path, error: &dyn Error| format!("{}: {error}", path.display());
+    let certificates = CertificateDer::pem_slice_iter(read(chain)?.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| wrong(chain, &error))?;
+    let text = Zeroizing::new(read(key)?);
+    let private = PrivateKeyDer::from_pem_slice(text.as_bytes());
+    let private = private.map_err(|error| wrong(key, &error))?;
+    let config = config.with_client_auth_cert(certificates, private);
+    Ok(Arc::new(config.map_err(|error| wrong(chain, &error))?))
 }
 
 /// A runtime for those who only ask etcd something.

@@ -1,7 +1,6 @@
 //! `plan`: what would happen, and why.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use certwright::view::Age;
 use certwright::{Outcome, ResourceName};
@@ -11,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::output::{Output, columns};
-use super::place::{Clock, Manifests, Place, Reading, Scope, World, runtime};
+use super::place::{Clock, Given, Place, Scope, World, runtime};
 use super::{Answer, Exit, with_causes};
 
 /// Shows what run would do now, and why; nothing is done.
@@ -19,16 +18,8 @@ use super::{Answer, Exit, with_causes};
 /// Certificates of CAs are made in memory to see what follows for those below them, and thrown away.
 #[derive(Args, Debug)]
 pub(crate) struct PlanCommand {
-    /// Manifests and directories of them.
-    #[arg(
-        value_name = "PATH",
-        env = "CERTWRIGHT_MANIFESTS",
-        value_delimiter = ':',
-        default_value = "manifests"
-    )]
-    paths: Vec<PathBuf>,
     #[command(flatten)]
-    reading: Reading,
+    given: Given,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -59,14 +50,13 @@ struct Row {
 impl PlanCommand {
     pub(crate) fn run(self, output: &mut Output) -> Answer {
         let Self {
-            paths,
-            reading,
+            given,
             place,
             scope,
             clock,
             ..
         } = self;
-        let mut world = World::read(&Manifests { paths, reading }, &place, clock.now(), output)?;
+        let mut world = World::read(&given.into(), &place, clock.now(), output)?;
         let rows = rows(&mut world)?;
         let idle = |row: &Row| row.action == "keep";
         let shown = |row: &&Row| scope.has(&row.name.namespace) && !(self.changes && idle(row));

@@ -28,7 +28,7 @@ pub(crate) struct Renew {
     manifests: Manifests,
     #[command(flatten)]
     place: Place,
-    /// Waits until it is done, at most so long.
+    /// Waits until it is done, at most so long: ends with 1 if it is not done by then.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
 }

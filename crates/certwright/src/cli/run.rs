@@ -9,7 +9,6 @@ pub(super) mod requests;
 mod serve;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,11 +19,12 @@ use certwright_cert_model::duration::{DurationDialect, GoDuration};
 use clap::Args;
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use self::events::Events;
 use self::metrics::Metrics;
 use super::output::Output;
-use super::place::{Place, Reading};
+use super::place::{Given, Manifests, Place};
 use super::{Answer, Exit};
 
 /// Issues, renews and stores what manifests ask for, until it is told to stop (SIGTERM, SIGINT).
@@ -34,16 +34,8 @@ use super::{Answer, Exit};
 /// that one is gone.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// Manifests and directories of them.
-    #[arg(
-        value_name = "PATH",
-        env = "CERTWRIGHT_MANIFESTS",
-        value_delimiter = ':',
-        default_value = "manifests"
-    )]
-    paths: Vec<PathBuf>,
     #[command(flatten)]
-    reading: Reading,
+    given: Given,
     #[command(flatten)]
     place: Place,
     /// Runs a program whenever what a Secret holds has changed: its words are separated by blanks, no shell is asked.
@@ -115,22 +107,63 @@ impl Run {
             .enable_all()
             .build()?;
         let events = Events::new(output.json);
-        runtime.block_on(self.keep(&events))
+        let answer = runtime.block_on(self.keep_until_told(&events));
+        // Who asked twice waits for nobody.
+        runtime.shutdown_background();
+        answer
     }
 
-    async fn keep(self, events: &Events) -> Answer {
+    /// Stops in order at the first signal, and at once at the second one.
+    async fn keep_until_told(self, events: &Events) -> Answer {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut told = async || {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        };
+        let stop = Notify::new();
+        let signals = async {
+            told().await;
+            events.say(
+                "stopping",
+                "what is being signed is finished; another signal ends it at once",
+            );
+            stop.notify_one();
+            told().await;
+        };
+        tokio::select! {
+            answer = self.keep(events, stop.notified()) => answer,
+            () = signals => {
+                events.say("stopped", "at once: what was not finished is done at the next start");
+                Ok(Exit::No)
+            }
+        }
+    }
+
+    async fn keep(self, events: &Events, stop: impl Future<Output = ()>) -> Answer {
+        let manifests = Manifests::from(self.given);
         let dir = SecretDir::new(&self.place.secrets);
         let leading = Arc::new(AtomicBool::new(false));
         let clock = OffsetDateTime::now_utc;
+        let mut commands = None;
+        let mut changes = None;
+        if let Some(text) = &self.on_change {
+            let command = command::OnChange::new(text, self.shell, self.on_change_timeout)?;
+            let (publisher, task) = command.start(dir.clone(), events.clone());
+            changes = Some(publisher);
+            commands = Some(task);
+        }
         let (mut runner, requests, keeps) = if self.place.etcd.wanted() {
             let storage = self.place.etcd.storage()?;
             let prefix = self.place.etcd.etcd_prefix.clone();
             let identity = self.identity.clone().unwrap_or_else(identity);
             let store = SharedStore::new(storage.clone(), &prefix, identity, self.lease);
             let mut runner = Runner::new(store, clock);
-            runner.publish_to(mirror::Mirror::new(dir.clone(), events.clone()));
+            let mirror = mirror::Mirror::new(dir.clone(), events.clone(), changes.take());
+            mirror.try_again(self.poll);
+            runner.publish_to(mirror);
             let keeps = acme::Keeps::Shared(self.place.etcd.acme_storage()?);
             let requests = requests::Requests::Shared { storage, prefix };
             (runner, requests, keeps)
@@ -143,11 +176,11 @@ impl Run {
             )
         };
         runner.source = Some(Source::Paths {
-            paths: self.paths.clone(),
+            paths: manifests.paths,
             poll: self.poll,
         });
-        runner.defaults = self.reading.defaults();
-        runner.cluster_namespace = self.reading.cluster_namespace.clone();
+        runner.defaults = manifests.reading.defaults();
+        runner.cluster_namespace = manifests.reading.cluster_namespace;
         let mut options = Options::default();
         options.owner_references = self.owner_references;
         runner.options = options;
@@ -158,12 +191,8 @@ impl Run {
         if let Some(address) = self.serve {
             serve::start(&mut runner, address, events).await?;
         }
-        let mut commands = None;
-        if let Some(text) = &self.on_change {
-            let command = command::OnChange::new(text, self.shell, self.on_change_timeout)?;
-            let (publisher, task) = command.start(dir, events.clone());
-            runner.publish_to(publisher);
-            commands = Some(task);
+        if let Some(changes) = changes {
+            runner.publish_to(changes);
         }
         let metrics = Metrics::default();
         if let Some(address) = self.metrics {
@@ -178,15 +207,7 @@ impl Run {
             }
             teller.tell(event);
         });
-        runner
-            .run(async {
-                tokio::select! {
-                    _ = terminated.recv() => {}
-                    _ = interrupted.recv() => {}
-                }
-                events.say("stopping", "what is being signed is finished");
-            })
-            .await;
+        runner.run(stop).await;
         asked.abort();
         if let Some(commands) = commands {
             // What was published before the stop is told of.

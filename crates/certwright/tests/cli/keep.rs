@@ -72,15 +72,50 @@ fn a_command_that_takes_too_long_is_ended_with_what_it_started() {
         pids.split_once('\n').map(|(pid, _)| pid.to_owned())
     });
     wait_until("the end of what it started", || {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat"));
-        // Nobody may have waited for it yet.
-        state
-            .map_or(true, |state| state.contains(") Z "))
-            .then_some(())
+        has_ended(&pid).then_some(())
     });
     running.wait_for("command-failed shop/storefront-tls");
     running.wait_for("command-failed shop/tenants-tls");
     assert_eq!(running.stop().0, Some(0));
+}
+
+/// The first signal waits for a command that takes its time; the second one waits for nobody.
+#[test]
+fn a_second_signal_ends_it_at_once_with_what_it_started() {
+    let world = World::new();
+    let mut running = Running::start(
+        &world,
+        &with(&[
+            "--shell",
+            "--on-change",
+            "sleep 3600 & echo $! >> pids; wait",
+            "--on-change-timeout",
+            "1h",
+        ]),
+    );
+    let pid = wait_until("something it started", || {
+        let pids = fs::read_to_string(world.path("pids")).unwrap_or_default();
+        pids.split_once('\n').map(|(pid, _)| pid.to_owned())
+    });
+    running.terminate();
+    running.wait_for("stopping");
+    assert!(running.child.try_wait().unwrap().is_none());
+    let (code, lines) = running.stop();
+    assert_eq!(code, Some(1), "{lines:?}");
+    assert!(
+        lines.last().unwrap().contains(" stopped: at once"),
+        "{lines:?}"
+    );
+    wait_until("the end of what it started", || {
+        has_ended(&pid).then_some(())
+    });
+    check_secrets(&world.secrets());
+}
+
+/// Nobody may have waited for it yet.
+fn has_ended(pid: &str) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat"));
+    state.map_or(true, |state| state.contains(") Z "))
 }
 
 #[test]

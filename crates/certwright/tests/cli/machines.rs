@@ -16,8 +16,12 @@ struct Etcd {
 impl Etcd {
     /// One member on loopback; `None`, loudly, if etcd is not installed, unless in CI.
     fn start() -> Option<Self> {
+        Self::start_with("http", &[])
+    }
+
+    fn start_with(scheme: &str, more: &[&str]) -> Option<Self> {
         for _ in 0..10 {
-            let mut etcd = Self::launch()?;
+            let mut etcd = Self::launch(scheme, more)?;
             let serves = wait_until("etcd", || {
                 // Somebody else may have taken one of its ports before it did.
                 match etcd.process.try_wait().unwrap() {
@@ -34,7 +38,10 @@ impl Etcd {
 
     /// Whether it is etcd that answers there, and has a leader.
     fn is_healthy(&self) -> bool {
-        let address = self.url.strip_prefix("http://").unwrap();
+        let Some(address) = self.url.strip_prefix("http://") else {
+            // Whoever may ask it is not known here.
+            return TcpStream::connect(self.url.strip_prefix("https://").unwrap()).is_ok();
+        };
         let ask = || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -46,12 +53,11 @@ impl Etcd {
         ask().is_ok_and(|answer| answer.contains("\"health\":\"true\""))
     }
 
-    fn launch() -> Option<Self> {
+    fn launch(scheme: &str, more: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [client, peer] = ports
-            .each_ref()
-            .map(|at| format!("http://{}", at.local_addr().unwrap()));
+        let [client, peer] = ports.each_ref().map(|at| at.local_addr().unwrap());
+        let (client, peer) = (format!("{scheme}://{client}"), format!("http://{peer}"));
         drop(ports);
         let process = Command::new("etcd")
             .arg("--data-dir")
@@ -69,6 +75,7 @@ impl Etcd {
                 "--advertise-client-urls",
                 &client,
             ])
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -121,6 +128,9 @@ fn one_issues_all_serve_and_another_takes_over() {
             "200ms",
             "--identity",
             name,
+            "--shell",
+            "--on-change",
+            "cat \"$CERTWRIGHT_PATH/tls.crt\" > /dev/null || echo none of >> told; echo $CERTWRIGHT_SECRET >> told",
         ]
         .map(str::to_owned)
     };
@@ -146,6 +156,14 @@ fn one_issues_all_serve_and_another_takes_over() {
     wait_until("the same copies", || {
         (same("storefront-tls") && same("tenants-tls")).then_some(())
     });
+
+    // Nobody is told of what is not on the machine's disk.
+    first.wait_for("command shop/storefront-tls");
+    first.wait_for("command shop/tenants-tls");
+    let told = std::fs::read_to_string(worlds[0].path("told")).unwrap();
+    let mut told: Vec<_> = told.lines().collect();
+    told.sort();
+    assert_eq!(told, ["storefront-tls", "tenants-tls"]);
 
     // Asked for on the other machine, done by the one that issues.
     let renew = |world: &World| world.run(&["renew", "tenants", "--etcd", &etcd.url, WAIT]);
@@ -210,5 +228,93 @@ fn one_paused_past_its_lease_harms_nothing() {
             (world.secrets().read("shop", "tenants-tls").unwrap() == newest).then_some(())
         });
         check_secrets(&world.secrets());
+    }
+}
+
+const CLIENTS: &str = "
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: self, namespace: etcd}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: root, namespace: etcd}
+spec: {secretName: root, isCA: true, commonName: etcd, privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: root, namespace: etcd}
+spec: {ca: {secretName: root}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: server, namespace: etcd}
+spec: {secretName: server, ipAddresses: [127.0.0.1], usages: [digital signature, server auth, client auth],
+  privateKey: {algorithm: ECDSA}, issuerRef: {name: root}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: client, namespace: etcd}
+spec: {secretName: client, dnsNames: [machine.example], usages: [digital signature, client auth],
+  privateKey: {algorithm: ECDSA}, issuerRef: {name: root}}
+";
+
+#[test]
+fn an_etcd_that_asks_for_certificates_is_given_one() {
+    let pki = World::empty();
+    pki.write("pki.yaml", CLIENTS);
+    let mut documents = certwright::Documents::default();
+    documents.read_paths([pki.path("pki.yaml")]);
+    let mut manager = certwright::Manager::new(documents.inventory, []);
+    manager.reconcile(time::OffsetDateTime::now_utc());
+    for secret in manager.secrets() {
+        pki.secrets().write(secret).unwrap();
+    }
+    let file = |name: &str| {
+        let path = pki.path("secrets/etcd").join(name);
+        path.to_str().unwrap().to_owned()
+    };
+    let (roots, chain, key) = (
+        file("root/tls.crt"),
+        file("server/tls.crt"),
+        file("server/tls.key"),
+    );
+    let more = [
+        "--client-cert-auth",
+        "--trusted-ca-file",
+        &roots,
+        "--cert-file",
+        &chain,
+        "--key-file",
+        &key,
+    ];
+    let Some(etcd) = Etcd::start_with("https", &more) else {
+        return;
+    };
+    let world = World::new();
+    let (chain, key) = (file("client/tls.crt"), file("client/tls.key"));
+    let known = ["--etcd-cert", &chain, "--etcd-key", &key];
+    let arguments = |command: &[&str], more: &[&str]| -> Vec<String> {
+        let etcd = ["--etcd", &etcd.url, "--etcd-ca", &roots];
+        let all = [command, &etcd, more].concat();
+        all.into_iter().map(str::to_owned).collect()
+    };
+    let list = |more: &[&str]| {
+        let arguments = arguments(&["get", "certificates"], more);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        world.run(&arguments)
+    };
+    wait_until("etcd", || list(&known).status.success().then_some(()));
+    let arguments = arguments(&["run", "manifests"], &known);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let mut running = Running::start(&world, &arguments);
+    running.wait_for_all_issued();
+    assert_eq!(running.stop().0, Some(0));
+    let table = String::from_utf8(list(&known).stdout).unwrap();
+    assert_eq!(table.matches(" True ").count(), 3, "{table}");
+    assert_eq!(list(&[]).status.code(), Some(1), "nobody else is let in");
+    for half in [&known[..2], &known[2..]] {
+        assert_eq!(list(half).status.code(), Some(2), "{half:?}");
     }
 }

@@ -140,6 +140,50 @@ fn errors() {
     snapshot("errors", &all);
 }
 
+/// What scripts may rely on.
+#[test]
+fn exit_codes_say_yes_no_or_that_the_question_was_wrong() {
+    let world = World::issued();
+    for (arguments, code) in [
+        (vec!["explain", "shop.example", "--at", AT], 0),
+        (vec!["explain", "any.shop.example", "--at", AT], 0),
+        (vec!["explain", "nobody.example", "--at", AT], 1),
+        (vec!["explain", "nobody.example", "--at", AT, "--json"], 1),
+        (vec!["explain", "", "--at", AT], 1),
+        (vec!["explain"], 2),
+        (vec!["explain", "a", "b"], 2),
+        (vec!["renew", "storefront"], 0),
+        // Nobody is there who does it.
+        (vec!["renew", "storefront", "--wait", "10ms"], 1),
+        (vec!["renew", "nobody"], 1),
+        (vec!["renew"], 2),
+        (vec!["renew", "storefront", "--wait", "soon"], 2),
+    ] {
+        let output = world.run(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_to_check_is_told() {
+    let world = World::empty();
+    world.write("manifests/README.txt", "no manifest\n");
+    world.write("manifests/empty.yaml", "---\n# later\n");
+    let output = world.run(&["check", "manifests"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        stdout(&output),
+        "manifests: warning: there is no document to check\n\
+         valid: 1 file, 0 Certificates, 0 issuers, 1 warning, 0 mistakes\n"
+    );
+    let output = world.run(&["check", "manifests", "--strict"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
 #[test]
 fn standard_input_is_checked() {
     let world = World::new();

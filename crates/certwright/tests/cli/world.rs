@@ -196,11 +196,15 @@ impl Running {
 
     /// Asks it to stop, as systemd does; what it ends with.
     pub(crate) fn stop(&mut self) -> (Option<i32>, Vec<String>) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.terminate();
         let status = self.child.wait().unwrap();
         wait_until("all it told", || self.reader.is_finished().then_some(()));
         (status.code(), self.lines())
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
 
     pub(crate) fn kill(&mut self) {

@@ -99,19 +99,38 @@ impl OnChange {
         let mut child = command
             .spawn()
             .map_err(|error| format!("cannot be run: {error}"))?;
-        let pid = child.id();
-        match tokio::time::timeout(self.timeout, child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(format!("failed: {status}")),
-            Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
+        let mut group = Group::of(child.id());
+        let ended = match tokio::time::timeout(self.timeout, child.wait()).await {
+            Ok(ended) => ended,
             Err(_) => {
-                let pid = pid.and_then(|pid| i32::try_from(pid).ok());
-                if let Some(pid) = pid.and_then(Pid::from_raw) {
-                    let _ = kill_process_group(pid, Signal::KILL);
-                }
+                drop(group);
                 let _ = child.wait().await;
-                Err(format!("took longer than {:?} and was ended", self.timeout))
+                return Err(format!("took longer than {:?} and was ended", self.timeout));
             }
+        };
+        group.0 = None;
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("failed: {status}")),
+            Err(error) => Err(format!("cannot be waited for: {error}")),
+        }
+    }
+}
+
+/// A command and all it started, which end with this.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(id: Option<u32>) -> Self {
+        let id = id.and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

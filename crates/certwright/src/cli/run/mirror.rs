@@ -1,49 +1,165 @@
 //! A machine's own copy of the Secrets that machines share.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
 use certwright::{Publisher, ResourceName, SecretDir};
 use certwright_cert_model::TlsSecret;
 
+use super::command::Changes;
 use super::events::Events;
 use crate::cli::explain::is_served;
 use crate::cli::with_causes;
 
-/// Writes what servers serve into a directory; keys of CAs stay where they are.
+/// Writes what servers serve into a directory; keys of CAs stay where they are. What cannot be written is tried again.
+#[derive(Clone, Debug)]
+pub(super) struct Mirror(Arc<Mutex<State>>);
+
 #[derive(Debug)]
-pub(super) struct Mirror {
+struct State {
     dir: SecretDir,
     events: Events,
+    /// Hears of what is on the disk, and of nothing else.
+    then: Option<Changes>,
+    /// What is still to be written, or removed if there is nothing to write.
+    left: BTreeMap<ResourceName, Option<TlsSecret>>,
 }
 
 impl Mirror {
-    pub(super) fn new(dir: SecretDir, events: Events) -> Self {
-        Self { dir, events }
+    pub(super) fn new(dir: SecretDir, events: Events, then: Option<Changes>) -> Self {
+        let left = BTreeMap::new();
+        Self(Arc::new(Mutex::new(State {
+            dir,
+            events,
+            then,
+            left,
+        })))
     }
+
+    /// Tries again and again what could not be written, as long as somebody publishes.
+    pub(super) fn try_again(&self, every: Duration) {
+        let state = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(state) = Weak::upgrade(&state) else {
+                    return;
+                };
+                lock(&state).try_again();
+            }
+        });
+    }
+}
+
+impl State {
+    fn try_again(&mut self) {
+        for (name, secret) in core::mem::take(&mut self.left) {
+            // It was told when it did not work first.
+            let done = match &secret {
+                Some(secret) => self.write(secret).is_ok(),
+                None => self.dir.remove(&name.namespace, &name.name).is_ok(),
+            };
+            match (done, secret, &mut self.then) {
+                (false, secret, _) => drop(self.left.insert(name, secret)),
+                (true, Some(secret), Some(then)) => then.put(&secret),
+                (true, None, Some(then)) => then.remove(&name),
+                (true, _, None) => {}
+            }
+        }
+    }
+
+    fn write(&self, secret: &TlsSecret) -> Result<(), certwright::SecretDirError> {
+        let there = self.dir.read(&secret.namespace, &secret.name);
+        match there {
+            Ok(Some(there)) if there == *secret => Ok(()),
+            _ => self.dir.write(secret).map(drop),
+        }
+    }
+
+    /// Whether it is on the disk now.
+    fn put(&mut self, secret: &TlsSecret) -> bool {
+        if !is_served(secret) {
+            return false;
+        }
+        let name = ResourceName::new(&secret.namespace, &secret.name);
+        match self.write(secret) {
+            Ok(()) => {
+                self.left.remove(&name);
+                true
+            }
+            Err(error) => {
+                self.events.say("store", &with_causes(&error));
+                self.left.insert(name, Some(secret.clone_with_keys()));
+                false
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Publisher for Mirror {
     /// What is in the directory and not among the Secrets stays: it may be somebody else's.
     fn replace(&mut self, secrets: &[&TlsSecret]) {
-        for secret in secrets {
-            self.put(secret);
+        let mut state = lock(&self.0);
+        let there = secrets.iter().filter(|secret| state.put(secret));
+        let there: Vec<_> = there.copied().collect();
+        if let Some(then) = &mut state.then {
+            then.replace(&there);
         }
     }
 
     fn put(&mut self, secret: &TlsSecret) {
-        if !is_served(secret) {
-            return;
-        }
-        let there = self.dir.read(&secret.namespace, &secret.name);
-        if there.is_ok_and(|there| there.as_ref() == Some(secret)) {
-            return;
-        }
-        if let Err(error) = self.dir.write(secret) {
-            self.events.say("store", &with_causes(&error));
+        let mut state = lock(&self.0);
+        if state.put(secret)
+            && let Some(then) = &mut state.then
+        {
+            then.put(secret);
         }
     }
 
     fn remove(&mut self, secret: &ResourceName) {
-        if let Err(error) = self.dir.remove(&secret.namespace, &secret.name) {
-            self.events.say("store", &with_causes(&error));
+        let mut state = lock(&self.0);
+        if let Err(error) = state.dir.remove(&secret.namespace, &secret.name) {
+            state.events.say("store", &with_causes(&error));
+            state.left.insert(secret.clone(), None);
+            return;
         }
+        state.left.remove(secret);
+        if let Some(then) = &mut state.then {
+            then.remove(secret);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_written_is_written_when_it_can_be() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(home.path());
+        // A file of theirs is where the namespace belongs.
+        let obstacle = home.path().join("ns");
+        std::fs::write(&obstacle, "x").unwrap();
+        let mut mirror = Mirror::new(dir.clone(), Events::new(false), None);
+        let of = |text: &str| {
+            let mut secret = TlsSecret::new("ns", "web");
+            secret.insert("tls.crt", text);
+            secret.insert("tls.key", "k");
+            secret
+        };
+        mirror.put(&of("1"));
+        mirror.put(&of("2"));
+        lock(&mirror.0).try_again();
+        assert_eq!(lock(&mirror.0).left.len(), 1);
+        std::fs::remove_file(&obstacle).unwrap();
+        lock(&mirror.0).try_again();
+        assert_eq!(dir.read("ns", "web").unwrap(), Some(of("2")));
+        assert!(lock(&mirror.0).left.is_empty());
     }
 }

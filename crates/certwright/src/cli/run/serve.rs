@@ -93,12 +93,12 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Waits for a connection's end, as long as one may last.
+/// Waits for a connection's end. A client that breaks off is no event.
 pub(super) async fn talk<E>(connection: impl Future<Output = Result<(), E>>) {
-    let _ = tokio::time::timeout(LONGEST, connection).await;
+    let _ = connection.await;
 }
 
-/// Takes connections for ever, not more than a few at a time.
+/// Takes connections for ever, not more than a few at a time, and none for longer than it may last.
 pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     events: Events,
@@ -113,7 +113,7 @@ pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, peer)) => {
                 let served = serve(stream, peer);
                 tokio::spawn(async move {
-                    served.await;
+                    let _ = tokio::time::timeout(LONGEST, served).await;
                     drop(permit);
                 });
             }
