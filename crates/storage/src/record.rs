@@ -144,7 +144,7 @@ impl core::fmt::Debug for Record {
         f.debug_struct("Record")
             .field("kind", &self.kind)
             .field("version", &self.version)
-            .field("data", &self.data.keys())
+            .field("data", &self.data.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -45,7 +45,10 @@ struct Witness {
 impl Witness {
     fn see(&self, call: Call, when: &'static str) -> Operation<'_, ()> {
         Box::pin(async move {
-            self.seen.lock().expect("nobody panicked").insert((call, when));
+            self.seen
+                .lock()
+                .expect("nobody panicked")
+                .insert((call, when));
             match self.refuses {
                 Some(refused) if refused == (call, when) => Err(StorageError::Closed),
                 _ => Ok(()),
