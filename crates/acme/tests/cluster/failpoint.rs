@@ -1,40 +1,49 @@
-//! A store and a CA's server that stop the whole process at a chosen moment: before an
-//! effect, or between an effect and its answer.
+//! A CA's server, and an attendant for a store, that stop the whole process at a chosen
+//! moment: before an effect, or between an effect and its answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use certwright_acme::account::{Account, AccountKey, Registration};
 use certwright_acme::protocol::{
     AuthorizationState, Call, Download, NewOrder, OrderState, Protocol, RenewalInfo,
     RevocationReason,
 };
-use certwright_storage::{
-    Acquisition, Entry, Key, Lease, Listing, Operation, Revision, Storage, Txn, Watch,
-};
+use certwright_storage::Operation;
+use certwright_storage::conformance::{Attendant, Call as Operated};
 
 /// Counts moments, and stops at one.
 #[derive(Debug)]
 pub(crate) struct Moments {
     seen: AtomicUsize,
     last: usize,
-    go: Mutex<Receiver<()>>,
+    /// Who says when to go on; nobody, if whoever reads the line kills the process.
+    go: Option<Mutex<Receiver<()>>>,
 }
 
 impl Moments {
     /// Stops at this one, until it is told to go on.
-    pub(crate) fn until(last: usize, go: Receiver<()>) -> Arc<Self> {
-        let (seen, go) = (AtomicUsize::new(0), Mutex::new(go));
+    pub(crate) fn until(last: usize, go: Option<Receiver<()>>) -> Arc<Self> {
+        let (seen, go) = (AtomicUsize::new(0), go.map(Mutex::new));
         Arc::new(Self { seen, last, go })
+    }
+
+    pub(crate) fn seen(&self) -> usize {
+        self.seen.load(Ordering::SeqCst)
     }
 
     /// One more. At the last one the whole process stands still.
     fn pass(&self) {
         if self.seen.fetch_add(1, Ordering::SeqCst) == self.last {
-            println!("STOPPED");
-            let go = self.go.lock().unwrap_or_else(PoisonError::into_inner);
+            // On a line of its own.
+            println!("\nSTOPPED");
+            let Some(go) = &self.go else {
+                loop {
+                    std::thread::park();
+                }
+            };
+            let go = go.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever is to tell may be gone.
             let _ = go.recv();
         }
@@ -48,41 +57,19 @@ impl Moments {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct WatchedStorage(pub(crate) Arc<dyn Storage>, pub(crate) Arc<Moments>);
-
-impl Storage for WatchedStorage {
-    fn get<'a>(&'a self, key: &'a Key) -> Operation<'a, Option<Entry>> {
-        self.0.get(key)
+/// At a store, what is written counts.
+impl Attendant for Moments {
+    fn before(&self, call: Operated) -> Operation<'_, ()> {
+        Box::pin(async move {
+            if call == Operated::Txn {
+                self.pass();
+            }
+            Ok(())
+        })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str) -> Operation<'a, Listing> {
-        self.0.list(prefix)
-    }
-
-    fn txn(&self, txn: Txn) -> Operation<'_, Revision> {
-        Box::pin(async { self.1.around(self.0.txn(txn)).await })
-    }
-
-    fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> Operation<'a, Watch> {
-        self.0.watch(prefix, after)
-    }
-
-    fn acquire<'a>(
-        &'a self,
-        name: &'a Key,
-        owner: &'a str,
-        ttl: Duration,
-    ) -> Operation<'a, Acquisition> {
-        self.0.acquire(name, owner, ttl)
-    }
-
-    fn keep_alive<'a>(&'a self, lease: &'a mut Lease) -> Operation<'a, ()> {
-        self.0.keep_alive(lease)
-    }
-
-    fn release(&self, lease: Lease) -> Operation<'_, ()> {
-        self.0.release(lease)
+    fn after(&self, call: Operated) -> Operation<'_, ()> {
+        self.before(call)
     }
 }
 

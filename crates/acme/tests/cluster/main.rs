@@ -10,6 +10,7 @@ mod balancer;
 #[allow(dead_code, reason = "more than these tests need")]
 #[path = "../../../storage/tests/support/cluster.rs"]
 mod etcd;
+#[allow(dead_code, reason = "more than these tests need")]
 mod failpoint;
 mod fault;
 mod figure;

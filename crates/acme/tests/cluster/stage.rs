@@ -7,12 +7,13 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use certwright_acme::{CertId, IssuedCertificate, Wanted};
+use certwright_storage::conformance::Attended;
 use certwright_storage::{EtcdOptions, EtcdStorage, Storage};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::balancer::Balancer;
 use crate::etcd::Cluster;
-use crate::failpoint::{Moments, WatchedServer, WatchedStorage};
+use crate::failpoint::{Moments, WatchedServer};
 use crate::process::{Ear, Process, Said};
 use crate::replica;
 use crate::server::{Pebble, Settings};
@@ -172,9 +173,9 @@ async fn a_replica() {
         }
     });
     let moment = std::env::var("REPLICA_MOMENT").unwrap().parse().unwrap();
-    let moments = Moments::until(moment, going);
+    let moments = Moments::until(moment, Some(going));
     let lived = replica::live(told, |etcd, server| {
-        let storage = WatchedStorage(Arc::new(etcd), Arc::clone(&moments));
+        let storage = Attended::new(etcd, Arc::clone(&moments));
         let server = WatchedServer(Arc::new(server), moments);
         (Arc::new(storage), Arc::new(server))
     });

@@ -16,12 +16,13 @@ use certwright_acme::http::HttpOptions;
 use certwright_acme::{
     AcmeServer, CertId, Demand, Engine, IssuedCertificate, Options, Outcome, TokioRuntime, Wanted,
 };
+use certwright_storage::conformance::Attended;
 use certwright_storage::{FileOptions, FileStorage, Storage};
 
 use crate::dns::ChallTestSrv;
+use crate::failpoint::{Moments, WatchedServer};
 use crate::fake::FakeServer;
 use crate::server::{self, Pebble, Settings};
-use crate::watched::{Moments, WatchedServer, WatchedStorage};
 
 #[test]
 fn at_every_moment() {
@@ -298,9 +299,9 @@ fn wanted(name: &str) -> (Wanted, CertId) {
 async fn the_one_that_dies() {
     let of = |name: &str| std::env::var(format!("KILL_{name}")).unwrap();
     let port = |name: &str| of(name).parse::<u16>().unwrap();
-    let moments = Moments::until(of("MOMENT").parse().unwrap());
+    let moments = Moments::until(of("MOMENT").parse().unwrap(), None);
     let storage = FileStorage::open(Path::new(&of("STORE")), FileOptions::default()).unwrap();
-    let storage = Arc::new(WatchedStorage(storage, Arc::clone(&moments)));
+    let storage = Arc::new(Attended::new(storage, Arc::clone(&moments)));
     let (directory, kind) = (of("DIRECTORY"), of("KIND"));
     let server = match kind.as_str() {
         "fake" => AcmeServer::new(&directory, HttpOptions::new(Vec::new())).unwrap(),
@@ -315,7 +316,7 @@ async fn the_one_that_dies() {
         let (kid, mac) = BINDING;
         issuer.account.registration.binding = Some(ExternalBinding::new(kid, mac).unwrap());
     }
-    issuer.protocol = Arc::new(WatchedServer(server, Arc::clone(&moments)));
+    issuer.protocol = Arc::new(WatchedServer(Arc::new(server), Arc::clone(&moments)));
     let runtime = Arc::new(TokioRuntime);
     let engine = Engine::new(storage, runtime, vec![issuer], Options::default()).unwrap();
     let address = ([127, 0, 0, 1], port("PORT")).into();

@@ -6,6 +6,8 @@
 mod account;
 mod alpn;
 mod dns;
+#[path = "../cluster/failpoint.rs"]
+mod failpoint;
 #[path = "../fake/server.rs"]
 #[allow(dead_code, reason = "its own tests use more of it")]
 mod fake;
@@ -13,4 +15,3 @@ mod kill;
 mod lego;
 mod order;
 mod server;
-mod watched;
