@@ -1,5 +1,6 @@
 //! What the engine asks of a CA (RFC 8555), one request each.
 
+mod by_hand;
 mod jws;
 mod server;
 mod shim;
