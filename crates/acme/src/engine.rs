@@ -1,14 +1,19 @@
 //! The engine: takes a certificate from wanted to stored, whatever happens in between.
 
 mod abandon;
+mod addresses;
 mod authorize;
 mod breaker;
+mod clean;
 mod commit;
 mod drive;
+mod enrol;
 mod failure;
 mod hold;
+mod place;
 mod quota;
 mod records;
+mod set_back;
 mod shown;
 #[cfg(test)]
 mod tests;

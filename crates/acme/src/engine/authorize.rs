@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use certwright_storage::{Guard, Txn, Write};
+use certwright_storage::{Txn, Write};
 
-use super::EngineError;
 use super::drive::{AT_ONCE, Drive};
 use super::failure::{Setback, Trouble};
 use crate::account::Account;
 use crate::challenge::dns01::TxtRecord;
-use crate::challenge::reach::{Otherwise, Unreachable};
 use crate::challenge::tls_alpn01;
 use crate::challenge::{ChallengeKind, Receipt};
-use crate::event::Event;
 use crate::identifier::Identifier;
 use crate::issuer::Issuer;
 use crate::journal::Order;
@@ -23,7 +20,7 @@ use crate::protocol::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
     OrderStatus, ProtocolError,
 };
-use crate::runtime::{all, within};
+use crate::runtime::all;
 
 impl Drive<'_> {
     /// Ordered or Presenting, with the order pending: shows what is to be shown, tells
@@ -302,110 +299,6 @@ impl Drive<'_> {
         if !delay.is_zero() {
             self.hold.sleep(delay).await?;
         }
-        Ok(())
-    }
-
-    /// Before an order: whether the CA would find us at its names.
-    pub(super) async fn look_around(&mut self, issuer: &Issuer) -> Result<(), Trouble> {
-        let solvers = &issuer.solvers;
-        let Some(check) = &solvers.addresses else {
-            return Ok(());
-        };
-        let mut refusal = None;
-        for identifier in self.wanted.distinct() {
-            let first = solvers
-                .kinds()
-                .find(|kind| solvers.may_prove(*kind, &identifier));
-            let (Identifier::Dns(_), Some(ChallengeKind::Http01 | ChallengeKind::TlsAlpn01)) =
-                (&identifier, first)
-            else {
-                continue;
-            };
-            let name = identifier.value();
-            let limit = self.shared.options.provider_timeout;
-            let looked = within(&*self.shared.runtime, limit, check.problem(&name));
-            let Some(reason) = self.hold.during(looked).await?.unwrap_or_else(|| {
-                let reason = format!("no answer after {limit:?}");
-                Some(Unreachable::Untold { reason })
-            }) else {
-                continue;
-            };
-            let refused = check.otherwise == Otherwise::Refuse
-                && solvers.dns01.is_none()
-                && !matches!(reason, Unreachable::Untold { .. });
-            if refused {
-                refusal.get_or_insert_with(|| format!("{identifier} is not ordered: {reason}"));
-            }
-            self.shared.events.emit(Event::Unreachable {
-                id: self.id.clone(),
-                identifier,
-                reason,
-                refused,
-            });
-        }
-        match refusal {
-            // The record may be there in a moment, and looking costs the CA nothing.
-            Some(detail) => Err(Setback::new(Class::Transient, detail).into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Waiting: takes away what was shown. What cannot be taken away stays in the
-    /// journal for the next time.
-    pub(super) async fn clean(&mut self) -> Result<(), EngineError> {
-        if self.journal.receipts.is_empty() && self.journal.given_up.is_empty() {
-            return Ok(());
-        }
-        self.give_up().await?;
-        let at = self.revision.unwrap_or_default();
-        let mut writes = Vec::new();
-        let mut left = Vec::new();
-        for receipt in core::mem::take(&mut self.journal.receipts) {
-            match &receipt {
-                Receipt::Http01 { token, .. } => {
-                    self.shared.hide(&Shown::Token(token.clone()), at);
-                    writes.push((None, Write::Delete(layout::http_token(token))));
-                }
-                Receipt::TlsAlpn01 {
-                    name,
-                    authorization,
-                } => {
-                    let options = &self.shared.options;
-                    let lock = layout::alpn_lock(name);
-                    let held = self.hold.also(&lock, &options.owner, options.lease);
-                    if held.await?.is_some() {
-                        // Whoever is at it writes over our answer, or ends before and leaves it to us.
-                        left.push(receipt);
-                        continue;
-                    }
-                    let place = layout::alpn_name(name);
-                    let found = self.shared.storage.get(&place);
-                    match self.hold.during(found).await?? {
-                        // The answer of another order for the same name.
-                        Some(entry) if entry.value.as_bytes() != authorization.as_bytes() => {}
-                        Some(entry) => {
-                            let name = Shown::Name(name.clone());
-                            self.shared.hide(&name, at.max(entry.revision));
-                            let same = Guard::Unchanged(place.clone(), entry.revision);
-                            writes.push((Some(same), Write::Delete(place)));
-                        }
-                        None => self.shared.hide(&Shown::Name(name.clone()), at),
-                    }
-                }
-                Receipt::Dns01 { record, issuer } => {
-                    if let Err(reason) = self.unpublish(record, issuer).await? {
-                        self.shared.events.emit(Event::NotCleaned {
-                            id: self.id.clone(),
-                            reason,
-                        });
-                        left.push(receipt);
-                    }
-                }
-            }
-        }
-        self.journal.receipts = left;
-        self.write_many(writes).await?;
-        self.hold.let_go().await;
         Ok(())
     }
 
