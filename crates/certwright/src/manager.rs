@@ -1,6 +1,8 @@
 //! Keeps certificates true to their specifications, one step at a time; the caller brings the time.
 
 mod anchors;
+mod ask;
+mod change;
 mod history;
 mod kept;
 mod look;
@@ -8,18 +10,15 @@ mod outcome;
 mod record;
 mod settle;
 mod show;
+mod temporary;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use certwright_cert_model::TlsSecret;
-use certwright_cert_model::issuer::IssuerSpec;
-use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
-use certwright_cert_model::output::KeystorePassword;
-use certwright_cert_model::secret::TLS_CRT;
-use certwright_cert_model::validated::ValidatedSpec;
-use certwright_issuance::{Certificate, CertificateAuthority};
-use certwright_renewal::{Agenda, FailureBackoff, Schedule};
+use certwright_issuance::CertificateAuthority;
+use certwright_renewal::{Agenda, FailureBackoff};
 use time::{Duration, OffsetDateTime};
 
 use self::anchors::Anchors;
@@ -33,9 +32,9 @@ use self::look::Step;
 pub use self::outcome::{Outcome, SecretChange, Status};
 use crate::annotation;
 use crate::inventory::{Inventory, Object, ResourceName};
-use crate::issue::{Done, IssueError, Job};
-use crate::issuer::{ACME_GROUP, Issuer, Registry, Wish};
-use crate::plan::{Authority, Observed, Plan, Seal, plan};
+use crate::issue::{Done, Job};
+use crate::issuer::{ACME_GROUP, Issuer, Registry};
+use crate::plan::Seal;
 
 /// Issues and renews what an [`Inventory`] asks for, and holds the Secrets.
 ///
@@ -306,335 +305,6 @@ impl Manager {
         }
     }
 
-    /// Asks for a new certificate whatever the old one is, like `cmctl renew`; `false` if there is no such
-    /// Certificate. It is issued by the next [`reconcile`](Self::reconcile), with the key that `rotationPolicy` says.
-    pub fn renew(&mut self, name: &ResourceName, now: OffsetDateTime) -> bool {
-        let Some(rank) = self.ranks.get(name) else {
-            return false;
-        };
-        self.open.insert(*rank);
-        // What was issued at the same instant is not what is asked for.
-        let issued = self.secret_of(name).and_then(annotation::issued_at);
-        let issued = issued.filter(|issued| *issued == now);
-        let after = issued.map(|issued| issued.saturating_add(Duration::NANOSECOND));
-        self.states.entry(name.clone()).or_default().requested = after.or(Some(now));
-        self.changed_states.insert(name.clone());
-        true
-    }
-
-    /// Asks for a new certificate with a new key, even under `rotationPolicy: Never`: what to do when others may know
-    /// the old one. `false` if there is no such Certificate.
-    ///
-    /// What is being signed for it now is given up, and asked for anew.
-    ///
-    /// Whatever a CA signed with the old key is issued again by itself; see [`drop_old_anchors`](Self::drop_old_anchors)
-    /// for the trust in it.
-    pub fn rekey(&mut self, name: &ResourceName, now: OffsetDateTime) -> bool {
-        let known = self.renew(name, now);
-        if known {
-            let state = self.states.entry(name.clone()).or_default();
-            state.rekey = true;
-            // What is being signed may be for the old key, and would count as what was asked for.
-            state.running = None;
-            self.held.remove(name);
-        }
-        known
-    }
-
-    /// Asks once more for what was asked for at this instant, issued and then not stored.
-    #[cfg(feature = "run")]
-    pub(crate) fn ask_again(&mut self, name: &ResourceName, at: OffsetDateTime) {
-        match self.states.get(name).is_some_and(|state| state.rekeyed) {
-            true => self.rekey(name, at),
-            false => self.renew(name, at),
-        };
-    }
-
-    /// Takes every anchor out of the `trust-bundle.pem` of everything below a CA but the one that the CA has now, for
-    /// the case that others know the key of an old one; what was done. Nothing, if there is no old one, or no such
-    /// Certificate.
-    ///
-    /// Call it after [`rekey`](Self::rekey) and a [`reconcile`](Self::reconcile) at the same instant. Certificates that
-    /// only an old anchor verifies are refused by whoever has read the new bundle; they are issued again by the next
-    /// [`reconcile`](Self::reconcile), and wait for nobody.
-    pub fn drop_old_anchors(&mut self, ca: &ResourceName) -> Vec<(ResourceName, Outcome)> {
-        let Some(top) = self.tops.get(ca).cloned() else {
-            return Vec::new();
-        };
-        if !self.anchors.drop_others(&top) {
-            return Vec::new();
-        }
-        self.open_group(&top);
-        self.rewrite(&top, None)
-    }
-
-    /// Everything below a CA is to be looked at.
-    fn open_group(&mut self, top: &ResourceName) {
-        for member in self.groups.get(top).into_iter().flatten() {
-            let owner = self.inventory.owner(member, self.secrets.get(member));
-            self.open
-                .extend(owner.and_then(|owner| self.ranks.get(owner)));
-        }
-    }
-
-    /// Takes another inventory; what is the same in both is left alone. What became of the Secrets of Certificates
-    /// that are gone.
-    pub fn replace_inventory(&mut self, inventory: Inventory) -> Vec<(ResourceName, Outcome)> {
-        let old = core::mem::replace(&mut self.inventory, inventory);
-        let new = &self.inventory;
-        let issuer = |of: &Inventory, name: &ResourceName, reference: &IssuerRef| {
-            let found = of.issuer(&name.namespace, reference);
-            found.map(|found| (found.spec.clone(), found.namespace.to_owned()))
-        };
-        let same = |name: &ResourceName, spec: &ValidatedSpec| {
-            old.certificate(name) == Some(spec)
-                && issuer(&old, name, spec.issuer_ref()) == issuer(new, name, spec.issuer_ref())
-                && new
-                    .target(name)
-                    .is_some_and(|target| old.owner(&target, None) == new.owner(&target, None))
-        };
-        let changed: Vec<_> = new
-            .certificates()
-            .filter(|(name, spec)| !same(name, spec))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let still_open: Vec<_> = self
-            .open
-            .iter()
-            .map(|rank| self.order[*rank].clone())
-            .collect();
-        let gone: Vec<_> = old
-            .certificates()
-            .filter(|(name, _)| new.certificate(name).is_none())
-            .map(|(name, _)| (name.clone(), old.target(name)))
-            .collect();
-        let left: Vec<_> = old
-            .certificates()
-            .filter_map(|(name, _)| {
-                let target = old.target(name)?;
-                (new.target(name).as_ref() != Some(&target)).then_some(target)
-            })
-            .collect();
-        self.index();
-        for name in changed.iter().chain(&still_open) {
-            self.open.extend(self.ranks.get(name));
-        }
-        // Whoever waited for a Secret that another one had has it now.
-        for target in &left {
-            let owner = self.inventory.owner(target, self.secrets.get(target));
-            self.open
-                .extend(owner.and_then(|owner| self.ranks.get(owner)));
-        }
-        for name in &changed {
-            if let Some(state) = self.states.get_mut(name) {
-                state.configuration_changed();
-                self.changed_states.insert(name.clone());
-            }
-            self.held.remove(name);
-        }
-        let new = &self.inventory;
-        let wanting = new.certificates().map(|(name, _)| name);
-        let wanting = wanting.filter(|name| new.is_temporary_wanted(name));
-        let wanting = wanting.filter(|name| !old.is_temporary_wanted(name));
-        self.wanting.extend(wanting.cloned());
-        self.tell_wishes();
-        let mut outcomes = Vec::new();
-        for (name, target) in gone {
-            self.agenda.remove(&name);
-            self.states.remove(&name);
-            self.changed_states.insert(name.clone());
-            self.held.remove(&name);
-            let Some(target) = target.filter(|target| self.inventory.owner(target, None).is_none())
-            else {
-                continue;
-            };
-            let owned = self.secrets.get(&target).and_then(annotation::certificate);
-            if owned != Some(name.name.as_str()) {
-                continue;
-            }
-            if self.options.owner_references {
-                self.forget(&target);
-                self.changes.push(SecretChange::Remove(target.clone()));
-                outcomes.push((name, Outcome::Removed { secret: target }));
-            } else {
-                outcomes.push((name, Outcome::Orphaned { secret: target }));
-            }
-        }
-        outcomes
-    }
-
-    /// Takes a Secret that somebody else wrote.
-    pub fn observe(&mut self, secret: TlsSecret) {
-        let Err(secret) = self.take_record(secret) else {
-            return;
-        };
-        let name = ResourceName::new(&secret.namespace, &secret.name);
-        let mended = self.is_mended(&name);
-        if mended || self.secrets.get(&name) != Some(&secret) {
-            self.touch(&name);
-            self.secrets.insert(name.clone(), secret);
-            // It may be another Certificate's now.
-            self.touch(&name);
-        }
-        if mended {
-            self.recall(&name);
-        }
-    }
-
-    /// Takes note that somebody else removed a Secret.
-    pub fn forget(&mut self, secret: &ResourceName) {
-        self.forget_record(secret);
-        let mended = self.is_mended(secret);
-        if self.secrets.remove(secret).is_some() || mended {
-            self.touch(secret);
-            let now = self.last.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-            self.anchors.leave(secret, now);
-        }
-    }
-
-    /// When a Certificate is renewed, and why then; `None` if it is not scheduled, because there is nothing to renew,
-    /// something is due or wrong already, or renewal is disabled.
-    pub fn schedule(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Schedule> {
-        let spec = self.inventory.certificate(name)?;
-        let mut seen = Observed::new(self.secret_of(name), Authority::Unknown);
-        seen.certificate = &name.name;
-        seen.ari = self.states.get(name).and_then(|s| s.suggestion.window);
-        match plan(spec, &seen, now) {
-            Plan::Idle(schedule)
-            | Plan::Contested { schedule, .. }
-            | Plan::Reapply { schedule, .. } => schedule,
-            Plan::Blocked(_) | Plan::Issue { .. } | Plan::Wait { .. } => None,
-        }
-    }
-
-    /// A Certificate's state at the instant `now`; `None` if there is none of this name.
-    pub fn status(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Status> {
-        self.inventory.certificate(name)?;
-        let secret = self.secret_of(name);
-        let chain = |secret: &TlsSecret| Certificate::read_pem(secret.get(TLS_CRT)?).ok();
-        let leaf = secret
-            .filter(|secret| !annotation::is_temporary(secret))
-            .and_then(chain)
-            .and_then(|chain| chain.into_iter().next());
-        let state = self.states.get(name);
-        let failing = state.and_then(|state| state.failing);
-        let next = failing.map_or_else(|| self.agenda.get(name), |failing| Some(failing.until));
-        let mut status = Status::of(leaf.as_ref(), state, secret, next, now);
-        let target = self.inventory.target(name)?;
-        if let Some((word, why)) = self.trouble(&target) {
-            (status.ready, status.reason) = (false, word);
-            why.clone_into(&mut status.message);
-        }
-        Some(status)
-    }
-
-    /// Whether the issuer a Certificate would name can sign at `now`; why not, if it cannot.
-    ///
-    /// # Errors
-    ///
-    /// The issuer does not exist, or its CA is not usable.
-    pub fn check_issuer(
-        &mut self,
-        namespace: &str,
-        reference: &IssuerRef,
-        now: OffsetDateTime,
-    ) -> Result<(), IssueError> {
-        self.signer(namespace, reference, now).map(|_| ())
-    }
-
-    /// The requests of a Certificate, the oldest first: the last successful ones, as many as
-    /// `revisionHistoryLimit` says, and those that failed since.
-    pub fn requests(&self, name: &ResourceName) -> impl Iterator<Item = &RequestRecord> {
-        self.states.get(name).into_iter().flat_map(State::requests)
-    }
-
-    /// Tells every issuer of yours what is wanted of it.
-    fn tell_wishes(&self) {
-        for (key, issuer) in &self.issuers {
-            let theirs = |(name, _): (&ResourceName, _)| {
-                (self.registered(name).as_ref() == Some(key)).then(|| self.wish(name))?
-            };
-            let wishes: Vec<_> = self.inventory.certificates().filter_map(theirs).collect();
-            issuer.wanted(&wishes);
-        }
-    }
-
-    /// Group and kind for which the issuer of yours is registered that a Certificate names.
-    fn registered(&self, name: &ResourceName) -> Option<(String, String)> {
-        let reference = self.inventory.certificate(name)?.issuer_ref();
-        if let IssuerKind::External { group, kind } = &reference.kind {
-            return Some((group.clone(), kind.clone()));
-        }
-        let found = self.inventory.issuer(&name.namespace, reference)?;
-        let is_acme = matches!(found.spec, IssuerSpec::Acme(_));
-        is_acme.then(|| (ACME_GROUP.to_owned(), "Issuer".to_owned()))
-    }
-
-    fn wish(&self, name: &ResourceName) -> Option<Wish> {
-        let spec = self.inventory.shared(name)?;
-        let issuer_namespace = match spec.issuer_ref().kind {
-            IssuerKind::ClusterIssuer => String::new(),
-            _ => name.namespace.clone(),
-        };
-        Some(Wish {
-            certificate: name.clone(),
-            spec,
-            issuer_namespace,
-        })
-    }
-
-    /// Rebuilds what is derived from the inventory.
-    fn index(&mut self) {
-        self.unseen = true;
-        let (order, _) = self.inventory.sorted();
-        self.ranks = order
-            .iter()
-            .enumerate()
-            .map(|(rank, name)| (name.clone(), rank))
-            .collect();
-        self.readers.clear();
-        self.tops.clear();
-        self.groups.clear();
-        self.open.clear();
-        for (rank, name) in order.iter().enumerate() {
-            let ca = self.inventory.ca_of(name).map(|(_, secret)| secret);
-            let spec = self.inventory.certificate(name);
-            let passwords = spec.into_iter().flat_map(|spec| passwords(name, spec));
-            let binding = self.inventory.binding_of(name).map(|(secret, _)| secret);
-            let passwords = passwords.map(|(secret, _)| secret);
-            for secret in ca.into_iter().chain(passwords).chain(binding) {
-                self.readers.entry(secret).or_default().push(rank);
-            }
-            if let (Some(top), Some(target)) =
-                (self.inventory.top(name), self.inventory.target(name))
-            {
-                self.groups.entry(top.clone()).or_default().push(target);
-                self.tops.insert(name.clone(), top);
-            }
-        }
-        self.order = order;
-    }
-
-    /// Whoever depends on a Secret is to look again.
-    fn touch(&mut self, secret: &ResourceName) {
-        self.authorities.remove(secret);
-        self.seals.remove(secret);
-        let owner = self.inventory.owner(secret, self.secrets.get(secret));
-        let owner = owner.and_then(|owner| self.ranks.get(owner)).copied();
-        let readers = self.readers.get(secret).into_iter().flatten().copied();
-        for rank in readers {
-            self.open.insert(rank);
-            if let Some(state) = self.states.get_mut(&self.order[rank]) {
-                // What the CA before it signs is not what is asked for any more.
-                state.running = state.running.filter(|running| !running.local);
-                if state.failing.take().is_some() {
-                    self.changed_states.insert(self.order[rank].clone());
-                }
-            }
-        }
-        self.open.extend(owner);
-    }
-
     /// Takes note of the time; after a clock was set back, everything is looked at again. What was signed and is valid
     /// now.
     fn notice(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
@@ -684,18 +354,4 @@ impl Manager {
         }
         outcomes
     }
-}
-
-/// The Secrets and keys with the passwords of a Certificate's keystores.
-fn passwords(name: &ResourceName, spec: &ValidatedSpec) -> Vec<(ResourceName, String)> {
-    let stores = spec.keystores();
-    let jks = stores.jks.as_ref().map(|store| &store.password);
-    let pkcs12 = stores.pkcs12.as_ref().map(|store| &store.password);
-    let named = |password: &KeystorePassword| match password {
-        KeystorePassword::Literal(_) => None,
-        KeystorePassword::SecretKey { name: secret, key } => {
-            Some((ResourceName::new(&name.namespace, secret), key.clone()))
-        }
-    };
-    jks.into_iter().chain(pkcs12).filter_map(named).collect()
 }

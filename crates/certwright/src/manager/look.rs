@@ -12,8 +12,9 @@ use certwright_issuance::keystore::SecretKeystores;
 use certwright_renewal::{Retry, Schedule, Seed};
 use time::{Duration, OffsetDateTime};
 
+use super::change::passwords;
 use super::history::{Failing, Running};
-use super::{Manager, Outcome, passwords};
+use super::{Manager, Outcome};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};

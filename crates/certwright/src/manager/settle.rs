@@ -1,25 +1,19 @@
-//! What becomes of a Secret: the signed certificate, a temporary one, the bundle of trust anchors.
+//! What becomes of what was signed.
 
 use std::collections::BTreeMap;
 
-use certwright_cert_model::secret::{
-    CA_CRT, KEYSTORE_JKS, KEYSTORE_P12, TLS_CRT, TLS_KEY, TRUSTSTORE_JKS, TRUSTSTORE_P12,
-};
+use certwright_cert_model::secret::{CA_CRT, TLS_CRT, TLS_KEY};
 use certwright_cert_model::{TlsSecret, ValidatedSpec};
-use certwright_issuance::temporary::temporary;
-use certwright_issuance::{Certificate, KeyPair, Profile};
+use certwright_issuance::{Certificate, KeyPair};
 use certwright_renewal::Schedule;
 use time::{Duration, OffsetDateTime};
 
-use super::anchors::TRUST_BUNDLE;
-use super::history::{FAILED, Failing, State};
+use super::history::{FAILED, Failing};
 use super::{Manager, Outcome, SKEW, SecretChange};
 use crate::annotation;
 use crate::inventory::ResourceName;
-use crate::issue::{Done, IssueError, Job, JobKey, Made, prepare, verify};
-use crate::plan::{
-    AuthorityChange, Drift, Observed, Plan, Reason, contest_text, contested_until, instant, plan,
-};
+use crate::issue::{Done, IssueError, Made};
+use crate::plan::{Drift, Observed, Plan, Reason, contest_text, instant, plan};
 
 impl Manager {
     /// Takes what came of a job; what was done, for this Certificate and for those that share its trust anchors. A
@@ -239,118 +233,12 @@ impl Manager {
         Ok((secret, made.csr.to_pem(), warnings))
     }
 
-    /// Writes the trust anchors of a Certificate's group into its Secret, and into those of all others if they
-    /// changed; whether they did.
-    fn spread(
-        &mut self,
-        name: &ResourceName,
-        target: &ResourceName,
-        now: OffsetDateTime,
-    ) -> (bool, Vec<(ResourceName, Outcome)>) {
-        let Some(top) = self.tops.get(name).cloned() else {
-            return (false, Vec::new());
-        };
-        let anchor = self
-            .secrets
-            .get(target)
-            .and_then(|secret| secret.get(CA_CRT));
-        let changed = match anchor.map(<[u8]>::to_vec) {
-            Some(anchor) => self.anchors.join(&top, target, &anchor, now),
-            None => self.anchors.leave(target, now),
-        };
-        let outcomes = match changed {
-            true => self.rewrite(&top, Some(target)),
-            false => Vec::new(),
-        };
-        (changed, outcomes)
-    }
-
-    /// Writes a group's bundle into the Secrets of all members but one.
-    pub(super) fn rewrite(
-        &mut self,
-        top: &ResourceName,
-        but: Option<&ResourceName>,
-    ) -> Vec<(ResourceName, Outcome)> {
-        let mut outcomes = Vec::new();
-        for member in self.groups.get(top).cloned().unwrap_or_default() {
-            if Some(&member) == but || !self.write_bundle(top, &member) {
-                continue;
-            }
-            let owner = self.inventory.owner(&member, self.secrets.get(&member));
-            let what = vec![TRUST_BUNDLE.to_owned()];
-            outcomes.extend(owner.map(|owner| (owner.clone(), Outcome::Reapplied { what })));
-            self.changed(&member);
-        }
-        outcomes
-    }
-
     /// A Secret is to be stored as it is now.
-    fn changed(&mut self, secret: &ResourceName) {
+    pub(super) fn changed(&mut self, secret: &ResourceName) {
         if let Some(secret) = self.secrets.get(secret) {
             let secret = Box::new(secret.clone_with_keys());
             self.changes.push(SecretChange::Put(secret));
         }
-    }
-
-    /// Writes a group's bundle into a Secret that has a certificate; whether it had another one.
-    fn write_bundle(&mut self, top: &ResourceName, secret: &ResourceName) -> bool {
-        if self.is_unreadable(top) || self.is_unreadable(secret) {
-            // Nobody knows what it trusted, or what would be written over.
-            return false;
-        }
-        let bundle = self.anchors.bundle(top);
-        let Some(secret) = self.secrets.get_mut(secret) else {
-            return false;
-        };
-        match bundle.filter(|_| secret.get(CA_CRT).is_some()) {
-            Some(bundle) if secret.get(TRUST_BUNDLE) == Some(&*bundle) => false,
-            Some(bundle) => {
-                secret.insert(TRUST_BUNDLE, bundle);
-                true
-            }
-            None => secret.remove(TRUST_BUNDLE),
-        }
-    }
-
-    /// Takes note of the anchor of a Certificate's Secret; the Secrets whose bundle had to be written again.
-    pub(super) fn trust(
-        &mut self,
-        name: &ResourceName,
-        now: OffsetDateTime,
-    ) -> Vec<(ResourceName, Outcome)> {
-        let Some(target) = self.inventory.target(name) else {
-            return Vec::new();
-        };
-        let (changed, mut outcomes) = self.spread(name, &target, now);
-        let Some(top) = self.tops.get(name).cloned() else {
-            return outcomes;
-        };
-        let rewritten = self.states.get(name).map(State::rewritten);
-        let rewritten = rewritten.filter(|_| !changed).unwrap_or_default();
-        let pause = contested_until(&rewritten, &self.options.backoff, now);
-        let before = pause
-            .and(self.secrets.get(&target))
-            .map(TlsSecret::clone_with_keys);
-        if !self.write_bundle(&top, &target) {
-            return outcomes;
-        }
-        if let (Some(until), Some(before)) = (pause, before) {
-            self.secrets.insert(target, before);
-            let due = self.agenda.get(name);
-            self.agenda
-                .insert(name.clone(), due.map_or(until, |due| due.min(until)));
-            let state = self.states.entry(name.clone()).or_default();
-            state.contested = Some(contest_text(&[TRUST_BUNDLE], until));
-            outcomes.push((name.clone(), Outcome::Waiting { until }));
-            return outcomes;
-        }
-        if !changed {
-            self.states.entry(name.clone()).or_default().rewrote(now);
-        }
-        self.changed(&target);
-        let what = vec![TRUST_BUNDLE.to_owned()];
-        outcomes.push((name.clone(), Outcome::Reapplied { what }));
-        outcomes
     }
 
     /// A Secret that is not rewritten because somebody else undoes it.
@@ -417,184 +305,12 @@ impl Manager {
         Outcome::Failed { error, retry }
     }
 
-    /// What is known before the first step: revisions, and the anchors that were trusted.
-    ///
-    /// A group trusts what the Secret of its highest CA says, and nothing else: who may write one Secret below it does
-    /// not become trusted by all.
-    pub(super) fn first(&mut self, now: OffsetDateTime) {
-        for top in self.groups.keys() {
-            let Some(secret) = self.secrets.get(top) else {
-                continue;
-            };
-            if let Some(anchor) = secret.get(CA_CRT) {
-                self.anchors.join(top, top, anchor, now);
-            }
-            if let Some(bundle) = secret.get(TRUST_BUNDLE) {
-                self.anchors.remember(top, bundle, now);
-            }
-        }
-        for name in &self.order {
-            let (Some(target), Some(top)) = (self.inventory.target(name), self.tops.get(name))
-            else {
-                continue;
-            };
-            let Some(secret) = self.secrets.get(&target) else {
-                continue;
-            };
-            if let Some(revision) = annotation::revision(secret) {
-                self.states.entry(name.clone()).or_default().revision = revision;
-            }
-            let anchor = secret.get(CA_CRT);
-            if let Some(anchor) = anchor.filter(|anchor| self.anchors.knows(top, anchor)) {
-                self.anchors.join(top, &target, anchor, now);
-            }
-        }
-    }
-
-    /// Drops trust anchors that nothing needs any more.
-    pub(super) fn drop_anchors(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
-        let changed = self.anchors.drop_unused(now, self.options.anchor_grace);
-        let rewritten = changed.iter().map(|top| self.rewrite(top, None));
-        rewritten
-            .collect::<Vec<_>>()
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-
-    /// Until when a certificate that is still good has to wait because its CA's anchor is not everywhere yet.
-    pub(super) fn wait_for_anchors(
-        &self,
-        name: &ResourceName,
-        reason: &Reason,
-        now: OffsetDateTime,
-    ) -> Option<OffsetDateTime> {
-        // The same key under the same name is the same anchor.
-        let rekeyed = AuthorityChange::Rekeyed;
-        if !matches!(reason, Reason::IssuerChanged { change, .. } if *change == rekeyed) {
-            return None;
-        }
-        let since = self.anchors.overlap_since(self.tops.get(name)?)?;
-        let until = since.saturating_add(self.options.anchor_lead);
-        let stored = self.secret_of(name)?.get(TLS_CRT)?;
-        let leaf = Certificate::read_pem(stored).ok()?.into_iter().next()?;
-        // With a tenth of its time left it waits for nobody.
-        let life = leaf.not_after() - leaf.not_before();
-        let until = until.min(leaf.not_after().saturating_sub(life / 10));
-        // What began after now is a clock's that was ahead.
-        (since <= now && now < until).then_some(until)
-    }
-
-    /// Puts a temporary certificate into the Secret of a Certificate that wants one while an issuer is asked.
-    pub(super) fn place_temporary(
-        &mut self,
-        job: &mut Job,
-        now: OffsetDateTime,
-    ) -> Result<(), IssueError> {
-        if !self.lacks_certificate(&job.certificate) {
-            return Ok(());
-        }
-        let key = core::mem::replace(&mut job.key, JobKey::Generate);
-        let (key, csr) = prepare(&job.spec, key)?;
-        let csr = verify(&csr)?;
-        self.put_temporary(&job.certificate.clone(), &job.spec.clone(), &key, &csr, now);
-        job.key = JobKey::Made(key);
-        Ok(())
-    }
-
-    /// The same for one whose issuer was asked, or did not answer, before that was wanted.
-    pub(super) fn place_wanted(&mut self, name: &ResourceName, now: OffsetDateTime) {
-        let state = self.states.get(name);
-        let waits = state.is_some_and(|state| state.running.is_some() || state.failing.is_some());
-        if waits && let Err(error) = self.stand_in(name, now) {
-            tracing::warn!(certificate = %name, error = &error as &dyn core::error::Error, "no temporary certificate");
-        }
-    }
-
-    /// The same for one that was not issued.
-    pub(super) fn stand_in(
-        &mut self,
-        name: &ResourceName,
-        now: OffsetDateTime,
-    ) -> Result<(), IssueError> {
-        let Some(spec) = self.inventory.shared(name) else {
-            return Ok(());
-        };
-        if !self.lacks_certificate(name) {
-            return Ok(());
-        }
-        let (key, csr) = prepare(&spec, JobKey::Generate)?;
-        let csr = verify(&csr)?;
-        self.put_temporary(name, &spec, &key, &csr, now);
-        Ok(())
-    }
-
-    /// Whether a Certificate wants a temporary certificate and has nothing to serve.
-    fn lacks_certificate(&self, name: &ResourceName) -> bool {
-        let Some(target) = self.inventory.target(name) else {
-            return false;
-        };
-        if self.is_unreadable(&target) {
-            // It may hold the only copy of a key.
-            return false;
-        }
-        // Another one's Secret has nothing to do with it.
-        let owner = self.inventory.owner(&target, self.secrets.get(&target));
-        if !self.inventory.is_temporary_wanted(name) || owner != Some(name) {
-            return false;
-        }
-        self.secret_of(name).and_then(usable).is_none()
-    }
-
     /// The certificate that a Certificate has its key of, unless it is a temporary one.
-    fn served(&self, name: &ResourceName) -> Option<Certificate> {
+    pub(super) fn served(&self, name: &ResourceName) -> Option<Certificate> {
         let secret = self.secret_of(name)?;
         usable(secret).filter(|_| !annotation::is_temporary(secret))
     }
-
-    fn put_temporary(
-        &mut self,
-        name: &ResourceName,
-        spec: &ValidatedSpec,
-        key: &KeyPair,
-        csr: &certwright_issuance::VerifiedCsr,
-        now: OffsetDateTime,
-    ) {
-        let target = ResourceName::new(&name.namespace, spec.secret_name());
-        let placed = temporary(csr, &Profile::for_spec(spec), now)
-            .map_err(|error| error.to_string())
-            .and_then(|bundle| {
-                let stored = self.secrets.get(&target).map(TlsSecret::clone_with_keys);
-                let mut secret =
-                    stored.unwrap_or_else(|| TlsSecret::new(&target.namespace, &target.name));
-                annotation::unrecord(&mut secret);
-                for key in AROUND {
-                    secret.remove(key);
-                }
-                let mark = (annotation::TEMPORARY.to_owned(), "true".to_owned());
-                secret.annotations.extend([mark]);
-                bundle
-                    .into_secret(secret, key, spec.key().encoding, spec.outputs())
-                    .map_err(|error| error.to_string())
-            });
-        match placed {
-            Ok(secret) => {
-                self.secrets.insert(target.clone(), secret);
-                self.changed(&target);
-            }
-            Err(error) => tracing::warn!(certificate = %name, error, "no temporary certificate"),
-        }
-    }
 }
-
-/// What beside a certificate is of the one before, and is made anew with the real one.
-const AROUND: [&str; 5] = [
-    TRUST_BUNDLE,
-    KEYSTORE_JKS,
-    KEYSTORE_P12,
-    TRUSTSTORE_JKS,
-    TRUSTSTORE_P12,
-];
 
 /// What was found about a Secret that is about to be stored.
 enum Accepted {
@@ -605,7 +321,7 @@ enum Accepted {
 }
 
 /// The certificate of a Secret that has its key.
-fn usable(secret: &TlsSecret) -> Option<Certificate> {
+pub(super) fn usable(secret: &TlsSecret) -> Option<Certificate> {
     let key = KeyPair::from_pem(secret.get(TLS_KEY)?).ok()?;
     leaf_of(secret).filter(|leaf| leaf.spki_der() == key.public_key().spki_der())
 }

@@ -1,20 +1,80 @@
 //! What a manager knows, as [`view`](crate::view) shows it.
 
-use certwright_cert_model::issuer_ref::IssuerKind;
+use certwright_cert_model::TlsSecret;
+use certwright_cert_model::issuer_ref::{IssuerKind, IssuerRef};
+use certwright_cert_model::secret::TLS_CRT;
 use certwright_cert_model::status::{
     AcmeStatus, AriStatus, Condition, ConditionStatus, SuggestedWindow,
 };
 use certwright_issuance::Certificate;
+use certwright_renewal::Schedule;
 use time::OffsetDateTime;
 
-use super::Manager;
 use super::history::State;
+use super::{Manager, RequestRecord, Status};
+use crate::annotation;
 use crate::inventory::{Object, ResourceName};
 use crate::issue::IssueError;
-use crate::plan::{Authority, Observed, readiness};
+use crate::plan::{Authority, Observed, Plan, plan, readiness};
 use crate::view::{CertificateView, IssuerType, IssuerView};
 
 impl Manager {
+    /// A Certificate's state at the instant `now`; `None` if there is none of this name.
+    pub fn status(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Status> {
+        self.inventory.certificate(name)?;
+        let secret = self.secret_of(name);
+        let chain = |secret: &TlsSecret| Certificate::read_pem(secret.get(TLS_CRT)?).ok();
+        let leaf = secret
+            .filter(|secret| !annotation::is_temporary(secret))
+            .and_then(chain)
+            .and_then(|chain| chain.into_iter().next());
+        let state = self.states.get(name);
+        let failing = state.and_then(|state| state.failing);
+        let next = failing.map_or_else(|| self.agenda.get(name), |failing| Some(failing.until));
+        let mut status = Status::of(leaf.as_ref(), state, secret, next, now);
+        let target = self.inventory.target(name)?;
+        if let Some((word, why)) = self.trouble(&target) {
+            (status.ready, status.reason) = (false, word);
+            why.clone_into(&mut status.message);
+        }
+        Some(status)
+    }
+
+    /// When a Certificate is renewed, and why then; `None` if it is not scheduled, because there is nothing to renew,
+    /// something is due or wrong already, or renewal is disabled.
+    pub fn schedule(&self, name: &ResourceName, now: OffsetDateTime) -> Option<Schedule> {
+        let spec = self.inventory.certificate(name)?;
+        let mut seen = Observed::new(self.secret_of(name), Authority::Unknown);
+        seen.certificate = &name.name;
+        seen.ari = self.states.get(name).and_then(|s| s.suggestion.window);
+        match plan(spec, &seen, now) {
+            Plan::Idle(schedule)
+            | Plan::Contested { schedule, .. }
+            | Plan::Reapply { schedule, .. } => schedule,
+            Plan::Blocked(_) | Plan::Issue { .. } | Plan::Wait { .. } => None,
+        }
+    }
+
+    /// Whether the issuer a Certificate would name can sign at `now`; why not, if it cannot.
+    ///
+    /// # Errors
+    ///
+    /// The issuer does not exist, or its CA is not usable.
+    pub fn check_issuer(
+        &mut self,
+        namespace: &str,
+        reference: &IssuerRef,
+        now: OffsetDateTime,
+    ) -> Result<(), IssueError> {
+        self.signer(namespace, reference, now).map(|_| ())
+    }
+
+    /// The requests of a Certificate, the oldest first: the last successful ones, as many as
+    /// `revisionHistoryLimit` says, and those that failed since.
+    pub fn requests(&self, name: &ResourceName) -> impl Iterator<Item = &RequestRecord> {
+        self.states.get(name).into_iter().flat_map(State::requests)
+    }
+
     /// Every Certificate with its state at the instant `now`, CAs first.
     pub fn certificate_views(&self, now: OffsetDateTime) -> Vec<CertificateView> {
         let names = self.order.iter();

@@ -1,12 +1,15 @@
 //! A runner at work.
 
+mod given;
+mod lead;
+mod save;
+
 use core::future::poll_fn;
 use core::task::Poll;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use certwright_cert_model::TlsSecret;
 use time::OffsetDateTime;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -16,8 +19,7 @@ use super::unsaved::Unsaved;
 use super::{Command, Event, Runner, Seen, StoreError, Unreadable};
 use crate::inventory::ResourceName;
 use crate::issue::{Done, Job};
-use crate::manager::{Manager, Outcome, SecretChange, with_causes};
-use crate::plan::Reason;
+use crate::manager::{Manager, Outcome, with_causes};
 
 /// How often the right to issue is asked for.
 const LEAD: Duration = Duration::from_secs(3);
@@ -105,168 +107,6 @@ impl Running {
         self.hire().await;
     }
 
-    /// Reads the documents again, if it is time to.
-    async fn documents(&mut self) {
-        let Some(source) = self.runner.source.clone() else {
-            return;
-        };
-        let namespace = &self.runner.cluster_namespace;
-        let look = self
-            .documents
-            .look(&source, namespace, &self.runner.defaults);
-        let found = match look.await {
-            Ok(None) => return,
-            Ok(Some(found)) => found,
-            Err(error) => {
-                let error = StoreError::failed("list", error);
-                return (self.runner.listener)(&Event::Store(&error));
-            }
-        };
-        for problem in &found.documents.problems {
-            (self.runner.listener)(&Event::Document(problem));
-        }
-        let mut inventory = found.documents.inventory;
-        let mut kept = Vec::new();
-        if !found.whole {
-            kept = inventory.keep(self.manager.inventory());
-        }
-        let outcomes = self.manager.replace_inventory(inventory);
-        self.collect(outcomes);
-        kept.extend(self.give(found.documents.secrets, found.whole));
-        if !kept.is_empty() {
-            (self.runner.listener)(&Event::Kept { resources: &kept });
-        }
-    }
-
-    /// Takes the Secrets of documents. One that a Certificate keeps is where it begins, and no more. Those that are
-    /// not among them stay unless these are all; which that were.
-    fn give(&mut self, secrets: Vec<TlsSecret>, whole: bool) -> Vec<String> {
-        let mut given = BTreeSet::new();
-        for secret in secrets {
-            let name = ResourceName::new(&secret.namespace, &secret.name);
-            let kept = self.manager.inventory().owner(&name, None).is_some();
-            if kept && (self.manager.secret(&name).is_some() || self.manager.is_unreadable(&name)) {
-                continue;
-            }
-            if !kept {
-                given.insert(name.clone());
-            }
-            for publisher in &mut self.runner.publishers {
-                publisher.put(&secret);
-            }
-            self.manager.observe(secret);
-        }
-        let mut kept = Vec::new();
-        for gone in core::mem::take(&mut self.given) {
-            if given.contains(&gone) || self.manager.inventory().owner(&gone, None).is_some() {
-                // A Certificate keeps it from now on, and begins with it.
-                continue;
-            }
-            if !whole {
-                kept.push(format!("Secret {gone}"));
-                given.insert(gone);
-                continue;
-            }
-            self.manager.forget(&gone);
-            for publisher in &mut self.runner.publishers {
-                publisher.remove(&gone);
-            }
-        }
-        self.given = given;
-        kept
-    }
-
-    /// Asks for the right to issue, if it is time to.
-    async fn lead(&mut self) {
-        if Instant::now() < self.asked_to_lead + LEAD {
-            return;
-        }
-        let leading = self.ask_to_lead().await;
-        if self.leading && !leading {
-            self.step_down().await;
-        }
-        // Whoever led meanwhile may have written.
-        let is_new = leading && !self.leading;
-        if is_new || self.stale {
-            let fresh = self.reload().await;
-            if is_new && fresh {
-                self.leading = true;
-                (self.runner.listener)(&Event::Leading(true));
-            }
-        }
-    }
-
-    async fn ask_to_lead(&mut self) -> bool {
-        self.asked_to_lead = Instant::now();
-        match self.runner.store.lead().await {
-            Ok(leading) => {
-                self.refused = None;
-                leading
-            }
-            Err(error) => {
-                let why = Some(with_causes(&error));
-                if self.refused != why {
-                    (self.runner.listener)(&Event::Store(&error));
-                    self.refused = why;
-                }
-                false
-            }
-        }
-    }
-
-    /// The right to issue is lost: what is not stored will not be, by this process.
-    async fn step_down(&mut self) {
-        self.leading = false;
-        (self.runner.listener)(&Event::Leading(false));
-        self.waiting.clear();
-        self.jobs.abort_all();
-        self.jobs = JoinSet::new();
-        for (name, outcome) in core::mem::take(&mut self.untold) {
-            self.ask_again(&name, &outcome);
-        }
-        self.stale = true;
-        self.reload().await;
-    }
-
-    /// Begins anew with what is stored; whether that worked. Nothing is issued before.
-    async fn reload(&mut self) -> bool {
-        let loaded = match self.runner.store.load().await {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                (self.runner.listener)(&Event::Store(&error));
-                return false;
-            }
-        };
-        self.stale = false;
-        let (mut unreadable, mut all) = (Vec::new(), Vec::new());
-        let copy = |name: &ResourceName| {
-            let known = self.manager.secret(name);
-            known.map(TlsSecret::clone_with_keys)
-        };
-        all.extend(self.given.iter().filter_map(copy));
-        let unsaved = self.unsaved.names();
-        for secret in loaded {
-            match secret {
-                Ok(secret) => all.push(secret),
-                Err(error) => {
-                    // What was read before is served on.
-                    let known = (!unsaved.contains(&error.secret)).then(|| copy(&error.secret));
-                    all.extend(known.flatten());
-                    unreadable.push(error);
-                }
-            }
-        }
-        self.unsaved = Unsaved::default();
-        for publisher in &mut self.runner.publishers {
-            publisher.replace(&all.iter().collect::<Vec<_>>());
-        }
-        self.manager.reload(all);
-        for error in unreadable {
-            self.unreadable(&error);
-        }
-        true
-    }
-
     fn unreadable(&mut self, error: &Unreadable) {
         (self.runner.listener)(&Event::Unreadable(error));
         self.manager
@@ -282,162 +122,6 @@ impl Running {
             // Who does not lead removes nothing: the one that does sees the same documents.
             if self.leading && !self.manager.is_unreadable(&change.name()) {
                 self.unsaved.push(change);
-            }
-        }
-    }
-
-    /// Stores what changed, then tells everybody.
-    async fn save(&mut self) {
-        if self.pause.is_some_and(|until| Instant::now() < until) {
-            return;
-        }
-        // One write after a failure of the store shows whether it works again.
-        let mut failed = self.pause.take().is_some();
-        let mut failures = if failed { IN_A_ROW - 1 } else { 0 };
-        self.deaf = false;
-        let mut from = 0;
-        while let Some(at) = self.unsaved.ready(from, Instant::now(), &self.manager) {
-            // Many writes take longer than the right to issue lasts, and without it what was signed is signed again.
-            self.lead().await;
-            if !self.leading {
-                return;
-            }
-            let Some(change) = self.unsaved.take(at) else {
-                break;
-            };
-            let stored = match &change {
-                SecretChange::Remove(name) => self.runner.store.remove(name).await,
-                SecretChange::Put(secret) => self.runner.store.put(secret).await,
-            };
-            let name = change.name();
-            from = at;
-            match stored {
-                Ok(()) => {
-                    self.manager.unstored(&name, None);
-                    failures = 0;
-                    if core::mem::take(&mut failed) {
-                        self.unsaved.retry(Instant::now());
-                        from = 0;
-                    }
-                    if self.unsaved.stored(&name) {
-                        // What it signed waited with it.
-                        from = 0;
-                    }
-                    self.publish(&change);
-                }
-                Err(error @ StoreError::LeaseLost) => {
-                    (self.runner.listener)(&Event::Store(&error));
-                    return self.step_down().await;
-                }
-                Err(error @ StoreError::Conflict { .. }) => {
-                    (self.runner.listener)(&Event::Store(&error));
-                    from = 0;
-                    if let Err(error) = self.read_again(&name).await {
-                        self.park(at, change, &error);
-                        failures += 1;
-                    }
-                }
-                Err(error) => {
-                    self.park(at, change, &error);
-                    failures += 1;
-                }
-            }
-            if failures >= IN_A_ROW {
-                self.pause = Some(Instant::now() + RETRY);
-                break;
-            }
-        }
-        self.tell();
-    }
-
-    /// Tells what was done, but for what is still to be stored.
-    fn tell(&mut self) {
-        let unsaved = self.unsaved.names();
-        for (name, outcome) in core::mem::take(&mut self.untold) {
-            let target = self.manager.inventory().target(&name);
-            if target.is_some_and(|target| unsaved.contains(&target)) {
-                self.untold.push((name, outcome));
-                continue;
-            }
-            let secret = self.manager.secret_of(&name);
-            (self.runner.listener)(&Event::Certificate {
-                name: &name,
-                outcome: &outcome,
-                secret,
-            });
-            if let Outcome::Issued { .. } | Outcome::Reapplied { .. } = outcome
-                && let Some(schedule) = self.manager.schedule(&name, (self.runner.clock)())
-            {
-                let renewal = schedule.due();
-                (self.runner.listener)(&Event::Scheduled {
-                    name: &name,
-                    renewal,
-                });
-            }
-        }
-    }
-
-    fn park(&mut self, at: usize, change: SecretChange, error: &StoreError) {
-        let name = change.name();
-        let (attempts, retry) = self.unsaved.park(at, change, Instant::now());
-        self.manager.unstored(&name, Some(with_causes(error)));
-        (self.runner.listener)(&Event::NotStored {
-            secret: &name,
-            error,
-            attempts,
-            retry,
-        });
-    }
-
-    /// Somebody else wrote a Secret: what is there now decides, about it and about what the one that was to be stored
-    /// has signed.
-    async fn read_again(&mut self, secret: &ResourceName) -> Result<(), StoreError> {
-        let mut names = self.unsaved.names();
-        names.retain(|name| self.manager.is_below(name, |ca| ca == secret));
-        names.insert(secret.clone());
-        for name in names {
-            let seen = self.runner.store.read(&name).await?;
-            self.withdraw(&name);
-            self.take(seen);
-        }
-        Ok(())
-    }
-
-    /// What was to become of a Secret is not what is to become of it any more.
-    fn give_up(&mut self, secret: &ResourceName) {
-        self.manager.unstored(secret, None);
-        if self.unsaved.give_up(secret) {
-            self.withdraw(secret);
-        }
-    }
-
-    /// What was to be told of a Secret's Certificate did not come to be.
-    fn withdraw(&mut self, secret: &ResourceName) {
-        for (name, outcome) in core::mem::take(&mut self.untold) {
-            if self.manager.inventory().target(&name).as_ref() == Some(secret) {
-                self.ask_again(&name, &outcome);
-            } else {
-                self.untold.push((name, outcome));
-            }
-        }
-    }
-
-    /// Who asked for a certificate that came to nothing still wants it.
-    fn ask_again(&mut self, name: &ResourceName, outcome: &Outcome) {
-        if let Outcome::Issued {
-            reason: Reason::Requested(at),
-            ..
-        } = outcome
-        {
-            self.manager.ask_again(name, *at);
-        }
-    }
-
-    fn publish(&mut self, change: &SecretChange) {
-        for publisher in &mut self.runner.publishers {
-            match change {
-                SecretChange::Remove(name) => publisher.remove(name),
-                SecretChange::Put(secret) => publisher.put(secret),
             }
         }
     }
