@@ -11,7 +11,8 @@
 //! | `HTTP_PORT`, `HTTPS_PORT` | 80, 443 |
 //!
 //! The staging directory's certificates are trusted by no browser, and its limits are wide;
-//! `ACME_DIRECTORY=https://acme-v02.api.letsencrypt.org/directory` gets real ones.
+//! `ACME_DIRECTORY=https://acme-v02.api.letsencrypt.org/directory` gets real ones, also after
+//! staging with the same storage.
 //!
 //! To try it on one machine, with Debian's `pebble`, whose own certificate `ACME_ROOT` verifies and
 //! whose configuration has 5002 and 5001 as `httpPort` and `tlsPort`:
@@ -32,7 +33,7 @@ use certwright_acme::event::Event;
 use certwright_acme::http::HttpOptions;
 use certwright_acme::{
     AcmeServer, CertId, CertificateSink, Engine, Identifier, IssuedCertificate, Issuer, Keeper,
-    Options, TokioRuntime, Wanted,
+    Options, Strangers, TokioRuntime, Wanted,
 };
 use certwright_renewal::RenewalPolicy;
 use certwright_sni_store::{
@@ -137,7 +138,8 @@ async fn run() -> Result<Infallible, Box<dyn Error>> {
     let mut solvers = Solvers::http01();
     solvers.tls_alpn01 = Some(Pause::default());
     let ca = Arc::new(AcmeServer::new(&directory, http)?);
-    let issuer = Issuer::new("ca", account, ca, solvers);
+    // By this name it knows its own certificates.
+    let issuer = Issuer::new(&directory, account, ca, solvers);
 
     // The engine, its storage, and who keeps it going.
     let storage = variable("ACME_STORAGE", "acme");
@@ -147,6 +149,7 @@ async fn run() -> Result<Infallible, Box<dyn Error>> {
     )?);
     let mut options = Options::default();
     options.alpn = Some(serving.clone());
+    options.strangers = Strangers::Replace;
     let engine = Engine::new(storage, Arc::new(TokioRuntime), vec![issuer], options)?;
     let port = port("HTTP_PORT", 80)?;
     let answering = engine.http01().listen(([0, 0, 0, 0], port).into()).await;
