@@ -28,7 +28,8 @@ struct Inner {
 struct Taken {
     origin: IpAddr,
     asked: bool,
-    task: AbortHandle,
+    /// None until it is there.
+    task: Option<AbortHandle>,
 }
 
 /// A place, for as long as it lives.
@@ -55,23 +56,29 @@ impl Places {
             let Some(number) = inner.last_wanted() else {
                 break;
             };
-            if let Some(left) = inner.taken.remove(&number) {
-                left.task.abort();
+            let left = inner.taken.remove(&number);
+            if let Some(task) = left.and_then(|left| left.task) {
+                task.abort();
             }
         }
         let number = inner.next;
         inner.next += 1;
+        let taken = Taken {
+            origin: origin(address),
+            asked: false,
+            task: None,
+        };
+        inner.taken.insert(number, taken);
+        drop(inner);
         let place = Place {
             places: Arc::clone(self),
             number,
         };
+        // A runtime that is ending drops it, and the place with it, at once.
         let task = tokio::spawn(serve(Arc::new(place)));
-        let taken = Taken {
-            origin: origin(address),
-            asked: false,
-            task: task.abort_handle(),
-        };
-        inner.taken.insert(number, taken);
+        if let Some(taken) = self.inner().taken.get_mut(&number) {
+            taken.task = Some(task.abort_handle());
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
