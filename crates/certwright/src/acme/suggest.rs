@@ -103,29 +103,51 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
         policy: held.spec.renewal_policy(),
         asked,
     });
-    if state.workers < WORKERS {
+    let hires = state.workers < WORKERS;
+    if hires {
         state.workers += 1;
-        runtime.spawn(ask(Turn(Arc::clone(inner))));
+    }
+    // A runtime that is ending drops the task at once, and its turn takes the lock.
+    drop(state);
+    if hires {
+        let inner = Arc::clone(inner);
+        runtime.spawn(ask(Turn { inner, over: false }));
     }
     Suggestion::new(window, Some(now + SOON))
 }
 
 /// One of the tasks that ask; there is room for another one when it ends, however it ends.
-struct Turn(Arc<Inner>);
+struct Turn {
+    inner: Arc<Inner>,
+    /// Whether there is room already.
+    over: bool,
+}
+
+impl Turn {
+    /// What to ask next. If there is nothing, the turn is over at once: what is to be asked from then on finds room.
+    fn question(&mut self) -> Option<Question> {
+        let mut state = self.inner.suggestions.lock();
+        let question = state.waiting.pop_front();
+        if question.is_none() {
+            state.workers -= 1;
+            self.over = true;
+        }
+        question
+    }
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.suggestions.lock().workers -= 1;
+        if !self.over {
+            self.inner.suggestions.lock().workers -= 1;
+        }
     }
 }
 
 /// Asks until there is nothing to ask.
-async fn ask(turn: Turn) {
-    let inner = &turn.0;
-    loop {
-        let Some(question) = inner.suggestions.lock().waiting.pop_front() else {
-            return;
-        };
+async fn ask(mut turn: Turn) {
+    let inner = Arc::clone(&turn.inner);
+    while let Some(question) = turn.question() {
         let looked = look(&*inner.settings.storage, &question).await;
         let answer = looked.map_err(|error| {
             tracing::warn!(certificate = %question.certificate, %error, "renewal information not kept");
