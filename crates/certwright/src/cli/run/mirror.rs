@@ -69,29 +69,30 @@ impl State {
         }
     }
 
-    fn write(&self, secret: &TlsSecret) -> Result<(), certwright::SecretDirError> {
+    /// Whether it had to be written.
+    fn write(&self, secret: &TlsSecret) -> Result<bool, certwright::SecretDirError> {
         let there = self.dir.read(&secret.namespace, &secret.name);
         match there {
-            Ok(Some(there)) if there == *secret => Ok(()),
-            _ => self.dir.write(secret).map(drop),
+            Ok(Some(there)) if there == *secret => Ok(false),
+            _ => self.dir.write(secret).map(|_| true),
         }
     }
 
-    /// Whether it is on the disk now.
-    fn put(&mut self, secret: &TlsSecret) -> bool {
+    /// Whether it is on the disk only from now on; none if it is not.
+    fn put(&mut self, secret: &TlsSecret) -> Option<bool> {
         if !is_served(secret) {
-            return false;
+            return None;
         }
         let name = ResourceName::new(&secret.namespace, &secret.name);
         match self.write(secret) {
-            Ok(()) => {
+            Ok(is_new) => {
                 self.left.remove(&name);
-                true
+                Some(is_new)
             }
             Err(error) => {
                 self.events.say("store", &with_causes(&error));
                 self.left.insert(name, Some(secret.clone_with_keys()));
-                false
+                None
             }
         }
     }
@@ -105,16 +106,31 @@ impl Publisher for Mirror {
     /// What is in the directory and not among the Secrets stays: it may be somebody else's.
     fn replace(&mut self, secrets: &[&TlsSecret]) {
         let mut state = lock(&self.0);
-        let there = secrets.iter().filter(|secret| state.put(secret));
-        let there: Vec<_> = there.copied().collect();
+        let (mut same, mut new) = (Vec::new(), Vec::new());
+        for &secret in secrets {
+            match state.put(secret) {
+                Some(true) => new.push(secret),
+                Some(false) => same.push(secret),
+                None => {}
+            }
+        }
+        // One that went away before it could be written is not written any more.
+        state.left.retain(|name, left| {
+            let is_it = |one: &&TlsSecret| one.namespace == name.namespace && one.name == name.name;
+            left.is_none() || secrets.iter().any(is_it)
+        });
         if let Some(then) = &mut state.then {
-            then.replace(&there);
+            then.replace(&same);
+            // What changed while this process was away is new to whoever reads the directory.
+            for secret in new {
+                then.put(secret);
+            }
         }
     }
 
     fn put(&mut self, secret: &TlsSecret) {
         let mut state = lock(&self.0);
-        if state.put(secret)
+        if state.put(secret).is_some()
             && let Some(then) = &mut state.then
         {
             then.put(secret);
@@ -137,7 +153,43 @@ impl Publisher for Mirror {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::OnChange;
     use super::*;
+
+    #[tokio::test]
+    async fn what_changed_while_nobody_kept_the_directory_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(home.path());
+        let told = home.path().join("told");
+        let touch = format!("touch {}", told.display());
+        for (text, expected) in [("1", true), ("1", false), ("2", true)] {
+            let command = OnChange::new(&touch, false, Duration::from_secs(60)).unwrap();
+            let (changes, task) = command.start(dir.clone(), Events::new(false));
+            let mut mirror = Mirror::new(dir.clone(), Events::new(false), Some(changes));
+            let mut secret = TlsSecret::new("ns", "web");
+            secret.insert("tls.crt", text);
+            secret.insert("tls.key", "k");
+            mirror.replace(&[&secret]);
+            drop(mirror);
+            task.await.unwrap();
+            assert_eq!(told.exists(), expected, "{text}");
+            let _ = std::fs::remove_file(&told);
+        }
+    }
+
+    #[test]
+    fn what_went_away_before_it_could_be_written_stays_away() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("ns"), "x").unwrap();
+        let mut mirror = Mirror::new(SecretDir::new(home.path()), Events::new(false), None);
+        let mut secret = TlsSecret::new("ns", "web");
+        secret.insert("tls.crt", "1");
+        secret.insert("tls.key", "k");
+        mirror.put(&secret);
+        assert_eq!(lock(&mirror.0).left.len(), 1);
+        mirror.replace(&[]);
+        assert!(lock(&mirror.0).left.is_empty());
+    }
 
     #[test]
     fn what_could_not_be_written_is_written_when_it_can_be() {
