@@ -1,4 +1,5 @@
 //! The store in memory, held to the contract.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
