@@ -242,6 +242,17 @@ impl Journal {
         }
     }
 
+    /// The issuers that something in it is of; one may come more than once.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
+        let planned = self.plan().map(|plan| plan.issuer.as_str());
+        let given_up = self.given_up.iter().map(|one| one.issuer.as_str());
+        let shown = self.receipts.iter().filter_map(|receipt| match receipt {
+            Receipt::Dns01 { issuer, .. } if !issuer.is_empty() => Some(issuer.as_str()),
+            _ => None,
+        });
+        planned.into_iter().chain(given_up).chain(shown)
+    }
+
     /// Whether nothing in it is worth keeping.
     pub(crate) fn is_blank(&self) -> bool {
         matches!(self.stage, Stage::Waiting)

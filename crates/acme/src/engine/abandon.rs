@@ -63,6 +63,9 @@ impl Engine {
     /// counting pauses; those that are `wanted` are left alone. Answers with how many are
     /// done with. A [`Keeper`](crate::Keeper) does it every hour.
     ///
+    /// Those of issuers that are not set up here wait for twice as long: another engine on
+    /// this store may know them, and nobody else can give up what their CAs wait for.
+    ///
     /// [`Options::abandoned_after`]: super::Options::abandoned_after
     ///
     /// # Errors
@@ -84,6 +87,10 @@ impl Engine {
                 }
             };
             let idle = Duration::try_from(shared.options.abandoned_after).unwrap_or(Duration::MAX);
+            let idle = match journal.issuers().all(|name| shared.index_of(name).is_some()) {
+                true => idle,
+                false => idle.saturating_add(idle),
+            };
             if now - journal.last_looked_at() < idle {
                 continue;
             }

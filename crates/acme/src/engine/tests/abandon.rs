@@ -27,6 +27,19 @@ fn an_order_nobody_wants_leaves_nothing_behind() {
         assert_eq!(sweep(), 0, "another replica may want it");
         setting.world.advance(Duration::from_secs(86_400));
         assert_eq!(run(engine.sweep(|_| true)).unwrap(), 0);
+        let elsewhere = Engine::new(
+            Arc::new(setting.storage.clone()),
+            Arc::new(setting.world.clone()),
+            vec![Issuer::new(
+                "other",
+                AccountSpec::new("https://other.test/dir"),
+                Arc::new(setting.ca.called("other")),
+                Solvers::http01(),
+            )],
+            Options::default(),
+        );
+        let swept = run(elsewhere.unwrap().sweep(|_| false)).unwrap();
+        assert_eq!(swept, 0, "who knows the issuer does it");
         assert_eq!(sweep(), usize::from(!sent), "{}", journal.stage());
         if sent {
             setting.world.advance(Duration::from_secs(30 * 86_400));
