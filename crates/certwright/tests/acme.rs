@@ -480,6 +480,8 @@ async fn a_good_certificate_needs_no_issuer_that_works() {
     let now = setting.clock.now();
     let status = setting.manager.status(&web(), now).unwrap();
     assert_eq!((status.ready, status.failures), (true, 0));
+    let wake = setting.manager.next_wake().unwrap();
+    assert!(wake > now, "it is not looked at without end: {wake}");
     let views = setting.manager.issuer_views(now);
     assert_eq!(views[0].status.conditions[0].status, ConditionStatus::False);
     // Once it is due, that is told.

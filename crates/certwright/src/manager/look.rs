@@ -18,7 +18,7 @@ use super::{Manager, Outcome};
 use crate::annotation;
 use crate::inventory::ResourceName;
 use crate::issue::{IssueError, Job, JobKey};
-use crate::issuer::{ACME_GROUP, AcmeAccount, BindingKey, Held, Signer};
+use crate::issuer::{ACME_GROUP, AcmeAccount, BindingKey, Held, Signer, Suggestion};
 use crate::plan::{
     Authority, Block, Drift, KeyReuse, KeySource, Observed, Plan, Reason, Seal, backing_off, plan,
     reapply,
@@ -26,6 +26,8 @@ use crate::plan::{
 
 /// Who waits for a job of this process looks again after this.
 const PATIENCE: Duration = Duration::MINUTE;
+/// How soon, at the soonest, an issuer that cannot be used is looked at again for what it suggests.
+const AGAIN: Duration = Duration::HOUR;
 
 /// What came of looking at one certificate.
 pub(super) enum Step {
@@ -87,10 +89,13 @@ impl Manager {
             };
             Some(issuer.suggestion(&held, now))
         });
-        // Who cannot be asked has suggested what it suggested.
-        let before = || self.states[name].suggestion;
         let suggestion = match &signer {
-            Err(_) => before(),
+            // Who cannot be asked has suggested what it suggested, and is not asked before a while is over.
+            Err(_) => {
+                let before = self.states[name].suggestion;
+                let again = before.again.map(|again| again.max(now.saturating_add(AGAIN)));
+                Suggestion::new(before.window, again)
+            }
             Ok(_) => suggestion.unwrap_or_default(),
         };
         if let Some(state) = self.states.get_mut(name) {

@@ -261,7 +261,9 @@ impl Manager {
     /// Looks at a Certificate again then, or sooner: the CA may ask for an earlier renewal meanwhile, and a user may have.
     fn look_at(&mut self, name: &ResourceName, due: OffsetDateTime) {
         let state = self.states.get(name);
-        let sooner = state.map(|state| [state.suggestion.again, state.requested]);
+        // What was asked for before this look was heard in it.
+        let later = |at: &OffsetDateTime| Some(*at) > self.last;
+        let sooner = state.map(|state| [state.suggestion.again, state.requested.filter(later)]);
         let sooner = sooner.into_iter().flatten().flatten();
         let due = sooner.fold(due, OffsetDateTime::min);
         self.agenda.insert(name.clone(), due);
