@@ -82,6 +82,9 @@ pub(crate) struct Run {
     lease: Duration,
 }
 
+/// How long work on a file system that does not answer is waited for at the end.
+const ENDING: Duration = Duration::from_secs(5);
+
 /// A duration as manifests write them.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = GoDuration::parse(text, DurationDialect::Extended);
@@ -108,8 +111,8 @@ impl Run {
             .build()?;
         let events = Events::new(output.json);
         let answer = runtime.block_on(self.keep_until_told(&events));
-        // Who asked twice waits for nobody.
-        runtime.shutdown_background();
+        // Who asked twice waits for nobody but what ends with this: a command and all it started.
+        runtime.shutdown_timeout(ENDING);
         answer
     }
 
