@@ -13,13 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use certwright::run::{DirStore, Runner, Source};
-use certwright::{Documents, Manager, ResourceName, SecretDir};
-use certwright_cert_model::TlsSecret;
-use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
-use certwright_issuance::{Certificate, KeyPair};
+use certwright::{Documents, Manager, SecretDir};
+use certwright_cert_model::secret::TLS_CRT;
 use time::OffsetDateTime;
 
-use self::support::{Random, setting};
+use self::support::{Random, all_secrets, check_pair, setting};
 
 const ROOT: &str = "CERTWRIGHT_KILL_DIR";
 const EPOCH: &str = "CERTWRIGHT_KILL_EPOCH";
@@ -81,7 +79,7 @@ fn whatever_is_killed_leaves_whole_secrets() {
     // The next start finds what is there, and finishes.
     let mut found = Documents::default();
     found.read_paths([home.path().join("pki.yaml")]);
-    let stored: Vec<_> = read(&secrets);
+    let stored = all_secrets(&secrets);
     let now = virtual_now(&epoch);
     let mut manager = Manager::new(found.inventory, stored);
     manager.reconcile(now);
@@ -91,20 +89,11 @@ fn whatever_is_killed_leaves_whole_secrets() {
     }
 }
 
-/// Every Secret that is there.
-fn read(secrets: &SecretDir) -> Vec<TlsSecret> {
-    let names = secrets.versions().unwrap();
-    let read = |name: &ResourceName| secrets.read(&name.namespace, &name.name).unwrap();
-    names.keys().filter_map(read).collect()
-}
-
 /// Every Secret there is is whole, and its key is its certificate's.
 fn check(secrets: &SecretDir) {
-    for secret in read(secrets) {
+    for secret in all_secrets(secrets) {
         let name = &secret.name;
-        let key = KeyPair::from_pem(secret.get(TLS_KEY).unwrap()).unwrap();
-        let chain = Certificate::read_pem(secret.get(TLS_CRT).unwrap()).unwrap();
-        assert_eq!(chain[0].spki_der(), key.public_key().spki_der(), "{name}");
+        check_pair(&secret);
         for file in ["ca.crt", "trust-bundle.pem", "tls-combined.pem"] {
             assert!(secret.get(file).is_some(), "{name} has no {file}");
         }

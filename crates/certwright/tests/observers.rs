@@ -29,36 +29,16 @@ use rustls::{
 };
 use time::OffsetDateTime;
 
-use self::support::setting;
-
-const PKI: &str = "
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: self, namespace: ns}
-spec: {selfSigned: {}}
----
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: root, namespace: ns}
-spec: {secretName: root, isCA: true, commonName: Root, privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}
----
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: root, namespace: ns}
-spec: {ca: {secretName: root}}
----
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: web, namespace: ns}
-spec: {secretName: web, dnsNames: [web.example], issuerRef: {name: root},
-  privateKey: {algorithm: ECDSA, rotationPolicy: Always}}
-";
+use self::support::{PATIENCE, PKI, setting};
 
 #[test]
 fn nobody_sees_a_key_that_is_not_its_certificates() {
     let rotations = setting("CERTWRIGHT_ROTATIONS", 60);
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("pki.yaml"), PKI).unwrap();
+    // A new key every time.
+    let (ca, web) = PKI.rsplit_once("---").unwrap();
+    let web = web.replace("ECDSA}", "ECDSA, rotationPolicy: Always}");
+    std::fs::write(home.path().join("pki.yaml"), format!("{ca}---{web}")).unwrap();
     let root = home.path().join("secrets");
     let web = root.join("ns/web");
     let served = CertStore::new(SelectionPolicy::Best);
@@ -109,9 +89,6 @@ impl Seen {
         counts.iter().all(|count| count.load(Ordering::Relaxed) > 3)
     }
 }
-
-/// Longer than anything takes on a machine with other things to do.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 struct End<'a>(&'a AtomicBool);
 

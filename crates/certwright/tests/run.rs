@@ -22,34 +22,12 @@ use certwright_storage::{Clock, Key, MemoryStorage, Storage, Txn};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use self::support::now_or_never;
+use self::support::{PKI, now_or_never};
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 /// After every test, and before any renewal.
 const LATER: OffsetDateTime = datetime!(2026-03-02 12:00 UTC);
 const TTL: Duration = Duration::from_secs(15);
-
-const PKI: &str = "
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: self, namespace: ns}
-spec: {selfSigned: {}}
----
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: root, namespace: ns}
-spec: {secretName: root, isCA: true, commonName: Root, privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}
----
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: root, namespace: ns}
-spec: {ca: {secretName: root}}
----
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: web, namespace: ns}
-spec: {secretName: web, dnsNames: [web.example], privateKey: {algorithm: ECDSA}, issuerRef: {name: root}}
-";
 
 /// A runtime in which waiting takes no time.
 fn block_on<T>(future: impl Future<Output = T>) -> T {

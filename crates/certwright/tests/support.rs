@@ -5,10 +5,68 @@
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
+use certwright::{ResourceName, SecretDir};
 use certwright_cert_model::key::{Curve, KeyAlgorithm};
-use certwright_cert_model::{CertificateSpec, Defaults};
-use certwright_issuance::{CertificateAuthority, Csr, CsrPolicy, KeyPair, Profile, self_signed};
+use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
+use certwright_cert_model::{CertificateSpec, Defaults, TlsSecret};
+use certwright_issuance::{
+    Certificate, CertificateAuthority, Csr, CsrPolicy, KeyPair, Profile, self_signed,
+};
 use time::{Duration, OffsetDateTime};
+
+/// A CA `root` that signs itself, and `web` below it, in namespace `ns`; each in the Secret of its name.
+pub(crate) const PKI: &str = "
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: self, namespace: ns}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: root, namespace: ns}
+spec: {secretName: root, isCA: true, commonName: Root, privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: root, namespace: ns}
+spec: {ca: {secretName: root}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: ns}
+spec: {secretName: web, dnsNames: [web.example], privateKey: {algorithm: ECDSA}, issuerRef: {name: root}}
+";
+
+/// Longer than anything takes on a machine with other things to do.
+pub(crate) const PATIENCE: core::time::Duration = core::time::Duration::from_secs(180);
+
+/// Asks again and again.
+pub(crate) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what:?} never comes");
+        std::thread::sleep(core::time::Duration::from_millis(20));
+    }
+}
+
+/// That the key of a Secret is its certificate's; the certificate.
+pub(crate) fn check_pair(secret: &TlsSecret) -> Certificate {
+    let chain = Certificate::read_pem(secret.get(TLS_CRT).unwrap()).unwrap();
+    let key = KeyPair::from_pem(secret.get(TLS_KEY).unwrap()).unwrap();
+    let name = (&secret.namespace, &secret.name);
+    assert_eq!(chain[0].spki_der(), key.public_key().spki_der(), "{name:?}");
+    chain[0].clone()
+}
+
+/// Every Secret that is in a directory now; what is renamed or removed meanwhile may be missing.
+pub(crate) fn all_secrets(dir: &SecretDir) -> Vec<TlsSecret> {
+    let names = dir.versions().unwrap();
+    let read = |name: &ResourceName| dir.read(&name.namespace, &name.name).unwrap();
+    names.keys().filter_map(read).collect()
+}
 
 /// A number from the environment.
 pub(crate) fn setting(name: &str, default: u64) -> u64 {

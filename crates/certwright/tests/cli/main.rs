@@ -11,5 +11,7 @@ mod output;
 #[allow(dead_code, reason = "it is shared with the tests of the ACME crate")]
 #[path = "../../../acme/tests/fake/server.rs"]
 mod server;
+#[path = "../support.rs"]
+mod support;
 mod survival;
 mod world;

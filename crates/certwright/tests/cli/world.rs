@@ -9,6 +9,9 @@ use certwright::{Documents, Manager, SecretDir};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+pub(crate) use crate::support::wait_until;
+use crate::support::{all_secrets, check_pair};
+
 /// When the Secrets of a world were issued.
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
@@ -140,9 +143,7 @@ pub(crate) struct Running {
     reader: std::thread::JoinHandle<()>,
 }
 
-/// Longer than anything takes on a machine with other things to do.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
-/// The same as `renew` is told.
+/// As long as other tests wait.
 pub(crate) const WAIT: &str = "--wait=180s";
 
 impl Running {
@@ -220,31 +221,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks again and again.
-pub(crate) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let began = std::time::Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what:?} never comes");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
-
 /// That every Secret in a directory is whole: its key is its certificate's.
 pub(crate) fn check_secrets(dir: &SecretDir) -> usize {
-    use certwright_issuance::{Certificate, KeyPair};
-    let names: Vec<_> = dir.versions().unwrap().into_keys().collect();
-    let mut whole = 0;
-    for name in names {
-        let Some(secret) = dir.read(&name.namespace, &name.name).unwrap() else {
-            continue;
-        };
-        let chain = Certificate::read_pem(secret.get("tls.crt").unwrap()).unwrap();
-        let key = KeyPair::from_pem(secret.get("tls.key").unwrap()).unwrap();
-        assert_eq!(chain[0].spki_der(), key.public_key().spki_der(), "{name}");
-        whole += 1;
-    }
-    whole
+    all_secrets(dir).iter().map(check_pair).count()
 }
