@@ -87,7 +87,10 @@ impl Engine {
                 }
             };
             let idle = Duration::try_from(shared.options.abandoned_after).unwrap_or(Duration::MAX);
-            let idle = match journal.issuers().all(|name| shared.index_of(name).is_some()) {
+            let idle = match journal
+                .issuers()
+                .all(|name| shared.index_of(name).is_some())
+            {
                 true => idle,
                 false => idle.saturating_add(idle),
             };

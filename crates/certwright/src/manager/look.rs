@@ -93,7 +93,9 @@ impl Manager {
             // Who cannot be asked has suggested what it suggested, and is not asked before a while is over.
             Err(_) => {
                 let before = self.states[name].suggestion;
-                let again = before.again.map(|again| again.max(now.saturating_add(AGAIN)));
+                let again = before
+                    .again
+                    .map(|again| again.max(now.saturating_add(AGAIN)));
                 Suggestion::new(before.window, again)
             }
             Ok(_) => suggestion.unwrap_or_default(),

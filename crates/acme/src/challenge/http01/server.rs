@@ -23,20 +23,29 @@ impl Http01 {
     /// The response to a request, for a hyper or axum service: the answer with status
     /// 200, 404 if the path is not that of a challenge we know, 405 for methods other
     /// than GET and HEAD, 503 if the store cannot be read.
-    pub async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let (status, body) = match *request.method() {
-            Method::GET | Method::HEAD => match self.answer(request.uri().path()).await {
-                Ok(Some(answer)) => (StatusCode::OK, answer),
-                Ok(None) => (StatusCode::NOT_FOUND, String::new()),
-                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
-            },
-            _ => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
-        };
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = status;
-        let octets = HeaderValue::from_static("application/octet-stream");
-        response.headers_mut().insert(CONTENT_TYPE, octets);
-        response
+    ///
+    /// The future does not keep the request, so that it is `Send` whatever the body is.
+    pub fn respond<'a, B>(
+        &'a self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<'a, B> {
+        let asks = matches!(*request.method(), Method::GET | Method::HEAD);
+        let path = request.uri().path().to_owned();
+        async move {
+            let (status, body) = match asks {
+                true => match self.answer(&path).await {
+                    Ok(Some(answer)) => (StatusCode::OK, answer),
+                    Ok(None) => (StatusCode::NOT_FOUND, String::new()),
+                    Err(_) => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+                },
+                false => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
+            };
+            let mut response = Response::new(Full::from(body));
+            *response.status_mut() = status;
+            let octets = HeaderValue::from_static("application/octet-stream");
+            response.headers_mut().insert(CONTENT_TYPE, octets);
+            response
+        }
     }
 
     /// Listens on this address, port 80 as the CA sees it, until the listener is dropped.
