@@ -267,6 +267,16 @@ impl Manager {
         }
     }
 
+    /// Gives up a job that was handed out and not begun: its Certificate is looked at anew.
+    #[cfg(feature = "run")]
+    pub(crate) fn abandon_job(&mut self, name: &ResourceName) {
+        if let Some(state) = self.states.get_mut(name)
+            && state.running.take().is_some()
+        {
+            self.open.extend(self.ranks.get(name));
+        }
+    }
+
     /// The Secrets that changed since the last call, each to be stored in this order: a bundle of trust anchors comes
     /// before the certificates that need it.
     ///

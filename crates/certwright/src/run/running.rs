@@ -134,6 +134,7 @@ impl Running {
                 break;
             };
             if job.is_remote() && self.is_hidden(job.certificate()).await {
+                self.manager.abandon_job(job.certificate());
                 continue;
             }
             let now = (self.runner.clock)();
@@ -151,8 +152,8 @@ impl Running {
         }
     }
 
-    /// Whether a Secret that was not listed is there after all, and cannot be read: what others are asked for, and
-    /// perhaps count, would not come into it.
+    /// Whether a Secret that was not listed is there after all: if it cannot be read, what others are asked for, and
+    /// perhaps count, would not come into it; and if it can, it may be all that is wanted.
     async fn is_hidden(&mut self, certificate: &ResourceName) -> bool {
         let target = self.manager.inventory().target(certificate);
         let Some(target) = target.filter(|target| self.manager.secret(target).is_none()) else {
@@ -162,7 +163,7 @@ impl Running {
             Ok(Seen::Removed(_)) => false,
             Ok(seen @ Seen::Put(_)) => {
                 self.take(seen);
-                false
+                self.manager.secret(&target).is_some()
             }
             Ok(Seen::Unreadable(error)) => {
                 self.unreadable(&error);
