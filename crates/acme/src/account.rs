@@ -169,7 +169,7 @@ pub struct Account {
 }
 
 /// What a registration says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Registration {
     /// The contacts, URLs such as `mailto:admin@example.org`; may be empty.
@@ -180,7 +180,7 @@ pub struct Registration {
 
 /// What binds an ACME account to one the CA knows its customer by (RFC 8555 section
 /// 7.3.4).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ExternalBinding {
     /// The CA's name of the key.
     pub kid: String,
@@ -246,7 +246,7 @@ pub enum InvalidMac {
 }
 
 /// Which account of a CA is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccountSpec {
     /// The directory's URL, whole: a CA's staging directory has accounts of its own.

@@ -20,6 +20,7 @@ use crate::protocol::{AuthorizationState, ChallengeState, ChallengeStatus};
 
 /// The kinds of challenges that are known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ChallengeKind {
     /// A TXT record (RFC 8555 section 8.4), the only one for wildcards.
     #[serde(rename = "dns-01")]

@@ -55,6 +55,8 @@ impl SolverRule for Selectors {
         chosen(&self.0, identifier).is_some_and(|solver| match kind {
             ChallengeKind::Dns01 => solver.dns01.is_some(),
             ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => solver.http01,
+            // No document can ask for it yet.
+            _ => false,
         })
     }
 }
