@@ -39,8 +39,10 @@ impl Etcd {
     /// Whether it is etcd that answers there, and has a leader.
     fn is_healthy(&self) -> bool {
         let Some(address) = self.url.strip_prefix("http://") else {
-            // Whoever may ask it is not known here.
-            return TcpStream::connect(self.url.strip_prefix("https://").unwrap()).is_ok();
+            // Whoever may ask it is not known here; a port that nobody has may be connected to itself.
+            let stream = TcpStream::connect(self.url.strip_prefix("https://").unwrap());
+            let ends = stream.map(|stream| (stream.local_addr().ok(), stream.peer_addr().ok()));
+            return ends.is_ok_and(|(here, there)| here != there);
         };
         let ask = || {
             let mut stream = TcpStream::connect(address)?;
