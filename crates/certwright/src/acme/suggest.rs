@@ -1,6 +1,6 @@
 //! What CAs suggest about renewals (RFC 9773), asked in the background.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use certwright_acme::{Engine, Wanted};
@@ -196,6 +196,15 @@ async fn look(storage: &dyn Storage, question: &Question) -> Result<Suggestion, 
 }
 
 impl Suggestions {
+    /// Forgets what is known of all other Certificates.
+    pub(super) fn keep(&self, certificates: &BTreeSet<&ResourceName>) {
+        let mut state = self.lock();
+        state.known.retain(|name, _| certificates.contains(name));
+        state
+            .waiting
+            .retain(|question| certificates.contains(&question.certificate));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -105,6 +105,8 @@ pub(super) fn id(wish: &Wish) -> Option<CertId> {
 
 /// Takes note of all that is wanted, and gives up what is not among it.
 pub(super) fn wanted(inner: &Arc<Inner>, all: &[Wish]) {
+    let names: BTreeSet<_> = all.iter().map(|wish| &wish.certificate).collect();
+    inner.suggestions.keep(&names);
     let ids: BTreeSet<_> = all.iter().filter_map(id).collect();
     let mut state = inner.orders.lock();
     state.handed.retain(|id, _| ids.contains(id));
