@@ -82,6 +82,10 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // An instrumented build counts what it runs through here as well (.ci/coverage).
+        if let Some(profiles) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", profiles);
+        }
         command
     }
 
