@@ -54,11 +54,12 @@ pub(super) fn is_marker(line: &str, marker: &str) -> bool {
 
 fn read_chunk(chunk: &str, line: usize, documents: &mut Vec<Result<Document, SyntaxError>>) {
     let mut parser = Parser::new_from_str(chunk);
-    let mut builder = Builder::new(line);
+    let end = end_of(chunk, line);
+    let mut builder = Builder::new(line, end);
     while let Some(event) = parser.next_event() {
         let result = match event {
             Ok((Event::DocumentStart(_), _)) => {
-                builder = Builder::new(line);
+                builder = Builder::new(line, end);
                 Ok(())
             }
             Ok((Event::DocumentEnd, _)) => {
@@ -67,7 +68,7 @@ fn read_chunk(chunk: &str, line: usize, documents: &mut Vec<Result<Document, Syn
             }
             Ok((event, span)) => builder.event(event, span.start),
             Err(error) => Err(SyntaxError::new(
-                inside(chunk, line, builder.span(*error.marker())),
+                builder.span(*error.marker()),
                 SyntaxErrorKind::Grammar {
                     message: error.info().to_owned(),
                 },
@@ -81,19 +82,20 @@ fn read_chunk(chunk: &str, line: usize, documents: &mut Vec<Result<Document, Syn
 }
 
 /// The parser finds the end of a text on a line behind the last; a person finds it at the end of the last.
-fn inside(chunk: &str, lines: usize, span: Span) -> Span {
+fn end_of(chunk: &str, lines: usize) -> Span {
     let text = chunk.trim_end_matches(['\n', '\r']);
     let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
-    let end = Span {
+    Span {
         line: lines + text.replace("\r\n", "\n").split(['\n', '\r']).count(),
         column: last.chars().count() + 1,
-    };
-    span.min(end)
+    }
 }
 
 /// Builds one document out of the parser's events, without recursion.
 struct Builder {
     lines: usize,
+    /// Nothing is behind it, not even what the parser adds.
+    end: Span,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
     aliased: usize,
@@ -135,9 +137,10 @@ struct Anchored {
 }
 
 impl Builder {
-    fn new(lines: usize) -> Self {
+    fn new(lines: usize, end: Span) -> Self {
         Self {
             lines,
+            end,
             stack: Vec::new(),
             anchors: HashMap::new(),
             aliased: 0,
@@ -151,10 +154,11 @@ impl Builder {
     }
 
     fn span(&self, mark: Marker) -> Span {
-        Span {
+        let span = Span {
             line: self.lines + mark.line(),
             column: mark.col() + 1,
-        }
+        };
+        span.min(self.end)
     }
 
     fn event(&mut self, event: Event<'_>, mark: Marker) -> Result<(), SyntaxError> {
@@ -628,6 +632,9 @@ mod tests {
             let error = parse(text).remove(0).unwrap_err();
             assert_eq!((error.span.line, error.span.column), (1, 9), "{text:?}");
         }
+        // Of a key that is not there, with a comment behind it.
+        let error = parse("?\n#*").remove(0).unwrap_err();
+        assert_eq!((error.span.line, error.span.column), (2, 3));
     }
 
     #[test]
