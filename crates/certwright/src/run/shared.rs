@@ -162,10 +162,11 @@ impl SharedStore {
                 secret: secret.clone(),
             });
         }
-        if let Some(entry) = found {
-            let mut revisions = self.revisions();
-            revisions.known.insert(secret.clone(), entry.revision);
-        }
+        let mut revisions = self.revisions();
+        match found {
+            Some(entry) => revisions.known.insert(secret.clone(), entry.revision),
+            None => revisions.known.remove(secret),
+        };
         Ok(())
     }
 
