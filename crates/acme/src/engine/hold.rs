@@ -88,7 +88,8 @@ impl<'e> Hold<'e> {
             Acquisition::Granted(lease) => self.turn = Some(lease),
             Acquisition::Held { .. } => return Ok(false),
         }
-        // What is due is done now, and not between the turn and what it is for.
+        // What is due is done now, and not between the turn and what it is for. The turn itself
+        // is not renewed here: where the store is slow, it would be due again at once, for ever.
         while self.until_renewal().is_zero() {
             self.keep_alive().await?;
         }
@@ -124,6 +125,7 @@ impl<'e> Hold<'e> {
                 self.keep_alive().await?;
                 continue;
             }
+            let pause = pause.min(self.until_turn().unwrap_or(pause));
             let mut timer = self.runtime.sleep(pause);
             let done = poll_fn(|context| match work.as_mut().poll(context) {
                 Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -132,6 +134,7 @@ impl<'e> Hold<'e> {
             if let Some(done) = done.await {
                 return Ok(done);
             }
+            self.keep_turn().await;
         }
     }
 
@@ -155,12 +158,19 @@ impl<'e> Hold<'e> {
         }
     }
 
-    /// Until a third of a lease is used up.
+    /// Until a third of a lease is used up; the turn does not count.
     fn until_renewal(&self) -> Duration {
         let now = self.runtime.instant();
-        let leases = self.leases.iter().chain(&self.turn);
-        let pauses = leases.map(|lease| until_renewal(lease, now));
+        let pauses = self.leases.iter().map(|lease| until_renewal(lease, now));
         pauses.min().unwrap_or_default()
+    }
+
+    /// The same of the turn, but never at once: what it is for goes on between two renewals,
+    /// however slow the store is.
+    fn until_turn(&self) -> Option<Duration> {
+        let turn = self.turn.as_ref()?;
+        let pause = until_renewal(turn, self.runtime.instant());
+        Some(pause.max(turn.ttl().mul_f64(RETRY)))
     }
 
     async fn keep_alive(&mut self) -> Result<(), StorageError> {
@@ -190,7 +200,6 @@ impl<'e> Hold<'e> {
         if let Some(pause) = retry {
             runtime.sleep(pause).await;
         }
-        self.keep_turn().await;
         Ok(())
     }
 
@@ -234,5 +243,67 @@ fn until_renewal(lease: &Lease, now: Instant) -> Duration {
 
 /// The share of a lease that is kept in reserve. Nine tenths are usable.
 const REST: f64 = 0.57;
-/// The pause, as a share of the lease, after a keep-alive that did not arrive.
+/// The pause, as a share of the lease, after a keep-alive that did not arrive, and the least
+/// between two of a turn.
 const RETRY: f64 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use certwright_storage::Operation;
+    use certwright_storage::conformance::{Attendant, Attended, Call};
+
+    use super::*;
+    use crate::runtime::within;
+    use crate::testing::{World, run};
+
+    /// What is asked for a lease is done at once, and told so much later.
+    #[derive(Debug)]
+    struct Far(World, Duration);
+
+    impl Attendant for Far {
+        fn after(&self, call: Call) -> Operation<'_, ()> {
+            Box::pin(async move {
+                if let Call::Acquire | Call::KeepAlive = call {
+                    self.0.sleep(self.1).await;
+                }
+                Ok(())
+            })
+        }
+    }
+
+    #[test]
+    fn a_turn_is_of_use_however_slow_the_store_is() {
+        let (own, turn) = (
+            "/locks/own".parse().unwrap(),
+            "/locks/turn".parse().unwrap(),
+        );
+        // A turn of five seconds is over after four and a half, and is due again at 1.65.
+        for (takes, granted) in [
+            (0, true),
+            (1000, true),
+            (1700, true),
+            (2400, true),
+            (4600, false),
+        ] {
+            let world = World::new();
+            let far = Far(world.clone(), Duration::from_millis(takes));
+            let storage: Arc<dyn Storage> = Arc::new(Attended::new(world.storage(), far));
+            let lease = run(storage.acquire(&own, "one", Duration::from_secs(15))).unwrap();
+            let Acquisition::Granted(lease) = lease else {
+                panic!("{lease:?}");
+            };
+            let mut hold = Hold::new(&storage, &world, lease);
+            let used = async {
+                let granted = hold
+                    .turn(&turn, "one", Duration::from_secs(5))
+                    .await
+                    .unwrap();
+                // Longer than one renewal of each.
+                hold.sleep(Duration::from_secs(12)).await.unwrap();
+                granted
+            };
+            let used = run(within(&world, Duration::from_secs(60), used));
+            assert_eq!(used, Some(granted), "{takes} ms");
+        }
+    }
+}
