@@ -570,8 +570,15 @@ mod tests {
             ..wanted.clone()
         };
         let id = keeper.want(wanted);
-        // Parked, until the settings change.
-        while ca.calls("new_order") == 0 || storage.get(&id.journal()).await.unwrap().is_none() {
+        // Parked, until the settings change; it is in the store before that, too.
+        let parked = async || {
+            let entry = storage.get(&id.journal()).await.unwrap();
+            entry.is_some_and(|entry| {
+                let journal = Journal::decode(entry.value.as_bytes()).unwrap();
+                journal.history.parked.is_some()
+            })
+        };
+        while !parked().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let changed = async {
