@@ -267,13 +267,23 @@ impl Manager {
         }
     }
 
-    /// Gives up a job that was handed out and not begun: its Certificate is looked at anew.
+    /// Gives up a job that was handed out and not begun: its Certificate is looked at anew, then or at once.
     #[cfg(feature = "run")]
-    pub(crate) fn abandon_job(&mut self, name: &ResourceName) {
-        if let Some(state) = self.states.get_mut(name)
-            && state.running.take().is_some()
-        {
-            self.open.extend(self.ranks.get(name));
+    pub(crate) fn abandon_job(&mut self, job: &Job, until: Option<OffsetDateTime>) {
+        let name = job.certificate();
+        let state = self.states.get_mut(name);
+        // Another one may have been handed out since.
+        if state.is_none_or(|state| {
+            state
+                .running
+                .take_if(|running| running.id == job.id)
+                .is_none()
+        }) {
+            return;
+        }
+        match until {
+            Some(until) => drop(self.agenda.insert(name.clone(), until)),
+            None => self.open.extend(self.ranks.get(name)),
         }
     }
 

@@ -17,12 +17,13 @@ use certwright::{
     SniPublisher,
 };
 use certwright_cert_model::TlsSecret;
+use certwright_issuance::{CertificateAuthority, CsrPolicy, Profile};
 use certwright_sni_store::{CertStore, PairLoader, Query, SelectionPolicy};
 use certwright_storage::{Clock, Key, MemoryStorage, Storage, Txn};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use self::support::{PKI, now_or_never};
+use self::support::{PKI, now_or_never, root_ca};
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 /// After every test, and before any renewal.
@@ -371,13 +372,15 @@ fn a_runner_that_is_started_again_asks_no_issuer_sooner() {
 }
 
 type Put = dyn Fn(&TlsSecret) -> Result<(), StoreError> + Send + Sync;
+/// What is read of a Secret that is not listed.
+type Read = dyn Fn(&ResourceName) -> Result<Seen, StoreError> + Send + Sync;
 
 /// A store in memory that does what a test says first.
 struct Scripted {
     inner: MemoryStore,
     put: Box<Put>,
-    /// There, not listed, and not readable.
-    hidden: Option<&'static str>,
+    /// Not listed.
+    hidden: Option<(&'static str, Box<Read>)>,
     lead: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -399,6 +402,15 @@ impl Scripted {
         self
     }
 
+    fn hide(
+        mut self,
+        name: &'static str,
+        read: impl Fn(&ResourceName) -> Result<Seen, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        self.hidden = Some((name, Box::new(read)));
+        self
+    }
+
     fn lead(mut self, lead: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.lead = Box::new(lead);
         self
@@ -413,14 +425,21 @@ impl core::fmt::Debug for Scripted {
 
 impl SecretStore for Scripted {
     fn load(&self) -> Keeping<'_, Vec<Result<TlsSecret, Unreadable>>> {
-        self.inner.load()
+        Box::pin(async {
+            let mut all = self.inner.load().await?;
+            if let Some((hidden, _)) = &self.hidden {
+                all.retain(|secret| secret.as_ref().is_ok_and(|secret| secret.name != *hidden));
+            }
+            Ok(all)
+        })
     }
     fn read<'a>(&'a self, secret: &'a ResourceName) -> Keeping<'a, Seen> {
-        if self.hidden == Some(secret.name.as_str()) {
-            let seen = Seen::Unreadable(Unreadable::new(secret.clone(), "permission denied"));
-            return Box::pin(core::future::ready(Ok(seen)));
+        match &self.hidden {
+            Some((hidden, read)) if secret.name == *hidden => {
+                Box::pin(core::future::ready(read(secret)))
+            }
+            _ => self.inner.read(secret),
         }
-        self.inner.read(secret)
     }
     fn put<'a>(&'a self, secret: &'a TlsSecret) -> Keeping<'a, ()> {
         match (self.put)(secret) {
@@ -588,28 +607,110 @@ impl Issuer for Slow {
     }
 }
 
+/// Certificates of an issuer of ours, and where they are.
+fn theirs(names: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (_, web) = PKI.rsplit_once("---").unwrap();
+    let theirs = web.replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
+    let all = names.iter().map(|name| theirs.replace("web", name));
+    home(&all.collect::<Vec<_>>().join("---"))
+}
+
 #[test]
 fn nothing_is_ordered_for_a_secret_that_hides() {
-    let theirs = PKI.rsplit_once("---").unwrap().1.replace("web", "theirs");
-    let theirs = theirs.replace("{name: root}", "{name: x, kind: Theirs, group: z.example}");
-    let (_home, documents) = home(&format!("{PKI}---{theirs}"));
+    let (_home, documents) = theirs(&["theirs", "other"]);
     block_on(async {
-        let mut store = Scripted::new(&MemoryStore::default());
-        store.hidden = Some("theirs");
+        let store = Scripted::new(&MemoryStore::default()).hide("theirs", |secret| {
+            let error = Unreadable::new(secret.clone(), "permission denied");
+            Ok(Seen::Unreadable(error))
+        });
         let (mut runner, log) = runner(store, &documents);
         let slow = Arc::new(Slow::default());
         runner.register("z.example", "Theirs", slow.clone());
         let manager = runner
             .run(async {
-                log.wait_for("issued web true").await;
                 log.wait_for("unreadable theirs").await;
                 tokio::time::sleep(Duration::from_secs(30)).await;
             })
             .await;
-        assert_eq!(slow.0.load(Ordering::Relaxed), 0);
+        assert_eq!(slow.0.load(Ordering::Relaxed), 1, "the other one");
         let name = ResourceName::new("ns", "theirs");
         let status = manager.status(&name, LATER).unwrap();
         assert_eq!(status.reason, "SecretUnreadable");
+    });
+}
+
+#[test]
+fn nothing_is_ordered_while_nobody_knows_what_is_there() {
+    let (_home, documents) = theirs(&["theirs", "other"]);
+    block_on(async {
+        let broken = Arc::new(AtomicBool::new(true));
+        let is_broken = broken.clone();
+        let store = Scripted::new(&MemoryStore::default()).hide("theirs", move |secret| {
+            match is_broken.load(Ordering::Relaxed) {
+                true => Err(StoreError::failed("read", "gone away")),
+                false => Ok(Seen::Removed(secret.clone())),
+            }
+        });
+        let (mut runner, log) = runner(store, &documents);
+        runner.workers = 2;
+        let slow = Arc::new(Slow::default());
+        runner.register("z.example", "Theirs", slow.clone());
+        let asked = || slow.0.load(Ordering::Relaxed);
+        let read = async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            assert_eq!(asked(), 1, "the other one");
+            let tried = count(&log.lines(), "store the store cannot read");
+            assert!((10..=20).contains(&tried), "{tried} times in 30 s");
+            broken.store(false, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert_eq!(asked(), 2);
+        };
+        runner.run(read).await;
+    });
+}
+
+/// An issuer that signs, and counts how often it is asked.
+#[derive(Debug)]
+struct Signs(CertificateAuthority, AtomicUsize);
+
+impl Issuer for Signs {
+    fn issue<'a>(&'a self, request: &'a Request) -> Issuing<'a> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        let csr = request.csr.verify(&CsrPolicy::default()).unwrap();
+        let profile = Profile::for_spec(&request.spec);
+        let signed = self.0.sign(&csr, &profile, NOW).unwrap();
+        Box::pin(core::future::ready(Ok(signed.chain_pem().into_bytes())))
+    }
+}
+
+#[test]
+fn nothing_is_ordered_for_a_secret_that_is_found_just_before() {
+    let (_home, documents) = theirs(&["theirs"]);
+    block_on(async {
+        let inner = MemoryStore::default();
+        let ca = root_ca("Theirs", NOW, time::Duration::days(3650));
+        let signs = Arc::new(Signs(ca, AtomicUsize::new(0)));
+        let (mut first, log) = runner(Scripted::new(&inner), &documents);
+        first.register("z.example", "Theirs", signs.clone());
+        first.run(log.wait_for("issued theirs true")).await;
+        assert_eq!(signs.1.load(Ordering::Relaxed), 1);
+
+        let behind = inner.clone();
+        let found =
+            move |secret: &ResourceName| Ok(Seen::Put(Box::new(behind.get(secret).unwrap())));
+        let store = Scripted::new(&inner).hide("theirs", found);
+        let (mut second, log) = runner(store, &documents);
+        second.register("z.example", "Theirs", signs.clone());
+        let served = async {
+            log.wait_for("served theirs").await;
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        };
+        let manager = second.run(served).await;
+        assert_eq!(signs.1.load(Ordering::Relaxed), 1, "not asked again");
+        let name = ResourceName::new("ns", "theirs");
+        assert_eq!(manager.status(&name, LATER).unwrap().reason, "Ready");
+        let lines = log.lines();
+        assert!(lines.contains(&"loaded 0".to_owned()), "{lines:?}");
     });
 }
 

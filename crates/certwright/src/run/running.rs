@@ -129,13 +129,31 @@ impl Running {
     /// Gives jobs to workers, as many as may be at work.
     async fn hire(&mut self) {
         let before = self.jobs.len();
+        let mut failures = 0;
         while self.jobs.len() < self.runner.workers.max(1) {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };
-            if job.is_remote() && self.is_hidden(job.certificate()).await {
-                self.manager.abandon_job(job.certificate());
-                continue;
+            if job.is_remote() {
+                match self.is_hidden(job.certificate()).await {
+                    Ok(false) => failures = 0,
+                    Ok(true) => {
+                        failures = 0;
+                        self.manager.abandon_job(&job, None);
+                        continue;
+                    }
+                    // Nobody knows what is there. This one waits, and no other for it.
+                    Err(error) => {
+                        (self.runner.listener)(&Event::Store(&error));
+                        let until = (self.runner.clock)() + RETRY;
+                        self.manager.abandon_job(&job, Some(until));
+                        failures += 1;
+                        if failures >= IN_A_ROW {
+                            break;
+                        }
+                        continue;
+                    }
+                }
             }
             let now = (self.runner.clock)();
             if job.is_remote() {
@@ -154,26 +172,22 @@ impl Running {
 
     /// Whether a Secret that was not listed is there after all: if it cannot be read, what others are asked for, and
     /// perhaps count, would not come into it; and if it can, it may be all that is wanted.
-    async fn is_hidden(&mut self, certificate: &ResourceName) -> bool {
+    async fn is_hidden(&mut self, certificate: &ResourceName) -> Result<bool, StoreError> {
         let target = self.manager.inventory().target(certificate);
         let Some(target) = target.filter(|target| self.manager.secret(target).is_none()) else {
-            return false;
+            return Ok(false);
         };
-        match self.runner.store.read(&target).await {
-            Ok(Seen::Removed(_)) => false,
-            Ok(seen @ Seen::Put(_)) => {
+        Ok(match self.runner.store.read(&target).await? {
+            Seen::Removed(_) => false,
+            seen @ Seen::Put(_) => {
                 self.take(seen);
                 self.manager.secret(&target).is_some()
             }
-            Ok(Seen::Unreadable(error)) => {
+            Seen::Unreadable(error) => {
                 self.unreadable(&error);
                 true
             }
-            Err(error) => {
-                (self.runner.listener)(&Event::Store(&error));
-                false
-            }
-        }
+        })
     }
 
     pub(super) fn done(&mut self, done: Option<Result<Done, JoinError>>) {
