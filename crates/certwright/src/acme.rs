@@ -218,14 +218,14 @@ impl Issuer for AcmeIssuers {
             let wanted = order::wanted(&request.certificate, &request.spec)?;
             let id = engine.id(&wanted);
             let unwanted = || IssuerError::transient("nobody asks for it any more");
-            let over = self.inner.orders.begin(&id, &engine);
-            let over = over.ok_or_else(unwanted)?;
+            let asked = self.inner.orders.begin(&id, &engine);
+            let mut asked = asked.ok_or_else(unwanted)?;
             let issued = tokio::select! {
                 issued = order::issue(&engine, &self.inner, account, request) => issued,
-                () = over.notified() => return Err(unwanted()),
+                _ = asked.changed() => return Err(unwanted()),
             };
             if issued.is_ok() {
-                self.inner.orders.finish(&id);
+                self.inner.orders.finish(&id, asked);
             }
             issued
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certwright_acme::{CertId, Engine};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::{Inner, group, order};
 use crate::issuer::Wish;
@@ -31,8 +31,8 @@ struct State {
 /// Of which something may be under way.
 struct Asked {
     engine: Engine,
-    /// Tells whoever orders it that nobody wants it.
-    over: Arc<Notify>,
+    /// Dropped when nobody wants it, which tells all who order it.
+    over: watch::Sender<()>,
 }
 
 /// How often a CA or a storage that is away is tried, before it is left to the sweep.
@@ -43,24 +43,30 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(3600);
 
 impl Orders {
-    /// It is ordered from now on; what tells when nobody wants it any more. None if nobody does now.
-    pub(super) fn begin(&self, id: &CertId, engine: &Engine) -> Option<Arc<Notify>> {
+    /// It is ordered from now on; what is closed when nobody wants it any more. None if nobody does now.
+    ///
+    /// A job that was abandoned may order it still.
+    pub(super) fn begin(&self, id: &CertId, engine: &Engine) -> Option<watch::Receiver<()>> {
         let mut state = self.lock();
         if !state.wants(id) {
             return None;
         }
-        let over = Arc::new(Notify::new());
-        let asked = Asked {
-            engine: engine.clone(),
-            over: Arc::clone(&over),
-        };
-        state.asked.insert(id.clone(), asked);
-        Some(over)
+        let before = state.asked.remove(id);
+        let over = before.map_or_else(|| watch::Sender::new(()), |asked| asked.over);
+        let wanted = over.subscribe();
+        let engine = engine.clone();
+        state.asked.insert(id.clone(), Asked { engine, over });
+        Some(wanted)
     }
 
-    /// Nothing is under way for it any more.
-    pub(super) fn finish(&self, id: &CertId) {
-        self.lock().asked.remove(id);
+    /// It is there: nothing is under way for it any more, unless somebody else orders it too.
+    pub(super) fn finish(&self, id: &CertId, wanted: watch::Receiver<()>) {
+        let mut state = self.lock();
+        drop(wanted);
+        let asked = state.asked.get(id);
+        if asked.is_some_and(|asked| asked.over.receiver_count() == 0) {
+            state.asked.remove(id);
+        }
     }
 
     /// This generation goes to whoever asked.
@@ -120,7 +126,7 @@ pub(super) fn wanted(inner: &Arc<Inner>, all: &[Wish]) {
     state.asked = kept;
     let lost: BTreeMap<_, Asked> = lost;
     for (id, Asked { engine, over }) in lost {
-        over.notify_one();
+        drop(over);
         runtime.spawn(give_up(Arc::clone(inner), engine, id));
     }
     if !core::mem::replace(&mut state.sweeping, true) {
@@ -167,5 +173,85 @@ async fn sweep(inner: Weak<Inner>) {
                 tracing::warn!(%error, "orders that nobody wants not looked for");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certwright_cert_model::document::Format;
+    use certwright_cert_model::issuer::IssuerSpec;
+    use certwright_storage::MemoryStorage;
+
+    use super::*;
+    use crate::acme::AcmeIssuers;
+    use crate::inventory::ResourceName;
+    use crate::issuer::AcmeAccount;
+
+    const MANIFESTS: &str = "
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: ca, namespace: ns}
+spec: {acme: {server: 'http://127.0.0.1:1/', privateKeySecretRef: {name: a}, solvers: [{http01: {}}]}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: ns}
+spec: {secretName: web, issuerRef: {name: ca}, dnsNames: [web.example]}
+";
+
+    fn engine() -> (Arc<Inner>, Engine, CertId) {
+        let mut documents = crate::Documents::default();
+        documents.read("test", MANIFESTS, Format::Yaml);
+        let name = ResourceName::new("ns", "web");
+        let spec = documents.inventory.certificate(&name).unwrap();
+        let issuer = documents.inventory.issuer("ns", spec.issuer_ref());
+        let Some(IssuerSpec::Acme(acme)) = issuer.map(|found| found.spec) else {
+            panic!();
+        };
+        let account = AcmeAccount {
+            namespace: "ns".to_owned(),
+            name: "ca".to_owned(),
+            spec: acme.clone(),
+            binding_key: None,
+        };
+        let storage = Arc::new(MemoryStorage::default());
+        let inner = AcmeIssuers::new(storage).with_roots(Vec::new()).inner;
+        let engine = inner.engine(&account).unwrap();
+        let id = engine.id(&order::wanted(&name, spec).unwrap());
+        (inner, engine, id)
+    }
+
+    #[tokio::test]
+    async fn all_who_order_the_same_are_told_that_nobody_wants_it() {
+        // What the first of two does before: it orders still, has the certificate, or has failed.
+        for first in ["orders", "has it", "failed"] {
+            let (inner, engine, id) = engine();
+            let mut one = Some(inner.orders.begin(&id, &engine).unwrap());
+            let two = inner.orders.begin(&id, &engine).unwrap();
+            match first {
+                "has it" => inner.orders.finish(&id, one.take().unwrap()),
+                "failed" => one = None,
+                _ => {}
+            }
+            assert!(!two.has_changed().unwrap(), "{first}: it is wanted");
+            wanted(&inner, &[]);
+            for mut told in one.into_iter().chain([two]) {
+                told.changed().await.unwrap_err();
+            }
+            assert!(inner.orders.begin(&id, &engine).is_none(), "{first}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_everybody_has_is_not_given_up_and_what_failed_is() {
+        let (inner, engine, id) = engine();
+        let left = || inner.orders.lock().asked.len();
+        let both = [(); 2].map(|()| inner.orders.begin(&id, &engine).unwrap());
+        for (asked, expected) in both.into_iter().zip([1, 0]) {
+            inner.orders.finish(&id, asked);
+            assert_eq!(left(), expected);
+        }
+        drop(inner.orders.begin(&id, &engine));
+        assert_eq!(left(), 1, "the CA may have the order");
     }
 }
