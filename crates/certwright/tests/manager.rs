@@ -890,6 +890,25 @@ fn what_is_asked_for_while_a_certificate_is_under_way_is_done_after_it() {
 }
 
 #[test]
+fn what_is_asked_for_after_the_clock_was_set_back_is_done_too() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs("", &theirs);
+    let web = named("web");
+    turn(&mut manager, NOW);
+    let ahead = NOW + Duration::HOUR;
+    assert!(manager.renew(&web, ahead));
+    manager.reconcile(ahead);
+    // The job began when the clock was ahead.
+    let now = ahead - Duration::MINUTE;
+    assert!(manager.renew(&web, now));
+    let outcomes = work(&mut manager, now);
+    let is_revision = |outcome: &Outcome, wanted| matches!(outcome, Outcome::Issued { revision, .. } if *revision == wanted);
+    assert!(is_revision(outcome(&outcomes, "web"), 2), "{outcomes:?}");
+    let outcomes = turn(&mut manager, now + Duration::SECOND);
+    assert!(is_revision(outcome(&outcomes, "web"), 3), "{outcomes:?}");
+}
+
+#[test]
 fn the_old_anchor_stays_until_nobody_shows_it() {
     let text = root().replace(
         "algorithm: ECDSA}",

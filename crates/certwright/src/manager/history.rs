@@ -209,9 +209,11 @@ impl State {
     ) {
         self.revision = revision;
         self.failing = None;
-        // Whoever asked meanwhile did not mean this one, and is heard after it.
+        // Whoever asked meanwhile did not mean this one, and is heard after it; a clock that was set back since makes
+        // that the earlier instant.
         let after = now.saturating_add(Duration::NANOSECOND);
-        self.requested = (self.requested > self.answering).then_some(after);
+        let meanwhile = self.requested.is_some() && self.requested != self.answering;
+        self.requested = meanwhile.then_some(after);
         #[cfg(feature = "run")]
         {
             self.rekeyed = self.rekey;

@@ -455,6 +455,16 @@ impl Manager {
             (state.requested, state.rekey) = (None, false);
             self.changed_states.insert(name.clone());
         }
+        self.keep_issued(name, schedule)
+    }
+
+    /// The same for one that was issued just now: what is asked for still was not heard in it.
+    pub(super) fn keep_issued(
+        &mut self,
+        name: &ResourceName,
+        schedule: Option<Schedule>,
+    ) -> Outcome {
+        let state = self.states.entry(name.clone()).or_default();
         if state.failing.take().is_some() {
             self.changed_states.insert(name.clone());
         }

@@ -73,7 +73,7 @@ impl Manager {
         self.open.remove(&self.ranks[&name]);
         self.secrets.insert(target.clone(), secret);
         match accepted {
-            Accepted::Until(schedule) => drop(self.keep(&name, schedule)),
+            Accepted::Until(schedule) => drop(self.keep_issued(&name, schedule)),
             Accepted::DueAtOnce { why, end } => self.hurry(&name, &why, end, attempts, now),
         }
         if !whole {
