@@ -91,7 +91,7 @@ pub struct Options {
     pub lease: Duration,
     /// Who is told the certificates that answer TLS-ALPN-01 challenges.
     pub alpn: Option<Arc<dyn AlpnSink>>,
-    /// How many orders may be under way.
+    /// How many orders may be under way; one that waits for another for the same names is not.
     pub orders: usize,
     /// How many new orders per issuer may be asked for at the same moment: 1 by all
     /// replicas together, with one account, more by each of them. Some CAs do not bear
@@ -370,13 +370,15 @@ impl Engine {
         let id = self.id(wanted);
         let turn = shared.turn(&id.lock());
         let _turn = turn.lock().await;
-        let _order = shared.orders.acquire().await;
+        // Closed by nobody.
+        let order = shared.orders.acquire().await.ok();
         let (owner, ttl) = (&shared.options.owner, shared.options.lease);
         let lease = match shared.storage.acquire(&id.lock(), owner, ttl).await? {
             Acquisition::Granted(lease) => lease,
             Acquisition::Held { owner } => return Ok(Outcome::Busy { owner }),
         };
         let mut drive = Drive::new(shared, wanted, given, demand, id, lease);
+        drive.under_way = order;
         let outcome = drive.run().await;
         drive.release().await;
         outcome

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_storage::{Entry, Guard, Lease, Revision, Txn, Write};
 use time::OffsetDateTime;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, SemaphorePermit};
 
 use super::failure::{Setback, Trouble};
 use super::hold::Hold;
@@ -41,6 +41,8 @@ pub(super) struct Drive<'e> {
     pub(super) account: Option<(usize, Account)>,
     /// Whether nobody else on this replica orders for the same names, if that was waited for.
     pub(super) alone: Option<Option<OwnedMutexGuard<()>>>,
+    /// One of [`Options::orders`](super::Options::orders).
+    pub(super) under_way: Option<SemaphorePermit<'e>>,
 }
 
 /// The certificate in use and its record.
@@ -72,6 +74,7 @@ impl<'e> Drive<'e> {
             revision: None,
             account: None,
             alone: None,
+            under_way: None,
             shared,
             wanted,
             given,

@@ -141,9 +141,21 @@ impl Drive<'_> {
             .map(Identifier::value)
             .collect();
         names.sort_unstable();
-        let turn = shared.turn(&layout::names_turn(&names)).lock_owned();
-        let turn = within(&*shared.runtime, shared.options.patience, turn);
+        let turn = shared.turn(&layout::names_turn(&names));
+        if let Ok(turn) = Arc::clone(&turn).try_lock_owned() {
+            self.alone = Some(Some(turn));
+            return Ok(());
+        }
+        // Others need not wait for those who only wait. Whoever has the place of these names
+        // may wait for this one, and never the other way round.
+        let counted = self.under_way.take().is_some();
+        let turn = within(&*shared.runtime, shared.options.patience, turn.lock_owned());
         self.alone = Some(self.hold.during(turn).await?);
+        if counted {
+            // Closed by nobody.
+            let order = self.hold.during(shared.orders.acquire());
+            self.under_way = order.await?.ok();
+        }
         Ok(())
     }
 

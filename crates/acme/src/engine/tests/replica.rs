@@ -66,6 +66,37 @@ fn certificates_for_the_same_names_get_an_order_each() {
 }
 
 #[test]
+fn who_waits_for_the_same_names_takes_no_place_from_others() {
+    let mut setting = Setting::new(&["a.test"]);
+    setting.options.orders = 2;
+    // So that nobody waits for the other's registration.
+    setting.obtain_at_last();
+    let engine = setting.engine();
+    let same = ["one", "two"].map(|label| Wanted {
+        label: label.to_owned(),
+        ..setting.wanted.clone()
+    });
+    // An order for the same names that stands still.
+    let place = engine
+        .shared
+        .turn(&crate::layout::names_turn(&["a.test".to_owned()]));
+    let _still = place.try_lock_owned().unwrap();
+    let other = Wanted::new(identifiers(&["b.test"]));
+    let begun = setting.world.instant();
+    let orders = [&same[0], &same[1], &other].map(|wanted| -> crate::runtime::Task<'_, _> {
+        let (engine, world) = (&engine, &setting.world);
+        Box::pin(async move {
+            let outcome = engine.obtain(wanted, Demand::Missing).await.unwrap();
+            assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+            world.instant() - begun
+        })
+    });
+    let took = run(crate::runtime::all(orders.into()));
+    assert!(took[2] < setting.options.patience / 2, "{took:?}");
+    assert!(took[0] >= setting.options.patience, "{took:?}");
+}
+
+#[test]
 fn all_replicas_together_place_one_order_at_a_time() {
     for (new_orders, alone) in [(1, true), (4, false)] {
         let mut setting = Setting::new(&["a.test"]);
