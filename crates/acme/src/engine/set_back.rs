@@ -1,5 +1,6 @@
 //! What follows when something went wrong.
 
+use certwright_cert_model::key::RotationPolicy;
 use certwright_renewal::Seed;
 use certwright_storage::Txn;
 
@@ -7,11 +8,14 @@ use super::EngineError;
 use super::drive::{Drive, quotas_of};
 use super::failure::{Setback, Wait};
 use crate::challenge::ChallengeKind;
+use crate::config::CommonName;
 use crate::event::Event;
+use crate::issuer::Issuer;
 use crate::journal::{Circumstances, Failure, Stage};
 use crate::layout::CertId;
 use crate::limits::Scope;
 use crate::problem::{Bounds, Class, one_line};
+use crate::wanted::Wanted;
 
 impl Drive<'_> {
     /// Writes down what went wrong and what follows from it.
@@ -107,23 +111,102 @@ impl Drive<'_> {
         }
     }
 
-    /// A digest of everything that may make a refusal pass.
     pub(super) fn settings(&self) -> String {
-        let issuers = self.shared.issuers.iter().map(|issuer| {
-            let kinds: Vec<&str> = issuer.solvers.kinds().map(ChallengeKind::as_str).collect();
-            let account = &issuer.account;
-            let binding = account.registration.binding.as_ref();
-            let kid = binding
-                .map(|binding| binding.kid.as_str())
-                .unwrap_or_default();
-            let profile = issuer.profile.as_deref().unwrap_or_default();
-            let contacts = account.registration.contacts.join(" ");
-            let directory = &account.directory;
-            format!("{directory} {kid} {contacts} {profile} {kinds:?}")
+        settings_of(&self.shared.issuers, self.wanted)
+    }
+}
+
+/// A digest of everything that may make a refusal pass. It is stored, and read by replicas of
+/// other versions: something new counts only where it is set, under a name of its own.
+fn settings_of(issuers: &[Issuer], wanted: &Wanted) -> String {
+    let issuers = issuers.iter().map(|issuer| {
+        let kinds: Vec<&str> = issuer.solvers.kinds().map(ChallengeKind::as_str).collect();
+        let account = &issuer.account;
+        let binding = account.registration.binding.as_ref();
+        let kid = binding
+            .map(|binding| binding.kid.as_str())
+            .unwrap_or_default();
+        let profile = issuer.profile.as_deref().unwrap_or_default();
+        let contacts = account.registration.contacts.join(" ");
+        let directory = &account.directory;
+        let kinds = kinds.join(" ");
+        format!("issuer\n{directory}\n{kid}\n{contacts}\n{profile}\n{kinds}")
+    });
+    let mut parts: Vec<String> = issuers.collect();
+    let Wanted {
+        identifiers,
+        key,
+        rotation,
+        profile,
+        common_name,
+        emails,
+        not_before,
+        not_after,
+        label,
+    } = wanted;
+    let mut part = |name: &str, value: &str| parts.push(format!("{name}\n{value}"));
+    for identifier in identifiers {
+        part("identifier", &identifier.value());
+    }
+    part("key", &key.to_string());
+    if *rotation == RotationPolicy::Never {
+        part("rotation", "never");
+    }
+    if let Some(profile) = profile {
+        part("profile", profile);
+    }
+    if *common_name == CommonName::None {
+        part("common name", "none");
+    }
+    for email in emails {
+        part("email", &email.to_string());
+    }
+    if let Some(after) = not_before {
+        part("not before", &after.whole_nanoseconds().to_string());
+    }
+    if let Some(after) = not_after {
+        part("not after", &after.whole_nanoseconds().to_string());
+    }
+    if !label.is_empty() {
+        part("label", label);
+    }
+    CertId::of(parts.iter().map(String::as_str))
+        .as_str()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use certwright_cert_model::key::KeyAlgorithm;
+    use time::Duration;
+
+    use super::*;
+    use crate::testing::identifiers;
+
+    #[test]
+    fn settings_are_told_apart_and_known_to_the_next_version() {
+        let wanted = || Wanted::new(identifiers(&["a.test", "b.test"]));
+        let digest = settings_of(&[], &wanted());
+        assert_eq!(digest, "87c5549d6198af1ac7e4924c325c9488");
+        let changes: [fn(&mut Wanted); 10] = [
+            |_| {},
+            |wanted| wanted.identifiers.reverse(),
+            |wanted| wanted.key = KeyAlgorithm::Ed25519,
+            |wanted| wanted.rotation = RotationPolicy::Never,
+            |wanted| wanted.profile = Some("short".to_owned()),
+            |wanted| wanted.common_name = CommonName::None,
+            |wanted| wanted.emails = vec!["a@b.test".parse().unwrap()],
+            |wanted| wanted.not_before = Some(Duration::HOUR),
+            |wanted| wanted.not_after = Some(Duration::HOUR),
+            |wanted| wanted.label = "short".to_owned(),
+        ];
+        let digests = changes.map(|change| {
+            let mut wanted = wanted();
+            change(&mut wanted);
+            settings_of(&[], &wanted)
         });
-        let issuers: Vec<String> = issuers.collect();
-        let wanted = format!("{:?}", self.wanted);
-        let parts = issuers.iter().map(String::as_str).chain([wanted.as_str()]);
-        CertId::of(parts).as_str().to_owned()
+        assert_eq!(HashSet::from(digests).len(), changes.len());
     }
 }
