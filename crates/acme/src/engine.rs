@@ -19,7 +19,7 @@ mod shown;
 mod tests;
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -284,6 +284,10 @@ impl Engine {
 
     pub(crate) fn gone(&self, shown: &Shown, at: Revision) {
         self.shared.gone(shown, at);
+    }
+
+    pub(crate) fn listed(&self, there: &HashSet<Shown>, at: Revision, restored: bool) {
+        self.shared.listed(there, at, restored);
     }
 
     pub(crate) fn options(&self) -> &Options {

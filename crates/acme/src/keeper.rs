@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certwright_renewal::RenewalPolicy;
-use certwright_storage::{Change, Event as Seen, Key, Revision, StorageError};
+use certwright_storage::{Change, Event as Seen, Key, Listing, Revision, StorageError};
 use time::OffsetDateTime;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, JoinSet};
@@ -304,7 +304,8 @@ async fn follow_certificates(
             }
         }
     };
-    follow(&engine, CERTIFICATES, &known, changed, || {
+    let begun = |_: &Listing, _: bool| {};
+    follow(&engine, CERTIFICATES, &known, begun, changed, || {
         told.send_replace(true);
     })
     .await;
@@ -326,28 +327,36 @@ async fn follow_challenges(engine: Engine, known: Known) {
             }
         }
     };
-    follow(&engine, CHALLENGES, &known, changed, || {}).await;
+    let begun = |listing: &Listing, restored: bool| {
+        let there = listing.entries.iter();
+        let there = there.filter_map(|entry| Shown::of(&entry.key));
+        engine.listed(&there.collect(), listing.revision, restored);
+    };
+    follow(&engine, CHALLENGES, &known, begun, changed, || {}).await;
 }
 
 /// Everything under a prefix, and every change with the revision it is known of, for ever.
+/// Of each listing is told before what is in it, and whether the store was restored from a
+/// backup since.
 async fn follow(
     engine: &Engine,
     prefix: &str,
     known: &Known,
+    begun: impl Fn(&Listing, bool),
     changed: impl Fn(Change, Revision),
     listed: impl Fn(),
 ) {
     let mut known = known.lock().await;
     let mut pause = SHORTEST;
     // Who serves may not be able to serve this one; the others must be told all the same.
-    let changed = |change, at| {
-        let told = catch_unwind(AssertUnwindSafe(|| changed(change, at)));
-        if let Err(panic) = told {
-            report(engine, "telling a change", &*panic);
-        }
+    let begun = |listing: &Listing, restored| {
+        tell(engine, "telling a listing", || begun(listing, restored));
     };
+    let changed = |change, at| tell(engine, "telling a change", || changed(change, at));
     loop {
-        let followed = follow_once(engine, prefix, &mut known, &mut pause, &changed, &listed);
+        let followed = follow_once(
+            engine, prefix, &mut known, &mut pause, &begun, &changed, &listed,
+        );
         // Without an error it is compacted: from the start.
         if let Err(error) = followed.await {
             tracing::warn!(prefix, error = %Chain(&error), "store not followed");
@@ -357,19 +366,29 @@ async fn follow(
     }
 }
 
+fn tell(engine: &Engine, what: &str, told: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(told)) {
+        report(engine, what, &*panic);
+    }
+}
+
 async fn follow_once(
     engine: &Engine,
     prefix: &str,
-    known: &mut BTreeSet<Key>,
+    known: &mut Told,
     pause: &mut Duration,
+    begun: &impl Fn(&Listing, bool),
     changed: &impl Fn(Change, Revision),
     listed: &impl Fn(),
 ) -> Result<(), StorageError> {
     let listing = engine.storage().list(prefix).await?;
+    let restored = listing.revision < known.at;
+    known.at = listing.revision;
+    begun(&listing, restored);
     let found = listing.entries.iter().map(|entry| entry.key.clone());
     // What went away while nobody watched.
-    for key in core::mem::replace(known, found.collect()) {
-        if !known.contains(&key) {
+    for key in core::mem::replace(&mut known.keys, found.collect()) {
+        if !known.keys.contains(&key) {
             changed(Change::Delete(key), listing.revision);
         }
     }
@@ -382,10 +401,11 @@ async fn follow_once(
     while let Some(event) = watch.next().await {
         match event? {
             Seen::Changed { changes, revision } => {
+                known.at = revision;
                 for change in changes {
                     match &change {
-                        Change::Put(entry) => known.insert(entry.key.clone()),
-                        Change::Delete(key) => known.remove(key),
+                        Change::Put(entry) => known.keys.insert(entry.key.clone()),
+                        Change::Delete(key) => known.keys.remove(key),
                     };
                     changed(change, revision);
                 }
@@ -396,8 +416,15 @@ async fn follow_once(
     Ok(())
 }
 
-/// The keys that were told, over panics.
-type Known = Arc<tokio::sync::Mutex<BTreeSet<Key>>>;
+/// What was told, over panics.
+type Known = Arc<tokio::sync::Mutex<Told>>;
+
+#[derive(Debug, Default)]
+struct Told {
+    keys: BTreeSet<Key>,
+    /// How much of the store's history.
+    at: Revision,
+}
 
 /// An error with its causes, in one line.
 struct Chain<'e>(&'e dyn core::error::Error);
@@ -649,13 +676,21 @@ mod tests {
         let key = |name: &str| Key::new(&format!("{CHALLENGES}http/{name}")).unwrap();
         let put = Txn::new().put(key("new"), "x");
         storage.txn(put).await.unwrap();
-        let mut known = BTreeSet::from([key("old")]);
+        let mut known = Told {
+            keys: BTreeSet::from([key("old")]),
+            at: Revision::new(1_000),
+        };
         let mut pause = LONGEST_AWAY;
         let told = Mutex::new(Vec::new());
         let changed = |change: Change, _: Revision| told.lock().unwrap().push(change);
+        let begins = Mutex::new(Vec::new());
+        let begun = |listing: &Listing, restored| {
+            assert!(told.lock().unwrap().is_empty(), "it comes first");
+            begins.lock().unwrap().push((listing.revision, restored));
+        };
         let listed = || {};
         let followed = follow_once(
-            &engine, CHALLENGES, &mut known, &mut pause, &changed, &listed,
+            &engine, CHALLENGES, &mut known, &mut pause, &begun, &changed, &listed,
         );
         let ended = tokio::time::timeout(Duration::from_millis(50), followed).await;
         assert!(ended.is_err(), "it watches");
@@ -664,7 +699,9 @@ mod tests {
             panic!("{told:?}");
         };
         assert_eq!((old, &new.key), (&key("old"), &key("new")));
-        assert_eq!(known, BTreeSet::from([key("new")]));
+        assert_eq!(known.keys, BTreeSet::from([key("new")]));
+        // What was told before was of a store that was ahead.
+        assert_eq!(begins.into_inner().unwrap(), [(known.at, true)]);
         assert_eq!(pause, SHORTEST);
     }
 }

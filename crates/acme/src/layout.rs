@@ -78,7 +78,7 @@ impl fmt::Display for CertId {
 }
 
 /// What an answer to a challenge is shown under.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shown {
     /// A token of HTTP-01.
     Token(String),

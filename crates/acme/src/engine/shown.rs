@@ -1,6 +1,8 @@
 //! What this replica answers challenges with. It is told twice: by whoever orders here, at
 //! once, and by the store's watch, which may be in the past.
 
+use std::collections::HashSet;
+
 use certwright_storage::Revision;
 
 use super::Shared;
@@ -47,6 +49,21 @@ impl Shared {
         self.forget(shown, at, false);
     }
 
+    /// What was not in the store any more when all of it was listed is not answered with: who
+    /// took it away did so while nobody watched. A store that was `restored` may be at
+    /// revisions that it was at before; what is known of later ones is no matter then.
+    pub(super) fn listed(&self, there: &HashSet<Shown>, at: Revision, restored: bool) {
+        let mut words = super::lock(&self.words);
+        words.retain(|name, word| {
+            let known = word.at <= at;
+            if there.contains(&Shown::Name(name.clone())) || !(known || restored) {
+                return known || !restored;
+            }
+            self.take_away(name);
+            false
+        });
+    }
+
     fn forget(&self, shown: &Shown, at: Revision, remember: bool) {
         let name = match shown {
             Shown::Token(token) => return self.http01.hide(token),
@@ -65,6 +82,10 @@ impl Shared {
         } else {
             words.remove(name);
         }
+        self.take_away(name);
+    }
+
+    fn take_away(&self, name: &str) {
         self.tls_alpn01.hide(name);
         if let Some(sink) = &self.options.alpn {
             sink.forget(name);
@@ -104,11 +125,13 @@ mod tests {
         Show(&'static str),
         Hide,
         Gone,
+        Listed(bool),
+        Restored(bool),
     }
 
     #[test]
     fn the_latest_word_counts_in_whatever_order_it_is_told() {
-        use Act::{Gone, Hide, Show};
+        use Act::{Gone, Hide, Listed, Restored, Show};
         for (story, words, expected, left) in [
             (
                 "one order",
@@ -152,6 +175,48 @@ mod tests {
                 Some("c"),
                 1,
             ),
+            (
+                "another replica takes it away while nobody watches",
+                &[(8, Show("b")), (9, Listed(false))],
+                None,
+                0,
+            ),
+            (
+                "it is shown after the listing",
+                &[(8, Show("b")), (7, Listed(false))],
+                Some("b"),
+                1,
+            ),
+            (
+                "it is listed after all",
+                &[(8, Show("b")), (9, Listed(true)), (8, Show("b"))],
+                Some("b"),
+                1,
+            ),
+            (
+                "it is taken away here, and not yet in the store",
+                &[(8, Show("b")), (8, Hide), (8, Listed(true)), (8, Show("b"))],
+                None,
+                1,
+            ),
+            (
+                "a store from before it was shown",
+                &[(8, Show("b")), (5, Restored(false))],
+                None,
+                0,
+            ),
+            (
+                "another is shown then",
+                &[(8, Show("b")), (5, Restored(false)), (6, Show("c"))],
+                Some("c"),
+                1,
+            ),
+            (
+                "or is in there",
+                &[(8, Show("b")), (5, Restored(true)), (4, Show("a"))],
+                Some("a"),
+                1,
+            ),
         ] {
             let world = World::new();
             let storage = Arc::new(world.storage());
@@ -171,6 +236,11 @@ mod tests {
                     Show(answer) => engine.shared.show(&name, answer, at),
                     Hide => engine.shared.hide(&name, at),
                     Gone => engine.shared.gone(&name, at),
+                    Listed(there) | Restored(there) => {
+                        let all = there.then(|| name.clone()).into_iter().collect();
+                        let restored = matches!(act, Restored(_));
+                        engine.shared.listed(&all, at, restored);
+                    }
                 }
             }
             let known = engine.tls_alpn01().known("a.test");
