@@ -39,6 +39,8 @@ mod challenge;
 mod order;
 mod solver;
 mod suggest;
+#[cfg(test)]
+mod testing;
 mod unwanted;
 
 use core::fmt;

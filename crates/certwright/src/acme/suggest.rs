@@ -212,47 +212,17 @@ impl Suggestions {
 
 #[cfg(test)]
 mod tests {
-    use certwright_cert_model::issuer::IssuerSpec;
-    use certwright_storage::MemoryStorage;
     use time::macros::datetime;
 
     use super::*;
-    use crate::acme::AcmeIssuers;
-    use crate::issuer::{AcmeAccount, Issuer as _};
-
-    const MANIFESTS: &str = "
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: ca, namespace: ns}
-spec: {acme: {server: 'http://127.0.0.1:1/', privateKeySecretRef: {name: a}, solvers: [{http01: {}}]}}
----
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: web, namespace: ns}
-spec: {secretName: web, issuerRef: {name: ca}, dnsNames: [web.example]}
-";
+    use crate::acme::testing;
+    use crate::issuer::Issuer as _;
 
     #[tokio::test]
     async fn many_certificates_at_once_are_no_storm() {
-        let mut documents = crate::Documents::default();
-        let format = certwright_cert_model::document::Format::Yaml;
-        documents.read("test", MANIFESTS, format);
-        let inventory = documents.inventory;
-        let name = ResourceName::new("ns", "web");
+        let (inventory, name, account) = testing::web();
         let spec = inventory.certificate(&name).unwrap();
-        let Some(IssuerSpec::Acme(acme)) = inventory
-            .issuer("ns", spec.issuer_ref())
-            .map(|found| found.spec)
-        else {
-            panic!();
-        };
-        let account = AcmeAccount {
-            namespace: "ns".to_owned(),
-            name: "ca".to_owned(),
-            spec: acme.clone(),
-            binding_key: None,
-        };
-        let issuers = AcmeIssuers::new(Arc::new(MemoryStorage::default())).with_roots(Vec::new());
+        let issuers = testing::issuers();
         let now = datetime!(2026-03-01 12:00 UTC);
         let names: Vec<_> = (0..200)
             .map(|n| ResourceName::new("ns", format!("web{n}")))

@@ -178,45 +178,14 @@ async fn sweep(inner: Weak<Inner>) {
 
 #[cfg(test)]
 mod tests {
-    use certwright_cert_model::document::Format;
-    use certwright_cert_model::issuer::IssuerSpec;
-    use certwright_storage::MemoryStorage;
-
     use super::*;
-    use crate::acme::AcmeIssuers;
-    use crate::inventory::ResourceName;
-    use crate::issuer::AcmeAccount;
-
-    const MANIFESTS: &str = "
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: ca, namespace: ns}
-spec: {acme: {server: 'http://127.0.0.1:1/', privateKeySecretRef: {name: a}, solvers: [{http01: {}}]}}
----
-apiVersion: cert-manager.io/v1
-kind: Certificate
-metadata: {name: web, namespace: ns}
-spec: {secretName: web, issuerRef: {name: ca}, dnsNames: [web.example]}
-";
+    use crate::acme::testing;
 
     fn engine() -> (Arc<Inner>, Engine, CertId) {
-        let mut documents = crate::Documents::default();
-        documents.read("test", MANIFESTS, Format::Yaml);
-        let name = ResourceName::new("ns", "web");
-        let spec = documents.inventory.certificate(&name).unwrap();
-        let issuer = documents.inventory.issuer("ns", spec.issuer_ref());
-        let Some(IssuerSpec::Acme(acme)) = issuer.map(|found| found.spec) else {
-            panic!();
-        };
-        let account = AcmeAccount {
-            namespace: "ns".to_owned(),
-            name: "ca".to_owned(),
-            spec: acme.clone(),
-            binding_key: None,
-        };
-        let storage = Arc::new(MemoryStorage::default());
-        let inner = AcmeIssuers::new(storage).with_roots(Vec::new()).inner;
+        let (inventory, name, account) = testing::web();
+        let inner = testing::issuers().inner;
         let engine = inner.engine(&account).unwrap();
+        let spec = inventory.certificate(&name).unwrap();
         let id = engine.id(&order::wanted(&name, spec).unwrap());
         (inner, engine, id)
     }

@@ -23,6 +23,24 @@ fn another_challenge_when_one_fails() {
     assert_eq!(setting.litter(), Vec::<String>::new());
 }
 
+/// What becomes of two that run side by side, `at_once` polls of the first for one of the second.
+fn in_turn<T>(
+    at_once: usize,
+    first: impl Future<Output = T>,
+    second: impl Future<Output = T>,
+) -> [T; 2] {
+    let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+    let (mut done, mut also) = (None, None);
+    for _ in 0..100_000 {
+        done = done.or_else(|| run_for(at_once, first.as_mut()));
+        also = also.or_else(|| run_for(1, second.as_mut()));
+        if let (Some(_), Some(_)) = (&done, &also) {
+            break;
+        }
+    }
+    [done, also].map(Option::unwrap)
+}
+
 #[test]
 fn two_orders_for_one_name_show_their_answers_in_turn() {
     for at_once in [1, 2, 5, 20] {
@@ -30,22 +48,10 @@ fn two_orders_for_one_name_show_their_answers_in_turn() {
         setting.solvers = Solvers::tls_alpn01();
         let (one, other) = (setting.engine(), setting.engine());
         let wider = Wanted::new(identifiers(&["b.test", "a.test"]));
-        let mut first = Box::pin(one.obtain(&setting.wanted, Demand::Missing));
-        let mut second = Box::pin(other.obtain(&wider, Demand::Missing));
-        let (mut done, mut also) = (None, None);
-        for _ in 0..100_000 {
-            if done.is_none() {
-                done = run_for(at_once, first.as_mut());
-            }
-            if also.is_none() {
-                also = run_for(1, second.as_mut());
-            }
-            if done.is_some() && also.is_some() {
-                break;
-            }
-        }
-        for outcome in [done, also] {
-            let outcome = outcome.unwrap().unwrap();
+        let first = one.obtain(&setting.wanted, Demand::Missing);
+        let second = other.obtain(&wider, Demand::Missing);
+        for outcome in in_turn(at_once, first, second) {
+            let outcome = outcome.unwrap();
             assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
         }
         assert_eq!(setting.ca.calls("new_order"), 2);
@@ -65,22 +71,10 @@ fn two_orders_that_share_a_record_lose_no_value_of_it() {
             _ => setting.engine(),
         };
         let wildcard = Wanted::new(identifiers(&["*.a.test"]));
-        let mut first = Box::pin(one.obtain(&setting.wanted, Demand::Missing));
-        let mut second = Box::pin(other.obtain(&wildcard, Demand::Missing));
-        let (mut done, mut also) = (None, None);
-        for _ in 0..100_000 {
-            if done.is_none() {
-                done = run_for(at_once, first.as_mut());
-            }
-            if also.is_none() {
-                also = run_for(1, second.as_mut());
-            }
-            if done.is_some() && also.is_some() {
-                break;
-            }
-        }
-        for outcome in [done, also] {
-            let outcome = outcome.unwrap().unwrap();
+        let first = one.obtain(&setting.wanted, Demand::Missing);
+        let second = other.obtain(&wildcard, Demand::Missing);
+        for outcome in in_turn(at_once, first, second) {
+            let outcome = outcome.unwrap();
             assert!(
                 matches!(outcome, Outcome::Issued(_)),
                 "{replicas} {at_once}: {outcome:?}"
