@@ -265,7 +265,8 @@ impl Anchors {
     /// The bundle of a group, the newest anchor first.
     pub(super) fn bundle(&self, top: &ResourceName) -> Option<Vec<u8>> {
         let group = self.groups.get(top)?;
-        Some(group.iter().flat_map(|anchor| anchor.pem.clone()).collect())
+        let anchors: Vec<&[u8]> = group.iter().map(|anchor| &*anchor.pem).collect();
+        Some(anchors.concat())
     }
 
     /// Since when the youngest anchor of a group is in its bundle, if there are others.
