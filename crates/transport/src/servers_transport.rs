@@ -39,7 +39,8 @@ pub struct ServersTransport {
     pub min_version: Option<String>,
     /// `maxVersion`: `VersionTLS12` or `VersionTLS13`.
     pub max_version: Option<String>,
-    /// `maxIdleConnsPerHost`: 0 stands for 2, -1 for none.
+    /// `maxIdleConnsPerHost`: 0 stands for 2, -1 for none, as every negative number in the dynamic
+    /// configuration.
     pub max_idle_conns_per_host: Option<i64>,
     /// `forwardingTimeouts`.
     pub forwarding_timeouts: Option<ForwardingTimeouts>,
@@ -75,7 +76,8 @@ pub struct CertificateFiles {
     pub key_file: String,
 }
 
-/// `forwardingTimeouts`: Go durations, or whole seconds without a unit; 0 stands for none.
+/// `forwardingTimeouts`: Go durations, or whole seconds without a unit; 0 stands for none. A custom resource
+/// has neither signs nor fractions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForwardingTimeouts {

@@ -74,6 +74,11 @@ fn what_is_wrong_is_said_with_its_place() {
             "6:18: spec.forwardingTimeouts.pingTimeout: \"1d\": unit \"d\" at byte 1 is not one of h, m, s, ms, us, ns; write 24h",
         ),
         (
+            "forwardingTimeouts: {dialTimeout: 1.5s, pingTimeout: +1s}",
+            "5:37: spec.forwardingTimeouts.dialTimeout: \"1.5s\" is no duration of a custom resource; write whole numbers with h, m, s, ms, us or ns, without a sign\n\
+             5:56: spec.forwardingTimeouts.pingTimeout: \"+1s\" is no duration of a custom resource; write whole numbers with h, m, s, ms, us or ns, without a sign",
+        ),
+        (
             "minVersion: VersionTLS09",
             "5:15: spec.minVersion: \"VersionTLS09\" is not a TLS version; use VersionTLS12 or VersionTLS13",
         ),
@@ -340,6 +345,12 @@ fn dynamic_configuration() {
         dynamic(two_bad, Format::Yaml).unwrap_err().iter().count(),
         2
     );
+    // What the custom resource's schema refuses is none of this configuration's rules.
+    let free = "http:\n  serversTransports:\n    t: {maxIdleConnsPerHost: -2, forwardingTimeouts: {dialTimeout: 1.5s}}\n";
+    let upstreams = dynamic(free, Format::Yaml).unwrap();
+    let settings = upstreams[0].1.settings();
+    assert_eq!(settings.idle_per_host, IdleConnections::None);
+    assert_eq!(settings.timeouts.dial, Some(Duration::from_millis(1500)));
     let secrets = "http:\n  serversTransports:\n    t: {rootCAsSecrets: [a]}\n";
     assert_eq!(
         dynamic(secrets, Format::Yaml).unwrap_err().to_string(),

@@ -3,6 +3,8 @@
 mod peer;
 mod tls;
 
+use core::time::Duration;
+
 use certwright_cert_model::{FieldPath, Violation, ViolationKind, Violations};
 use rustls_pki_types::ServerName;
 
@@ -263,12 +265,13 @@ impl Check {
         identities
     }
 
+    /// The minimum is the custom resource's; elsewhere every negative number keeps none, as in Go.
     fn idle(&mut self, number: Option<i64>) -> IdleConnections {
         let number = number.unwrap_or(0);
         match usize::try_from(number) {
             Ok(0) => IdleConnections::default(),
             Ok(number) => IdleConnections::AtMost(number),
-            Err(_) if number == -1 => IdleConnections::None,
+            Err(_) if number == -1 || self.namespace.is_none() => IdleConnections::None,
             Err(_) => {
                 self.wrong(
                     self.path.child("maxIdleConnsPerHost"),
@@ -304,7 +307,7 @@ impl Check {
             ),
             ("pingTimeout", &given.ping_timeout, &mut timeouts.ping),
         ] {
-            match text.as_deref().map(timeouts::parse) {
+            match text.as_deref().map(|text| self.duration(text)) {
                 None => {}
                 Some(Ok(duration)) => *target = duration,
                 Some(Err(message)) => {
@@ -315,7 +318,23 @@ impl Check {
         }
         timeouts
     }
+
+    /// A custom resource takes whole numbers without a sign only: its schema has the pattern
+    /// `^([0-9]+(ns|us|µs|ms|s|m|h)?)+$`.
+    fn duration(&self, text: &str) -> Result<Option<Duration>, String> {
+        let duration = timeouts::parse(text)?;
+        let in_schema = |c: char| c.is_ascii_digit() || UNIT_LETTERS.contains(c);
+        if self.namespace.is_some() && !text.chars().all(in_schema) {
+            return Err(format!(
+                "{text:?} is no duration of a custom resource; write whole numbers with h, m, s, ms, us or ns, without a sign"
+            ));
+        }
+        Ok(duration)
+    }
 }
+
+/// The letters of the units in the custom resource's schema; the micro sign only, no Greek letter.
+const UNIT_LETTERS: &str = "nu\u{b5}msh";
 
 /// An empty text is the same as none, as in Go.
 fn is_given(text: Option<&str>) -> bool {
