@@ -317,7 +317,8 @@ impl<T> Entry<T> {
 
     fn identify(&mut self) {
         let common_name = self.common_name();
-        let differs = |name: &str| Some(name) != common_name;
+        // Without a common name an empty name is left out as well: Traefik compares texts.
+        let differs = |name: &str| name != common_name.unwrap_or_default();
         let mut elements: Vec<String> = common_name
             .map(lower)
             .into_iter()
@@ -392,6 +393,10 @@ mod tests {
                 "x.test,zeta organisation",
             ),
             ("", &[], &[], ""),
+            ("", &[""], &[], ""),
+            ("", &["", "a.test"], &[], "a.test"),
+            ("", &["a.test", ""], &["192.0.2.7"], "192.0.2.7,a.test"),
+            ("cn.test", &[""], &[], ",cn.test"),
         ];
         for (common_name, names, ips, expected) in table {
             let entry = Entry::new("id", names.iter().copied(), Arc::new(()))

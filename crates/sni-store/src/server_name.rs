@@ -53,9 +53,6 @@ impl<'a> Wanted<'a> {
         query: &Query<'a>,
         buffer: &'a mut Buffer,
     ) -> Option<Self> {
-        if query.name.len() > MAX_NAME + 1 {
-            return None;
-        }
         match policy {
             SelectionPolicy::Best => Self::best(query, buffer),
             SelectionPolicy::Traefik => Self::traefik(query, buffer),
@@ -101,6 +98,9 @@ impl<'a> Wanted<'a> {
     /// `lower(trim_space(name))`, or the local address as text, or the empty name.
     fn traefik(query: &Query<'a>, buffer: &'a mut Buffer) -> Option<Self> {
         let name = std::str::from_utf8(query.name).ok()?.trim();
+        if name.len() > MAX_NAME {
+            return None;
+        }
         let exact = if name.is_empty() {
             if let Some(ip) = query.local_ip {
                 write!(buffer, "{}", ip.to_canonical()).ok()?;
@@ -313,6 +313,18 @@ mod tests {
                 expected,
                 "{name:?}"
             );
+        }
+        for (length, found) in [(253, true), (254, false), (65_535, false)] {
+            let name = "a".repeat(length);
+            for text in [name.clone(), format!("  {name}\t")] {
+                let query = Query::new(&text, EPOCH);
+                let expected = found.then(|| (name.clone(), Some(String::new())));
+                assert_eq!(
+                    wanted(SelectionPolicy::Traefik, &query),
+                    expected,
+                    "{length}"
+                );
+            }
         }
         let query = Query::new("", EPOCH).at_address("::ffff:192.0.2.7".parse().unwrap());
         assert_eq!(
