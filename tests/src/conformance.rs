@@ -184,3 +184,19 @@ impl fmt::Display for Summary {
         )
     }
 }
+
+/// How a case of this kind ends: the rule of a deviation, or whether it passes.
+#[cfg(test)]
+fn ending(kind: &str, input: Value, expect: Value) -> Result<bool, &'static str> {
+    let case = Case {
+        id: String::new(),
+        kind: kind.to_owned(),
+        input,
+        expect,
+        record: Value::Null,
+    };
+    match judge(&case) {
+        Verdict::Deliberate(rule) => Err(rule),
+        verdict => Ok(verdict == Verdict::Passed),
+    }
+}

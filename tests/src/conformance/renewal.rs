@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use super::{Case, Verdict};
+use super::{Case, Verdict, only};
 
 pub(super) fn judge(case: &Case) -> Verdict {
     let verdict = match case.kind.as_str() {
@@ -35,6 +35,7 @@ pub(super) fn judge(case: &Case) -> Verdict {
 }
 
 fn acme_table(case: &Case) -> Option<Verdict> {
+    only(&case.input, &["hours"])?;
     let table = AcmeTable::for_hours(case.input["hours"].as_u64()?);
     Some(Verdict::equal(
         &(
@@ -50,6 +51,16 @@ fn acme_table(case: &Case) -> Option<Verdict> {
 
 fn backoff(case: &Case) -> Option<Verdict> {
     let input = &case.input;
+    only(
+        input,
+        &[
+            "failedIssuanceAttempts",
+            "maxBackoff",
+            "minBackoff",
+            "nextRequestMatchesSpec",
+            "sinceFailure",
+        ],
+    )?;
     let backoff = FailureBackoff::new(
         duration(&input["minBackoff"])?,
         duration(&input["maxBackoff"])?,
@@ -74,6 +85,7 @@ fn backoff(case: &Case) -> Option<Verdict> {
 }
 
 fn cron_next(case: &Case) -> Option<Verdict> {
+    only(&case.input, &["after", "cron", "timezone"])?;
     let cron: Cron = case.input["cron"].as_str()?.parse().ok()?;
     let zone = zone(&case.input["timezone"])?.unwrap_or_default();
     let next = cron.next(instant(&case.input["after"])?, &zone);
@@ -82,6 +94,10 @@ fn cron_next(case: &Case) -> Option<Verdict> {
 
 fn lead(case: &Case) -> Option<Verdict> {
     let input = &case.input;
+    only(
+        input,
+        &["actualDuration", "renewBefore", "renewBeforePercentage"],
+    )?;
     let percentage = input["renewBeforePercentage"]
         .as_i64()
         .and_then(|p| i32::try_from(p).ok());
@@ -116,6 +132,16 @@ fn ari(case: &Case) -> Option<Verdict> {
 
 fn renewal_time(case: &Case) -> Option<Verdict> {
     let (input, expect) = (&case.input, &case.expect);
+    only(
+        input,
+        &[
+            "notAfter",
+            "notBefore",
+            "renewBefore",
+            "renewBeforePercentage",
+            "renewal",
+        ],
+    )?;
     let renewal = &input["renewal"];
     match renewal["policy"].as_str() {
         None | Some("RenewBefore") => {}
