@@ -10,7 +10,9 @@ pub(super) fn judge(case: &Case) -> Verdict {
     let input = &case.input;
     let found = match (case.kind.as_str(), input["fn"].as_str()) {
         ("acme-domains", Some("account-matches-ca")) => account(input),
-        ("acme-domains", Some("prune")) => prune(input),
+        ("acme-domains", Some("prune")) => {
+            return prune(case).unwrap_or(Verdict::Unsupported);
+        }
         ("acme-domains", Some("sanitize")) => sanitize(input),
         ("acme-domains", Some("uncovered")) => uncovered(input),
         ("match-domain", Some("acme")) => matches(input),
@@ -28,20 +30,59 @@ fn account(input: &Value) -> Option<Value> {
     Some(json!({ "match": same_host(account?, server?) }))
 }
 
-fn prune(input: &Value) -> Option<Value> {
-    only(input, &["fn", "domains"])?;
-    let given = input["domains"].as_array()?.iter().map(domain);
-    let pruned = domains::prune(&given.collect::<Option<Vec<_>>>()?);
-    let pruned = pruned.iter().map(|domain| match domain.sans.is_empty() {
-        true => json!({ "main": domain.main }),
-        false => json!({ "main": domain.main, "sans": domain.sans }),
+fn prune(case: &Case) -> Option<Verdict> {
+    only(&case.input, &["fn", "domains"])?;
+    let given = case.input["domains"].as_array()?.iter().map(domain);
+    let given = given.collect::<Option<Vec<_>>>()?;
+    let expected = case.expect["domains"].as_array()?.iter().map(domain);
+    let expected = expected.collect::<Option<Vec<_>>>()?;
+    let found = domains::prune(&given);
+    let difference = Verdict::equal(&found, &expected);
+    if difference == Verdict::Passed {
+        return Some(difference);
+    }
+    let names = |entry: &Domain| entry.names().map(str::to_owned).collect::<Vec<_>>();
+    // Upstream looks no further once an entry met its equal.
+    let met = |entry: &Domain| {
+        let names = names(entry);
+        let holding = given.iter().filter(|other| {
+            let mut held = names.iter();
+            held.all(|name| other.names().any(|other| other == name))
+        });
+        given.contains(entry) && holding.count() > 1
+    };
+    let pruned = expected.iter().map(|entry| {
+        let covered = |name: &String| {
+            given.iter().any(|other| {
+                other.main.starts_with('*')
+                    && other.main != entry.main
+                    && domains::matches(&other.main, name)
+            })
+        };
+        let left = names(entry).into_iter().filter(|name| !covered(name));
+        match met(entry) {
+            true => Domain::of_names(left),
+            false => Some(entry.clone()),
+        }
     });
-    Some(json!({ "domains": pruned.collect::<Vec<_>>() }))
+    if pruned.flatten().eq(found.iter().cloned()) {
+        return Some(Verdict::Deliberate("wildcards-past-equals"));
+    }
+    // Upstream leaves an entry that it compared with none as it is written.
+    let moved = expected.iter().map(|entry| match given.contains(entry) {
+        true => Domain::of_names(names(entry)),
+        false => Some(entry.clone()),
+    });
+    Some(match moved.flatten().eq(found.iter().cloned()) {
+        true => Verdict::Deliberate("first-name-is-main"),
+        false => difference,
+    })
 }
 
 fn sanitize(input: &Value) -> Option<Value> {
     only(input, &["fn", "main", "sans"])?;
-    let domain = Domain::new(input["main"].as_str()?, texts(&input["sans"])?);
+    let main = input["main"].as_str().unwrap_or_default();
+    let domain = Domain::new(main, texts(&input["sans"])?);
     Some(match domains::sanitize(&domain) {
         Ok(names) => json!({ "domains": names }),
         Err(error) => json!({ "err": error.to_string() }),
@@ -75,4 +116,56 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     };
     let texts = list.iter().map(|text| text.as_str().map(str::to_owned));
     texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ending;
+    use super::*;
+
+    /// Entries between semicolons, a main name before its alternatives.
+    fn entries(text: &str) -> Value {
+        let entry = |text: &str| {
+            let mut names = text.split(',');
+            json!({"main": names.next(), "sans": names.collect::<Vec<_>>()})
+        };
+        text.split(';').map(entry).collect()
+    }
+
+    #[test]
+    fn pruned() {
+        for (given, expected, rule) in [
+            ("b.a.t;*.a.t", "*.a.t", Ok(true)),
+            ("b.a.t;*.a.t", "b.a.t;*.a.t", Ok(false)),
+            (
+                "b.a.t;b.a.t;*.a.t",
+                "b.a.t;*.a.t",
+                Err("wildcards-past-equals"),
+            ),
+            ("b.a.t;b.a.t;*.a.t", "b.a.t", Ok(false)),
+            (
+                "c.t;c.t,b.a.t;b.a.t;*.a.t",
+                "c.t;b.a.t;*.a.t",
+                Err("wildcards-past-equals"),
+            ),
+            (",a.t,b.t", ",a.t,b.t", Err("first-name-is-main")),
+            (",a.t,b.t", "b.t,a.t", Ok(false)),
+        ] {
+            let input = json!({"fn": "prune", "domains": entries(given)});
+            let expect = json!({"domains": entries(expected)});
+            assert_eq!(ending("acme-domains", input, expect), rule, "{given}");
+        }
+    }
+
+    #[test]
+    fn main_may_be_absent() {
+        let expect = json!({"domains": ["a.t"]});
+        for input in [
+            json!({"fn": "sanitize", "sans": ["a.t"]}),
+            json!({"fn": "sanitize", "main": null, "sans": ["a.t"]}),
+            json!({"fn": "sanitize", "main": "A.t."}),
+        ] {
+            assert_eq!(ending("acme-domains", input, expect.clone()), Ok(true));
+        }
+    }
 }
