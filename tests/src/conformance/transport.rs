@@ -2,6 +2,7 @@
 
 mod bundle;
 mod document;
+mod go;
 mod handshake;
 mod peer;
 mod pki;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::{Case, Verdict, only};
 use super::pki::{Pki, now};
-use super::{handshake, provider, texts};
+use super::{go, handshake, provider, texts};
 
 /// Who is accepted; an error is one of configuration.
 fn policy(authorizer: &Value) -> Option<Result<SpiffePolicy, String>> {
@@ -21,20 +21,20 @@ fn policy(authorizer: &Value) -> Option<Result<SpiffePolicy, String>> {
         texts(&authorizer["ids"])?,
         authorizer["trust_domain"].as_str(),
     );
-    Some(match (ids.is_empty(), domain) {
-        // Which of the two counts is the transport's rule.
-        (false, Some(domain)) => configured(ids, domain).map(|upstream| spiffe_of(&upstream)),
-        (true, Some(domain)) => domain
+    Some(match (!authorizer["ids"].is_null(), domain) {
+        // Which of the two counts, and that an empty one does not, is the transport's rule.
+        (true, Some(domain)) => configured(ids, domain).map(|upstream| spiffe_of(&upstream)),
+        (false, Some(domain)) => domain
             .parse::<TrustDomain>()
             .map(SpiffePolicy::TrustDomain)
             .map_err(|error| error.to_string()),
-        (_, None) if !authorizer["ids"].is_null() => ids
+        (true, None) => ids
             .iter()
             .map(|id| id.parse::<SpiffeId>())
             .collect::<Result<_, _>>()
             .map(SpiffePolicy::Ids)
             .map_err(|error| error.to_string()),
-        (_, None) => Ok(SpiffePolicy::Any),
+        (false, None) => Ok(SpiffePolicy::Any),
     })
 }
 
@@ -114,7 +114,7 @@ pub(super) fn verify(case: &Case) -> Option<Verdict> {
     if !input["leaf"].is_null() {
         let leaf = pki.leaf(&input["leaf"], input["signed_by"].as_str()?)?;
         key = Some(match input["leaf"]["handshake_signature"].as_str() {
-            None => leaf.key_der(),
+            None | Some("own-key") => leaf.key_der(),
             Some("other-key") => pki.authority("unknown")?.key_der(),
             Some(_) => return None,
         });
@@ -128,7 +128,11 @@ pub(super) fn verify(case: &Case) -> Option<Verdict> {
         (Ok(id), Some(key), PeerRole::Server(name)) => {
             handshake::meet(&policy, bundles, chain, key, name)?.map(|()| id)
         }
-        (_, Some(_), PeerRole::Client) => return None,
+        (Ok(id), Some(key), PeerRole::Client) => {
+            let server = pki.leaf(&json!({"ca": false}), "self")?;
+            let server = (vec![server.certificate.clone()], server.key_der());
+            handshake::receive(verifier, (chain, key), server, &name)?.map(|()| id)
+        }
         (found, ..) => found,
     };
     Some(match &found {
@@ -173,15 +177,13 @@ fn bundles(domains: &Value, pki: &mut Pki<'_>) -> Option<TrustBundles> {
 pub(super) fn traefik(case: &Case) -> Option<Verdict> {
     let input = &case.input;
     only(input, &["cert_uris", "ids", "peer_id", "trust_domain"])?;
-    let expected = (&case.expect["ok"], case.expect["stage"].as_str());
-    let upstream = match configured(
+    let expected = (case.expect["ok"].as_bool()?, case.expect["stage"].as_str());
+    let policy = match configured(
         texts(&input["ids"])?,
         input["trust_domain"].as_str().unwrap_or_default(),
     ) {
-        Ok(upstream) => upstream,
-        Err(_) => {
-            return Some(Verdict::equal(&(&json!(false), Some("config")), &expected));
-        }
+        Ok(upstream) => spiffe_of(&upstream),
+        Err(_) => return Some(Verdict::equal(&(false, Some("config")), &expected)),
     };
     let uris = match input["peer_id"].as_str() {
         Some(id) => vec![id.to_owned()],
@@ -203,22 +205,152 @@ pub(super) fn traefik(case: &Case) -> Option<Verdict> {
         .collect();
     let bundles = bundles(&Value::Object(domains), &mut pki)?;
     let verifier = PeerVerifier::spiffe(
-        spiffe_of(&upstream),
+        policy.clone(),
         bundles,
         provider().signature_verification_algorithms.all,
     );
     let name = ServerName::try_from("server.test").ok()?;
     let verdict = verifier.verify(&leaf.certificate, &[], PeerRole::Server(&name), now());
     let found = match &verdict {
-        Ok(_) => (&json!(true), None),
-        Err(PeerError::Unauthorized(_)) => (&json!(false), Some("authorize")),
-        Err(PeerError::UnknownIssuer { .. } | PeerError::NoBundle { .. }) => {
-            (&json!(false), Some("chain"))
-        }
-        Err(PeerError::LeafIdWithoutPath { .. }) if *expected.0 == true => {
-            return Some(Verdict::Deliberate("svid-has-a-path"));
-        }
-        Err(_) => (&json!(false), Some("svid")),
+        Ok(_) => (true, None),
+        Err(PeerError::Unauthorized(_)) => (false, Some("authorize")),
+        Err(PeerError::UnknownIssuer { .. } | PeerError::NoBundle { .. }) => (false, Some("chain")),
+        Err(_) => (false, Some("svid")),
     };
-    Some(Verdict::equal(&found, &expected))
+    // The ID upstream goes on with, where we are done.
+    let theirs = match &verdict {
+        Err(PeerError::LeafIdWithoutPath { id }) => Some((id.clone(), "svid-has-a-path")),
+        Err(PeerError::BadSpiffeId { presented, .. }) => {
+            let id = go::uri(presented).parse::<SpiffeId>().ok();
+            id.map(|id| (id, "ids-on-raw-bytes"))
+        }
+        _ => None,
+    };
+    let theirs = theirs.map(|(id, rule)| match policy.authorize(&id) {
+        Ok(()) => ((true, None), rule),
+        Err(_) => ((false, Some("authorize")), rule),
+    });
+    Some(match theirs {
+        Some((theirs, rule)) if theirs == expected => Verdict::Deliberate(rule),
+        _ => Verdict::equal(&found, &expected),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::ending;
+    use super::*;
+
+    #[test]
+    fn peers_of_traefik() {
+        let (ok, no) = (
+            json!({"ok": true}),
+            |stage| json!({"ok": false, "stage": stage}),
+        );
+        let id = "spiffe://td/server";
+        for (ids, domain, uri, expect, rule) in [
+            ([].as_slice(), "", id, ok.clone(), Ok(true)),
+            (
+                &[],
+                "other",
+                "spiffe://td",
+                no("authorize"),
+                Err("svid-has-a-path"),
+            ),
+            (&[], "td", "spiffe://td", ok.clone(), Err("svid-has-a-path")),
+            (
+                &["spiffe://td/x"],
+                "",
+                "spiffe://td",
+                no("authorize"),
+                Err("svid-has-a-path"),
+            ),
+            (&["spiffe://td/x"], "", "spiffe://td", ok.clone(), Ok(false)),
+            (
+                &[],
+                "",
+                "SPIFFE://td/server",
+                ok.clone(),
+                Err("ids-on-raw-bytes"),
+            ),
+            (
+                &[],
+                "",
+                "spiffe://td/server#",
+                ok.clone(),
+                Err("ids-on-raw-bytes"),
+            ),
+            (
+                &[],
+                "other",
+                "spiffe://td/server#",
+                no("authorize"),
+                Err("ids-on-raw-bytes"),
+            ),
+            (&[], "other", "spiffe://td/server#", ok.clone(), Ok(false)),
+            (&[], "", "spiffe://TD/server", ok.clone(), Ok(false)),
+            (&[], "", "spiffe://td/server##", ok.clone(), Ok(false)),
+        ] {
+            let input = json!({"ids": ids, "trust_domain": domain, "cert_uris": [uri]});
+            let place = format!("{input} {expect}");
+            assert_eq!(ending("spiffe", input, expect), rule, "{place}");
+        }
+    }
+
+    #[test]
+    fn possession_of_the_key() {
+        for (role, signature, signed_by, expect) in [
+            ("server", "own-key", "ca1", json!({"ok": true})),
+            ("client", "own-key", "ca1", json!({"ok": true})),
+            (
+                "server",
+                "other-key",
+                "ca1",
+                json!({"ok": false, "error": "bad-signature"}),
+            ),
+            (
+                "client",
+                "other-key",
+                "ca1",
+                json!({"ok": false, "error": "bad-signature"}),
+            ),
+            (
+                "client",
+                "own-key",
+                "chain[0]",
+                json!({"ok": false, "error": "unknown-issuer"}),
+            ),
+        ] {
+            let input = json!({
+                "leaf": {
+                    "uri_sans": ["spiffe://td/w"],
+                    "ca": false,
+                    "key_usage": ["digitalSignature"],
+                    "handshake_signature": signature,
+                },
+                "chain": [{"ca": true, "key_usage": ["keyCertSign"], "signed_by": "self"}],
+                "signed_by": signed_by,
+                "role": role,
+                "bundles": {"td": ["ca1"]},
+            });
+            let place = format!("{role} {signature}");
+            assert_eq!(ending("svid-verify", input, expect), Ok(true), "{place}");
+        }
+    }
+
+    #[test]
+    fn authorizers() {
+        for (authorizer, ok) in [
+            (json!({"ids": [], "trust_domain": ""}), true),
+            (json!({"ids": [], "trust_domain": "td"}), true),
+            (json!({"ids": [], "trust_domain": "other"}), false),
+            (json!({"ids": []}), false),
+            (json!({"trust_domain": ""}), false),
+        ] {
+            let input = json!({"authorizer": authorizer, "id": "spiffe://td/w"});
+            let place = input.to_string();
+            let expect = json!({ "ok": ok });
+            assert_eq!(ending("authorize", input, expect), Ok(true), "{place}");
+        }
+    }
 }
