@@ -80,6 +80,8 @@ pub struct Manager {
     /// How many jobs there were.
     started: u64,
     changes: Vec<SecretChange>,
+    /// What was done between two steps.
+    untold: Vec<(ResourceName, Outcome)>,
     troubles: Troubles,
     last: Option<OffsetDateTime>,
     /// When everything that has an age was seen first.
@@ -156,6 +158,7 @@ impl Manager {
             jobs: Vec::new(),
             started: 0,
             changes: Vec::new(),
+            untold: Vec::new(),
             troubles: Troubles::default(),
             last: None,
             seen: BTreeMap::new(),
@@ -301,9 +304,9 @@ impl Manager {
     /// Brings one Certificate up to date; `None` if there is none of this name.
     pub fn step(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Outcome> {
         let rank = *self.ranks.get(name)?;
-        let released = self.notice(now);
+        let told = self.notice(now);
         self.open.remove(&rank);
-        if let Some((_, outcome)) = released.into_iter().rev().find(|(of, _)| of == name) {
+        if let Some((_, outcome)) = told.into_iter().rev().find(|(of, _)| of == name) {
             return Some(outcome);
         }
         match self.look(name, now)? {
@@ -325,8 +328,8 @@ impl Manager {
         }
     }
 
-    /// Takes note of the time; after a clock was set back, everything is looked at again. What was signed and is valid
-    /// now.
+    /// Takes note of the time; after a clock was set back, everything is looked at again. What was done since, and what
+    /// was signed and is valid now.
     fn notice(&mut self, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
         match self.last {
             None => self.first(now),
@@ -349,7 +352,9 @@ impl Manager {
         for name in core::mem::take(&mut self.wanting) {
             self.place_wanted(&name, now);
         }
-        self.release(now)
+        let mut outcomes = core::mem::take(&mut self.untold);
+        outcomes.extend(self.release(now));
+        outcomes
     }
 
     fn sweep(&mut self, now: OffsetDateTime, sign: bool) -> Vec<(ResourceName, Outcome)> {

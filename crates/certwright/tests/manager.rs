@@ -1255,6 +1255,143 @@ fn a_new_key_by_hand_and_no_trust_in_the_old_one() {
     }
 }
 
+/// A CA in a Secret `corp` that no Certificate keeps, as somebody makes it elsewhere.
+fn given_ca(name: &str, with_authority: bool) -> TlsSecret {
+    let mut maker = Manager::new(documents(&root()).inventory, []);
+    maker.reconcile(NOW);
+    let made = maker.secret(&named("root")).unwrap();
+    let mut given = TlsSecret::new("ns", name);
+    for key in [TLS_CRT, TLS_KEY, CA_CRT] {
+        if with_authority || key != CA_CRT {
+            given.insert(key, made.get(key).unwrap());
+        }
+    }
+    given
+}
+
+#[test]
+fn a_ca_that_somebody_else_replaces_is_trusted_like_one_of_ours() {
+    let text = issuer("corp", "{ca: {secretName: corp}}")
+        + &certificate("api", "issuerRef: {name: corp}")
+        + &certificate("web", "issuerRef: {name: corp}");
+    let inventory = documents(&text).inventory;
+    let trusted = |manager: &Manager| {
+        ["api", "web"].map(|name| {
+            let secret = manager.secret(&named(name)).unwrap();
+            let bundle = secret.get("trust-bundle.pem").unwrap();
+            Certificate::read_pem(bundle).unwrap()
+        })
+    };
+    let root_of = |ca: &TlsSecret| Certificate::read_pem(ca.get(TLS_CRT).unwrap()).unwrap();
+    for (old_has, new_has) in [(true, true), (false, false), (true, false), (false, true)] {
+        let (old, new) = (given_ca("corp", old_has), given_ca("corp", new_has));
+        let (old_root, new_root) = (root_of(&old), root_of(&new));
+        let both = [new_root.clone(), old_root.clone()].concat();
+        let mut manager = Manager::new(inventory.clone(), [old.clone_with_keys()]);
+        manager.reconcile(NOW);
+        assert_eq!(trusted(&manager), [(); 2].map(|()| old_root.clone()));
+        let before = serial(&manager, "web");
+        let stored: Vec<_> = manager.secrets().map(TlsSecret::clone_with_keys).collect();
+
+        let later = NOW + Duration::DAY;
+        let begin = |manager: &mut Manager| {
+            manager.reconcile(later);
+            manager.observe(new.clone_with_keys());
+            assert_eq!(trusted(manager), [(); 2].map(|()| both.clone()));
+        };
+        begin(&mut manager);
+        manager.take_changes();
+        let outcomes = manager.reconcile(later);
+        let reapplied = |(_, outcome): &&_| matches!(outcome, Outcome::Reapplied { .. });
+        assert_eq!(outcomes.iter().filter(reapplied).count(), 2, "{outcomes:?}");
+        let lead = later + Duration::MINUTE;
+        assert!(
+            matches!(outcome(&outcomes, "web"), Outcome::Waiting { until } if *until == lead),
+            "{outcomes:?}"
+        );
+        assert_eq!(serial(&manager, "web"), before);
+        manager.reconcile(lead);
+        assert_ne!(serial(&manager, "web"), before);
+        assert_eq!(manager.next_wake(), Some(lead + Duration::HOUR));
+        manager.reconcile(lead + Duration::HOUR);
+        assert_eq!(trusted(&manager), [(); 2].map(|()| new_root.clone()));
+
+        // Or nobody waits for the last old leaf, and others hear of it.
+        let start = || {
+            let stored = stored.iter().map(TlsSecret::clone_with_keys);
+            let mut manager = Manager::new(inventory.clone(), stored);
+            begin(&mut manager);
+            manager
+        };
+        let (mut manager, mut other) = (start(), start());
+        manager.take_changes();
+        assert_eq!(manager.drop_old_anchors(&named("web")).len(), 2);
+        assert_eq!(trusted(&manager), [(); 2].map(|()| new_root.clone()));
+        let record = |change| match change {
+            SecretChange::Put(secret) if secret.name.starts_with("certwright-record-") => {
+                Some(*secret)
+            }
+            _ => None,
+        };
+        let records: Vec<_> = manager
+            .take_changes()
+            .into_iter()
+            .filter_map(record)
+            .collect();
+        assert_eq!(records.len(), 1, "{records:?}");
+        let outcomes = manager.reconcile(later);
+        assert!(
+            matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+            "{outcomes:?}"
+        );
+        assert_eq!(trusted(&manager), [(); 2].map(|()| new_root.clone()));
+        for record in records {
+            other.observe(record);
+        }
+        other.reconcile(later);
+        assert_eq!(trusted(&other), [(); 2].map(|()| new_root.clone()));
+    }
+}
+
+/// `ca.crt` was forgotten when the rest was replaced by hand.
+#[test]
+fn an_anchor_that_leads_nowhere_is_not_the_cas() {
+    let text =
+        issuer("corp", "{ca: {secretName: corp}}") + &certificate("web", "issuerRef: {name: corp}");
+    let (old, mut new) = (given_ca("corp", true), given_ca("corp", true));
+    let new_root = new.get(CA_CRT).unwrap().to_vec();
+    new.insert(CA_CRT, old.get(CA_CRT).unwrap());
+    let mut manager = Manager::new(documents(&text).inventory, [old]);
+    manager.reconcile(NOW);
+    manager.observe(new);
+    assert_eq!(manager.drop_old_anchors(&named("web")).len(), 1);
+    let bundle = manager.secret(&named("web")).unwrap();
+    assert_eq!(bundle.get("trust-bundle.pem").unwrap(), new_root);
+}
+
+#[test]
+fn the_ca_of_other_documents_is_the_one_that_stays_trusted() {
+    let of = |secret: &str| {
+        let text = issuer("corp", &format!("{{ca: {{secretName: {secret}}}}}"))
+            + &certificate("web", "issuerRef: {name: corp}");
+        documents(&text).inventory
+    };
+    let (one, other, next) = (
+        given_ca("one", true),
+        given_ca("other", true),
+        given_ca("other", true),
+    );
+    let root = next.get(CA_CRT).unwrap().to_vec();
+    let mut manager = Manager::new(of("one"), [one, other]);
+    manager.reconcile(NOW);
+    manager.replace_inventory(of("other"));
+    manager.reconcile(NOW);
+    manager.observe(next);
+    manager.drop_old_anchors(&named("web"));
+    let bundle = manager.secret(&named("web")).unwrap();
+    assert_eq!(bundle.get("trust-bundle.pem").unwrap(), root);
+}
+
 #[test]
 fn beginning_anew_brings_no_dropped_anchor_back() {
     let text = root() + &certificate("web", "issuerRef: {name: root}");

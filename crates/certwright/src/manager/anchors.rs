@@ -139,6 +139,11 @@ impl Anchors {
         self.members.clear();
     }
 
+    /// Whether the anchor of a Secret is known.
+    pub(super) fn is_member(&self, secret: &ResourceName) -> bool {
+        self.members.contains_key(secret)
+    }
+
     /// Whether an anchor is in the bundle of a group.
     pub(super) fn knows(&self, top: &ResourceName, anchor: &[u8]) -> bool {
         let normal = || normal(anchor).is_some_and(|pem| self.find(top, &pem).is_some());

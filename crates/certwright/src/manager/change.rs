@@ -106,7 +106,8 @@ impl Manager {
         };
         let name = ResourceName::new(&secret.namespace, &secret.name);
         let mended = self.is_mended(&name);
-        if mended || self.secrets.get(&name) != Some(&secret) {
+        let changed = mended || self.secrets.get(&name) != Some(&secret);
+        if changed {
             self.touch(&name);
             self.secrets.insert(name.clone(), secret);
             // It may be another Certificate's now.
@@ -114,6 +115,9 @@ impl Manager {
         }
         if mended {
             self.recall(&name);
+        }
+        if changed {
+            self.trust_replaced(&name);
         }
     }
 

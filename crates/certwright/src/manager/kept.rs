@@ -57,6 +57,7 @@ impl Manager {
         self.seals.clear();
         self.anchors.clear();
         self.changes.clear();
+        self.untold.clear();
         self.abandon_jobs();
         self.open.extend(0..self.order.len());
         // The next step begins like the first one.
@@ -139,15 +140,16 @@ impl Manager {
         let (Some(stored), Some(now)) = (self.secrets.get(secret), self.last) else {
             return;
         };
+        let owner = self.inventory.owner(secret, Some(stored)).cloned();
         if self.groups.contains_key(secret) {
-            if let Some(anchor) = stored.get(CA_CRT) {
+            // Of one that nobody here keeps whoever observes it takes note.
+            if let Some(anchor) = stored.get(CA_CRT).filter(|_| owner.is_some()) {
                 self.anchors.join(secret, secret, anchor, now);
             }
             if let Some(bundle) = stored.get(TRUST_BUNDLE) {
                 self.anchors.remember(secret, bundle, now);
             }
         }
-        let owner = self.inventory.owner(secret, Some(stored)).cloned();
         if let (Some(owner), Some(revision)) = (owner, annotation::revision(stored)) {
             let state = self.states.entry(owner).or_default();
             state.revision = state.revision.max(revision);

@@ -84,7 +84,7 @@ impl Manager {
             let state = self.states.entry(name.clone()).or_default();
             read(record, state, fingerprint);
             let dropped: Vec<_> = dropped(record).collect();
-            if let Some(top) = self.inventory.target(&name).filter(|_| !dropped.is_empty()) {
+            if let Some(top) = self.drops_of(&name).filter(|_| !dropped.is_empty()) {
                 self.anchors.drop_too(&top, dropped);
                 // Whoever still trusts one of them is written again.
                 self.open_group(&top);
@@ -99,8 +99,8 @@ impl Manager {
         // One that was not applied yet would be taken for outdated.
         self.read_records();
         for top in self.anchors.groups_with_dropped() {
-            let owner = self.inventory.owner(top, self.secrets.get(top));
-            self.changed_states.extend(owner.cloned());
+            let keeper = self.drops_kept_by(top).cloned();
+            self.changed_states.extend(keeper);
         }
         let with_dropped = self
             .records
@@ -112,8 +112,9 @@ impl Manager {
         for name in core::mem::take(&mut self.changed_states) {
             let spec = self.inventory.certificate(&name);
             let state = self.states.get(&name);
-            let target = self.inventory.target(&name);
-            let dropped = target.iter().flat_map(|top| self.anchors.dropped(top));
+            let top = self.drops_of(&name);
+            let top = top.filter(|top| self.drops_kept_by(top) == Some(&name));
+            let dropped = top.iter().flat_map(|top| self.anchors.dropped(top));
             let dropped: Vec<_> = dropped.map(ToString::to_string).collect();
             let record = spec.zip(state);
             let record =
@@ -135,6 +136,21 @@ impl Manager {
                 }
             }
         }
+    }
+
+    /// The CA whose dropped anchors may be in a Certificate's record: its own, or the one above it that nobody here keeps.
+    fn drops_of(&self, name: &ResourceName) -> Option<ResourceName> {
+        let top = self.tops.get(name);
+        let given = top.filter(|top| self.inventory.owner(top, None).is_none());
+        given.cloned().or_else(|| self.inventory.target(name))
+    }
+
+    /// The Certificate whose record holds what was dropped of a CA: its own, or the first below it.
+    fn drops_kept_by(&self, top: &ResourceName) -> Option<&ResourceName> {
+        let below = self.groups.get(top).into_iter().flatten();
+        core::iter::once(top)
+            .chain(below)
+            .find_map(|secret| self.inventory.owner(secret, self.secrets.get(secret)))
     }
 
     fn is_taken(&self, record: &TlsSecret) -> bool {

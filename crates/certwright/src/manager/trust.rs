@@ -2,7 +2,7 @@
 
 use certwright_cert_model::TlsSecret;
 use certwright_cert_model::secret::{CA_CRT, TLS_CRT};
-use certwright_issuance::Certificate;
+use certwright_issuance::{Certificate, chain};
 use time::OffsetDateTime;
 
 use super::anchors::TRUST_BUNDLE;
@@ -65,6 +65,7 @@ impl Manager {
         let Some(top) = self.tops.get(name).cloned() else {
             return (false, Vec::new());
         };
+        let given = !self.anchors.is_member(&top) && self.join_given(&top, now);
         let anchor = self
             .secrets
             .get(target)
@@ -73,6 +74,7 @@ impl Manager {
             Some(anchor) => self.anchors.join(&top, target, &anchor, now),
             None => self.anchors.leave(target, now),
         };
+        let changed = changed || given;
         let outcomes = match changed {
             true => self.rewrite(&top, Some(target)),
             false => Vec::new(),
@@ -128,8 +130,9 @@ impl Manager {
             let Some(secret) = self.secrets.get(top) else {
                 continue;
             };
-            if let Some(anchor) = secret.get(CA_CRT) {
-                self.anchors.join(top, top, anchor, now);
+            let is_kept = self.inventory.owner(top, None).is_some();
+            if let Some(anchor) = anchor_of(secret, is_kept) {
+                self.anchors.join(top, top, &anchor, now);
             }
             if let Some(bundle) = secret.get(TRUST_BUNDLE) {
                 self.anchors.remember(top, bundle, now);
@@ -151,6 +154,28 @@ impl Manager {
                 self.anchors.join(top, &target, anchor, now);
             }
         }
+    }
+
+    /// Somebody else replaced a CA's Secret, perhaps one that no Certificate keeps, which no step looks at: its anchor is
+    /// in every bundle below before anything is signed with it.
+    pub(super) fn trust_replaced(&mut self, top: &ResourceName) {
+        let Some(now) = self.last.filter(|_| self.anchors.bundle(top).is_some()) else {
+            return;
+        };
+        if self.join_given(top, now) {
+            let outcomes = self.rewrite(top, None);
+            self.untold.extend(outcomes);
+        }
+    }
+
+    /// Takes note of the anchor of a CA's Secret that no Certificate keeps; whether the group's bundle changed.
+    fn join_given(&mut self, top: &ResourceName, now: OffsetDateTime) -> bool {
+        if self.inventory.owner(top, None).is_some() {
+            return false;
+        }
+        let secret = self.secrets.get(top);
+        let anchor = secret.and_then(|secret| anchor_of(secret, false));
+        anchor.is_some_and(|anchor| self.anchors.join(top, top, &anchor, now))
     }
 
     /// Drops trust anchors that nothing needs any more.
@@ -186,4 +211,25 @@ impl Manager {
         // What began after now is a clock's that was ahead.
         (since <= now && now < until).then_some(until)
     }
+}
+
+/// The anchor of a CA's Secret. What others keep may have none in `ca.crt`, or one of an earlier chain: then it is the
+/// highest of the chain, which is the `ca.crt` of all below.
+fn anchor_of(secret: &TlsSecret, is_kept: bool) -> Option<Vec<u8>> {
+    let given = secret.get(CA_CRT);
+    let read = |pem| Certificate::read_pem(pem).ok();
+    let certificates = secret.get(TLS_CRT).and_then(read).filter(|_| !is_kept);
+    let Some(certificates) = certificates else {
+        return given.map(<[u8]>::to_vec);
+    };
+    let first = given.and_then(read).and_then(|all| all.into_iter().next());
+    if let Some(first) = first
+        && let Ok(whole) = chain::assemble([certificates.clone(), vec![first.clone()]].concat())
+        && whole.authority.as_ref() == Some(&first)
+    {
+        return given.map(<[u8]>::to_vec);
+    }
+    let own = chain::assemble(certificates).ok()?;
+    let highest = own.authority.or_else(|| own.chain.last().cloned())?;
+    Some(highest.to_pem().into_bytes())
 }
