@@ -66,6 +66,9 @@ use crate::issuer::{AcmeAccount, Held, Issuer, IssuerError, Issuing, Request, Su
 /// All issuers with `spec.acme`, over one storage; register it with [`ACME_GROUP`](crate::ACME_GROUP) and kind `Issuer`.
 ///
 /// Replicas may share the storage: they have one account, order a certificate once, and each answers HTTP-01 for all.
+/// One of these, clones included, is for one [`Manager`](crate::Manager) or `Runner`: what that one does not want is given
+/// up. Give another one its own, on the same storage.
+///
 /// It needs tokio, and no clock but that of its [`Runtime`].
 #[derive(Clone)]
 pub struct AcmeIssuers {

@@ -61,8 +61,8 @@ pub trait Issuer: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// All that is wanted of it, whenever that may have changed. It must not wait; what is under way for anything else is
-    /// to be given up, in the background.
+    /// All that one [`Manager`](crate::Manager) wants of it, whenever that may have changed. It must not wait; what is
+    /// under way for anything else is to be given up, in the background.
     fn wanted(&self, _all: &[Wish]) {}
 
     /// What it sent last for this is not what was asked for, and is not stored: the same again would not be either.

@@ -189,7 +189,10 @@ impl Manager {
             }
         }
         self.issuers.insert((group, kind), issuer);
-        self.tell_wishes();
+        // Before there are documents nobody knows what is wanted, and what is under way is not to be given up.
+        if self.inventory.certificates().len() > 0 {
+            self.tell_wishes();
+        }
     }
 
     /// What is to be kept true.

@@ -212,6 +212,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_manager_without_documents_gives_nothing_up() {
+        let (inner, engine, id) = engine();
+        let asked = inner.orders.begin(&id, &engine).unwrap();
+        let issuers = Arc::new(AcmeIssuers {
+            inner: Arc::clone(&inner),
+        });
+        let mut manager = crate::Manager::new(crate::Inventory::default(), []);
+        manager.register(crate::ACME_GROUP, "Issuer", issuers);
+        asked.has_changed().unwrap();
+        manager.replace_inventory(crate::Inventory::default());
+        asked.has_changed().unwrap_err();
+    }
+
+    #[tokio::test]
     async fn what_everybody_has_is_not_given_up_and_what_failed_is() {
         let (inner, engine, id) = engine();
         let left = || inner.orders.lock().asked.len();
