@@ -159,7 +159,10 @@ impl Running {
             if job.is_remote() {
                 self.jobs.spawn(ask(job, now));
             } else {
-                self.jobs.spawn_blocking(move || job.run_here(now));
+                self.jobs.spawn_blocking(move || {
+                    let lost = job.lost();
+                    caught(lost, || job.run_here(now))
+                });
             }
         }
         if self.jobs.len() > before {
@@ -307,6 +310,11 @@ impl Running {
     }
 }
 
+/// A signature that panics has failed, and is made again after a pause like any other.
+fn caught(lost: Done, sign: impl FnOnce() -> Done) -> Done {
+    catch_unwind(AssertUnwindSafe(sign)).unwrap_or(lost)
+}
+
 /// Asks an issuer of yours; one that panics has failed, like any other, and no other job with it.
 async fn ask(job: Job, now: OffsetDateTime) -> Done {
     let lost = job.lost();
@@ -319,4 +327,45 @@ async fn ask(job: Job, now: OffsetDateTime) -> Done {
         }
     });
     caught.await.unwrap_or(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use certwright_cert_model::document::Format;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::documents::Documents;
+
+    const MANIFESTS: &str = "
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: self, namespace: ns}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: ca, namespace: ns}
+spec: {secretName: ca, isCA: true, commonName: CA, privateKey: {algorithm: ECDSA}, issuerRef: {name: self}}
+";
+
+    #[test]
+    fn a_signature_that_panics_is_made_again_after_a_pause() {
+        let now = datetime!(2026-03-01 12:00 UTC);
+        let mut documents = Documents::default();
+        documents.read("test", MANIFESTS, Format::Yaml);
+        let mut manager = Manager::new(documents.inventory, []);
+        manager.begin(now);
+        let job = manager.take_jobs().pop().unwrap();
+        let done = caught(job.lost(), || panic!("a bug"));
+        let outcomes = manager.finish(done, now);
+        let [(_, Outcome::Failed { retry, .. })] = outcomes.as_slice() else {
+            panic!("{outcomes:?}");
+        };
+        assert!(*retry > now);
+        manager.begin(now);
+        assert!(manager.take_jobs().is_empty());
+        manager.begin(*retry);
+        assert_eq!(manager.take_jobs().len(), 1);
+    }
 }
