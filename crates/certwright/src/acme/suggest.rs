@@ -37,6 +37,10 @@ struct Known {
     /// When to ask, or until when an answer is awaited.
     next: Option<OffsetDateTime>,
     asking: bool,
+    /// Whether the CA is asked, or only the storage told.
+    asked: bool,
+    /// Whether a question about it waits for somebody who asks.
+    queued: bool,
 }
 
 /// What is to be asked about one certificate.
@@ -48,6 +52,12 @@ struct Question {
     policy: RenewalPolicy,
     /// Whether the CA is asked, or only the storage told that the certificate is in its Secret.
     asked: bool,
+}
+
+impl Question {
+    fn is_about(&self, known: &Known) -> bool {
+        known.chain == self.chain && known.asked == self.asked
+    }
 }
 
 /// How many CAs are asked at a time.
@@ -74,7 +84,7 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
         && !matches!(held.spec.renewal_timing(), RenewalTiming::Disabled);
     let mut state = inner.suggestions.lock();
     let known = state.known.get(held.certificate);
-    let known = known.filter(|known| known.chain == held.chain);
+    let known = known.filter(|known| known.chain == held.chain && known.asked == asked);
     let window = known.and_then(|known| known.window);
     match known {
         Some(known) if known.next.is_none_or(|next| now < next) => {
@@ -87,14 +97,20 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
         }
         _ => {}
     }
+    let queued = known.is_some_and(|known| known.queued);
     let known = Known {
         chain: held.chain.to_vec(),
         window,
         since: now,
         next: Some(now + PATIENCE),
         asking: true,
+        asked,
+        queued: true,
     };
     state.known.insert(held.certificate.clone(), known);
+    if queued {
+        return Suggestion::new(window, Some(now + SOON));
+    }
     state.waiting.push_back(Question {
         certificate: held.certificate.clone(),
         chain: held.chain.to_vec(),
@@ -128,6 +144,12 @@ impl Turn {
     fn question(&mut self) -> Option<Question> {
         let mut state = self.inner.suggestions.lock();
         let question = state.waiting.pop_front();
+        if let Some(question) = &question
+            && let Some(known) = state.known.get_mut(&question.certificate)
+            && question.is_about(known)
+        {
+            known.queued = false;
+        }
         if question.is_none() {
             state.workers -= 1;
             self.over = true;
@@ -154,7 +176,7 @@ async fn ask(mut turn: Turn) {
         });
         let mut state = inner.suggestions.lock();
         if let Some(known) = state.known.get_mut(&question.certificate)
-            && known.chain == question.chain
+            && question.is_about(known)
         {
             (known.window, known.next) = match answer {
                 Ok(answer) => (answer.window, answer.again),
@@ -227,31 +249,46 @@ mod tests {
         let names: Vec<_> = (0..200)
             .map(|n| ResourceName::new("ns", format!("web{n}")))
             .collect();
-        let ask = |now| {
+        let mut quiet = account.clone();
+        quiet.spec.renewal_information_source = Some("None".to_owned());
+        let ask_of = |account: &AcmeAccount, now| {
             let suggestion = |name| {
                 let held = Held {
                     certificate: name,
                     spec,
-                    acme: Some(&account),
+                    acme: Some(account),
                     chain: b"-",
                 };
                 issuers.suggestion(&held, now).again
             };
             names.iter().map(suggestion).collect::<Vec<_>>()
         };
+        let ask = |now| ask_of(&account, now);
         let tasks = || Handle::current().metrics().num_alive_tasks();
-        for looked in 0..20 {
+        let looks = (0..20)
+            .map(|n| SOON * n)
+            .chain((0..20).map(|n| PATIENCE * n));
+        for later in looks {
             // Nobody had time to answer.
-            let again = ask(now + SOON * looked);
+            let again = ask(now + later);
             assert!(again.iter().all(Option::is_some));
             assert!(tasks() <= WORKERS, "{} tasks", tasks());
             assert_eq!(issuers.inner.suggestions.lock().waiting.len(), names.len());
         }
-        while tasks() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let all_asked = async || {
+            while tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        all_asked().await;
         // None of them is the engine's own: there is nothing to ask again.
         assert!(ask(now + AWAY).iter().all(Option::is_none));
         assert_eq!(tasks(), 0);
+        // Unless somebody wants to know what nobody asked.
+        for account in [&quiet, &account] {
+            assert!(ask_of(account, now + AWAY).iter().all(Option::is_some));
+            all_asked().await;
+            assert!(ask_of(account, now + AWAY).iter().all(Option::is_none));
+        }
     }
 }
