@@ -215,3 +215,25 @@ fn pairs_of_the_file_provider_become_secrets() {
         "{why:?}"
     );
 }
+
+/// Somebody left out the first line and the last.
+#[test]
+fn a_key_that_is_no_pem_is_not_shown() {
+    let world = World::issued();
+    let key = fs::read_to_string(world.path("secrets/shop/tenants-tls/tls.key")).unwrap();
+    let lines: Vec<_> = key.lines().filter(|line| !line.contains("-----")).collect();
+    let indented: String = lines
+        .iter()
+        .map(|line| format!("        {line}\n"))
+        .collect();
+    world.write(
+        "traefik.yaml",
+        &format!(
+            "tls:\n  certificates:\n    - certFile: secrets/shop/tenants-tls/tls.crt\n      keyFile: |\n{indented}"
+        ),
+    );
+    let output = world.run(&["import", "traefik.yaml", "--secrets", "imported"]);
+    let told = stdout(&output) + &stderr(&output);
+    assert!(told.contains("left out: traefik.yaml:3:7"), "{told}");
+    assert!(!lines.iter().any(|line| told.contains(line)), "{told}");
+}
