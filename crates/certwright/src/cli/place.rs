@@ -1,5 +1,7 @@
 //! Where manifests are read from, and where Secrets are kept.
 
+mod identity;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +12,13 @@ use certwright::{ACME_GROUP, Documents, Inventory, Manager, ResourceName, Secret
 use certwright_cert_model::{Defaults, TlsSecret};
 use certwright_storage::{EtcdOptions, EtcdStorage, EtcdUser, Storage};
 use clap::{Args, ValueEnum};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
+use self::identity::Identity;
 use super::Exit;
 use super::output::Output;
 use super::run::acme::OnPaper;
@@ -236,21 +239,16 @@ fn tls(
     identity: Option<(&Path, &Path)>,
 ) -> Result<Arc<rustls::ClientConfig>, Box<dyn Error>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
     let Some((chain, key)) = identity else {
         return Ok(Arc::new(config.with_no_client_auth()));
     };
-    let wrong = |path: &Path, error: &dyn Error| format!("{}: {error}", path.display());
-    let certificates = CertificateDer::pem_slice_iter(read(chain)?.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(chain, &error))?;
-    let text = Zeroizing::new(read(key)?);
-    let private = PrivateKeyDer::from_pem_slice(text.as_bytes());
-    let private = private.map_err(|error| wrong(key, &error))?;
-    let config = config.with_client_auth_cert(certificates, private);
-    Ok(Arc::new(config.map_err(|error| wrong(chain, &error))?))
+    let identity = Identity::new(chain, key, provider)?;
+    Ok(Arc::new(
+        config.with_client_cert_resolver(Arc::new(identity)),
+    ))
 }
 
 /// A runtime for those who only ask etcd something.
