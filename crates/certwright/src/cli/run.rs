@@ -7,6 +7,7 @@ mod metrics;
 mod mirror;
 pub(super) mod requests;
 mod serve;
+mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -154,7 +155,7 @@ impl Run {
         let mut changes = None;
         if let Some(text) = &self.on_change {
             let command = command::OnChange::new(text, self.shell, self.on_change_timeout)?;
-            let (publisher, task) = command.start(dir.clone(), events.clone());
+            let (publisher, task) = command.start(dir.clone(), &self.place.secrets, events.clone());
             changes = Some(publisher);
             commands = Some(task);
         }
@@ -213,9 +214,8 @@ impl Run {
         runner.run(stop).await;
         asked.abort();
         if let Some(commands) = commands {
-            // What was published before the stop is told of.
-            let patience = self.on_change_timeout + Duration::from_secs(1);
-            let _ = tokio::time::timeout(patience, commands).await;
+            // What was published before the stop is told of, and each command has its own limit.
+            let _ = commands.await;
         }
         events.say("stopped", "");
         Ok(Exit::Done)

@@ -112,6 +112,74 @@ fn a_second_signal_ends_it_at_once_with_what_it_started() {
     check_secrets(&world.secrets());
 }
 
+/// Each has its own time, however many are due.
+#[test]
+fn a_stop_waits_for_every_command_that_is_due() {
+    let world = World::new();
+    let script = "sleep 2; echo $CERTWRIGHT_SECRET >> told";
+    let mut running = Running::start(
+        &world,
+        &with(&[
+            "--shell",
+            "--on-change",
+            script,
+            "--on-change-timeout",
+            "3s",
+        ]),
+    );
+    running.wait_for_all_issued();
+    let (code, lines) = running.stop();
+    assert_eq!(code, Some(0), "{lines:?}");
+    let told = fs::read_to_string(world.path("told")).unwrap();
+    assert_eq!(told.lines().count(), 3, "{lines:?}");
+}
+
+#[test]
+fn what_a_command_was_not_told_it_is_told_at_the_next_start() {
+    let script =
+        "test -e go || { echo $$ > pid; exec sleep 3600; }; echo $CERTWRIGHT_SECRET >> told";
+    let arguments = with(&[
+        "--shell",
+        "--on-change",
+        script,
+        "--on-change-timeout",
+        "1h",
+    ]);
+    for end in ["kill -9", "two signals"] {
+        let world = World::new();
+        let mut running = Running::start(&world, &arguments);
+        running.wait_for_all_issued();
+        let pid = wait_until("the first command", || {
+            let pid = fs::read_to_string(world.path("pid")).unwrap_or_default();
+            pid.trim()
+                .parse()
+                .ok()
+                .and_then(rustix::process::Pid::from_raw)
+        });
+        if end == "kill -9" {
+            running.kill();
+            // It goes on alone.
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        } else {
+            running.terminate();
+            running.wait_for("stopping");
+            assert_eq!(running.stop().0, Some(1));
+        }
+        world.write("go", "");
+        let mut running = Running::start(&world, &arguments);
+        for secret in ["root", "storefront-tls", "tenants-tls"] {
+            running.wait_for(&format!(" command shop/{secret}: sh is done"));
+        }
+        assert_eq!(running.stop().0, Some(0));
+        // And once.
+        let mut running = Running::start(&world, &arguments);
+        running.wait_for("kept shop/tenants");
+        assert_eq!(running.stop().0, Some(0));
+        let told = fs::read_to_string(world.path("told")).unwrap();
+        assert_eq!(told.lines().count(), 3, "{end}: {told}");
+    }
+}
+
 /// Nobody may have waited for it yet.
 fn has_ended(pid: &str) -> bool {
     let state = fs::read_to_string(format!("/proc/{pid}/stat"));

@@ -1,9 +1,10 @@
 //! A command of the user's after every change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::events::Events;
+use super::told::{Told, digest};
 
 /// A command and how long it may take.
 #[derive(Debug)]
@@ -31,13 +33,18 @@ struct Change {
     event: &'static str,
     secret: ResourceName,
     certificate: String,
+    /// Of what it holds; none if it is gone.
+    digest: Option<String>,
 }
 
 /// Hears of changes and hands them on.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// What each Secret held when it was told of last. Not for security: it tells a change.
-    held: BTreeMap<ResourceName, u64>,
+    /// A digest of what each Secret held when it was handed on last.
+    held: BTreeMap<ResourceName, String>,
+    dir: SecretDir,
+    told: Told,
+    events: Events,
     sender: mpsc::UnboundedSender<Change>,
 }
 
@@ -58,12 +65,33 @@ impl OnChange {
     }
 
     /// What hears of changes, and the task that ends after the last command once nothing can change any more.
-    pub(super) fn start(self, dir: SecretDir, events: Events) -> (Changes, JoinHandle<()>) {
+    pub(super) fn start(
+        self,
+        dir: SecretDir,
+        root: &Path,
+        events: Events,
+    ) -> (Changes, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Change>();
+        let told = Told::beside(root);
+        let changes = Changes {
+            held: BTreeMap::new(),
+            dir: dir.clone(),
+            told: told.clone(),
+            events: events.clone(),
+            sender,
+        };
         let task = tokio::spawn(async move {
             while let Some(change) = receiver.recv().await {
                 let about = change.secret.to_string();
-                match self.run(&dir, &change).await {
+                let ran = self.run(&dir, &change).await;
+                if !matches!(ran, Err(Failure::NotRun(_))) {
+                    let kept = match &change.digest {
+                        Some(digest) => told.set(&change.secret, digest),
+                        None => told.remove(&change.secret),
+                    };
+                    not_kept(&events, kept);
+                }
+                match ran {
                     Ok(()) => events.about("command", &about, &format!("{} is done", self.program)),
                     Err(why) => {
                         events.about("command-failed", &about, &format!("{} {why}", self.program));
@@ -71,17 +99,16 @@ impl OnChange {
                 }
             }
         });
-        let held = BTreeMap::new();
-        (Changes { held, sender }, task)
+        (changes, task)
     }
 
-    async fn run(&self, dir: &SecretDir, change: &Change) -> Result<(), String> {
+    async fn run(&self, dir: &SecretDir, change: &Change) -> Result<(), Failure> {
         let ResourceName {
             namespace, name, ..
         } = &change.secret;
         let path = dir
             .path(namespace, name)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Failure::NotRun(error.to_string()))?;
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
@@ -98,22 +125,48 @@ impl OnChange {
             .kill_on_drop(true);
         let mut child = command
             .spawn()
-            .map_err(|error| format!("cannot be run: {error}"))?;
+            .map_err(|error| Failure::NotRun(format!("cannot be run: {error}")))?;
         let mut group = Group::of(child.id());
         let ended = match tokio::time::timeout(self.timeout, child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
                 drop(group);
                 let _ = child.wait().await;
-                return Err(format!("took longer than {:?} and was ended", self.timeout));
+                let why = format!("took longer than {:?} and was ended", self.timeout);
+                return Err(Failure::Told(why));
             }
         };
         group.0 = None;
         match ended {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("failed: {status}")),
-            Err(error) => Err(format!("cannot be waited for: {error}")),
+            Ok(status) => Err(Failure::Told(format!("failed: {status}"))),
+            Err(error) => Err(Failure::Told(format!("cannot be waited for: {error}"))),
         }
+    }
+}
+
+/// Why a command did not do what it is for.
+#[derive(Debug)]
+enum Failure {
+    /// Nobody was told.
+    NotRun(String),
+    /// It was told, and is not told again.
+    Told(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRun(why) | Self::Told(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What is not written down is told again at the next start.
+fn not_kept(events: &Events, kept: io::Result<()>) {
+    if let Err(error) = kept {
+        let message = format!("what --on-change was told is not written down: {error}");
+        events.say("store", &message);
     }
 }
 
@@ -136,53 +189,99 @@ impl Drop for Group {
 }
 
 impl Changes {
-    fn tell(&self, event: &'static str, secret: ResourceName, certificate: &str) {
+    fn tell(
+        &self,
+        event: &'static str,
+        secret: ResourceName,
+        certificate: &str,
+        digest: Option<String>,
+    ) {
         let certificate = certificate.to_owned();
         // The task lives as long as this.
         let _ = self.sender.send(Change {
             event,
             secret,
             certificate,
+            digest,
         });
-    }
-
-    /// Whether a Secret holds something else than before.
-    fn note(&mut self, secret: &TlsSecret) -> bool {
-        let mut hasher = DefaultHasher::new();
-        for (key, bytes) in secret.data() {
-            (key, bytes).hash(&mut hasher);
-        }
-        let name = ResourceName::new(&secret.namespace, &secret.name);
-        let held = hasher.finish();
-        self.held.insert(name, held) != Some(held)
     }
 }
 
 impl Publisher for Changes {
-    /// What is there when it begins is no change.
+    /// What is there when it begins is no change, unless it is something else than what a command was told of before.
     fn replace(&mut self, secrets: &[&TlsSecret]) {
-        let first = self.held.is_empty();
+        if self.held.is_empty() && !self.told.has_begun() {
+            let all = secrets.iter().map(|secret| (name(secret), digest(secret)));
+            self.held.extend(all);
+            not_kept(&self.events, self.told.begin(&self.held));
+        }
         for secret in secrets {
-            if first {
-                self.note(secret);
-            } else {
-                self.put(secret);
+            self.put(secret);
+        }
+        let there: BTreeSet<_> = secrets.iter().copied().map(name).collect();
+        let known = self.held.keys().cloned().chain(self.told.all());
+        let gone: BTreeSet<_> = known.filter(|known| !there.contains(known)).collect();
+        for secret in gone {
+            // It may be there and unreadable, or nobody's but this machine's.
+            if let Ok(None) = self.dir.read(&secret.namespace, &secret.name) {
+                self.remove(&secret);
             }
         }
     }
 
     fn put(&mut self, secret: &TlsSecret) {
-        if self.note(secret) {
-            let name = ResourceName::new(&secret.namespace, &secret.name);
+        let (name, digest) = (name(secret), digest(secret));
+        let before = self.held.insert(name.clone(), digest.clone());
+        if before.or_else(|| self.told.get(&name)).as_ref() != Some(&digest) {
             let certificate = secret.annotations.get(CERTIFICATE_NAME);
             let certificate = certificate.map_or("", String::as_str);
-            self.tell("changed", name, certificate);
+            self.tell("changed", name, certificate, Some(digest));
         }
     }
 
     fn remove(&mut self, secret: &ResourceName) {
-        if self.held.remove(secret).is_some() {
-            self.tell("removed", secret.clone(), "");
+        let held = self.held.remove(secret);
+        if held.or_else(|| self.told.get(secret)).is_some() {
+            self.tell("removed", secret.clone(), "", None);
+        }
+    }
+}
+
+fn name(secret: &TlsSecret) -> ResourceName {
+    ResourceName::new(&secret.namespace, &secret.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_went_away_while_nobody_kept_the_directory_is_told_once() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(home.path());
+        let log = home.path().join("log");
+        let script = format!(
+            "echo $CERTWRIGHT_EVENT $CERTWRIGHT_SECRET >> {}",
+            log.display()
+        );
+        let mut secrets = Vec::new();
+        for name in ["gone", "damaged", "same"] {
+            let mut secret = TlsSecret::new("ns", name);
+            secret.insert("tls.crt", name);
+            dir.write(&secret).unwrap();
+            secrets.push(secret);
+        }
+        for (first, expected) in [(0, None), (2, Some("removed gone\n")), (2, None)] {
+            let command = OnChange::new(&script, true, Duration::from_secs(60)).unwrap();
+            let (mut changes, task) = command.start(dir.clone(), home.path(), Events::new(false));
+            changes.replace(&secrets[first..].iter().collect::<Vec<_>>());
+            drop(changes);
+            task.await.unwrap();
+            let told = std::fs::read_to_string(&log).ok();
+            assert_eq!(told.as_deref(), expected, "{first}");
+            let _ = std::fs::remove_file(&log);
+            dir.remove("ns", "gone").unwrap();
+            std::fs::write(home.path().join("ns/damaged/..data/.metadata.json"), "{").unwrap();
         }
     }
 }

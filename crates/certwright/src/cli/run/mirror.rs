@@ -164,7 +164,7 @@ mod tests {
         let touch = format!("touch {}", told.display());
         for (text, expected) in [("1", true), ("1", false), ("2", true)] {
             let command = OnChange::new(&touch, false, Duration::from_secs(60)).unwrap();
-            let (changes, task) = command.start(dir.clone(), Events::new(false));
+            let (changes, task) = command.start(dir.clone(), home.path(), Events::new(false));
             let mut mirror = Mirror::new(dir.clone(), Events::new(false), Some(changes));
             let mut secret = TlsSecret::new("ns", "web");
             secret.insert("tls.crt", text);
