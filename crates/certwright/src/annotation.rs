@@ -19,6 +19,9 @@ use crate::plan::issuer_text;
 pub const FINGERPRINT: &str = "certwright/spec-fingerprint";
 /// The annotation with the instant a certificate was issued at, RFC 3339: what was requested before is done.
 pub const ISSUED_AT: &str = "certwright/issued-at";
+/// The annotation with the instant the work on the certificate began at, RFC 3339: it answers whoever asked for one before
+/// that, and nobody who asked while it was under way.
+pub const STARTED_AT: &str = "certwright/started-at";
 /// The annotation with the SHA-256 of the certificate that was issued, in hexadecimal: another one was put there by
 /// somebody else.
 pub const CERTIFICATE: &str = "certwright/certificate-sha256";
@@ -146,6 +149,8 @@ pub fn record(
     let leaf = leaf(secret).map(|leaf| digest(&leaf));
     Metadata::of(spec, spec.fingerprint(), certificate, leaf).apply(secret);
     secret.annotations.remove(TEMPORARY);
+    // It was the one before whose beginning is told.
+    secret.annotations.remove(STARTED_AT);
     // An instant that RFC 3339 cannot write is none that a request is compared with.
     match now.format(&Rfc3339) {
         Ok(now) => secret.annotations.insert(ISSUED_AT.to_owned(), now),
@@ -166,9 +171,18 @@ pub(crate) fn unrecord(secret: &mut TlsSecret) {
         ISSUER_NAME,
         SEAL,
         SOURCE,
+        STARTED_AT,
     ] {
         secret.annotations.remove(key);
     }
+}
+
+/// Writes down when the work on the certificate began.
+pub(crate) fn started(secret: &mut TlsSecret, at: OffsetDateTime) {
+    // An instant that RFC 3339 cannot write answers nobody.
+    let at = at.format(&Rfc3339).ok();
+    let at = at.map(|at| (STARTED_AT.to_owned(), at));
+    secret.annotations.extend(at);
 }
 
 /// Writes down which certificate it is, whether it is a CA's, and whether it came from ACME.

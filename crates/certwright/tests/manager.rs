@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
+use certwright::annotation::{ISSUED_AT, STARTED_AT};
 use certwright::plan::{Block, KeyReuse};
 use certwright::{
     Documents, IssueError, Issuer, IssuerError, Issuing, Manager, Options, Outcome, Reason,
@@ -17,6 +18,7 @@ use certwright_cert_model::secret::{CA_CRT, KEYSTORE_P12, TLS_CRT, TLS_KEY};
 use certwright_issuance::{Certificate, CertificateAuthority, Csr, CsrPolicy, KeyPair, Profile};
 use certwright_renewal::Failure;
 use certwright_sni_store::{CertStore, PairLoader, SelectionPolicy};
+use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
@@ -887,6 +889,71 @@ fn what_is_asked_for_while_a_certificate_is_under_way_is_done_after_it() {
     let outcomes = turn(&mut manager, later + Duration::HOUR);
     let issued = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::Issued { .. });
     assert!(!outcomes.iter().any(issued), "once: {outcomes:?}");
+}
+
+/// An instant that a Secret's annotation tells.
+fn told(manager: &Manager, name: &str, annotation: &str) -> Option<OffsetDateTime> {
+    let secret = manager.secret(&named(name))?;
+    OffsetDateTime::parse(secret.annotations.get(annotation)?, &Rfc3339).ok()
+}
+
+/// By the end of the work nobody knows whether it is what was asked for meanwhile.
+#[test]
+fn a_secret_tells_when_the_work_on_its_certificate_began() {
+    let theirs = Theirs::new(KeyReuse::Allowed);
+    let mut manager = with_theirs("", &theirs);
+    manager.reconcile(NOW);
+    let first = manager.take_jobs();
+    let asked = NOW + Duration::MINUTE;
+    assert!(manager.renew(&named("web"), asked));
+    let now = asked + Duration::MINUTE;
+    for job in first {
+        let done = now_or_never(job.run(now));
+        manager.finish(done, now);
+    }
+    let instants = |manager: &Manager| {
+        [STARTED_AT, ISSUED_AT].map(|annotation| told(manager, "web", annotation).unwrap())
+    };
+    assert_eq!(instants(&manager), [NOW, now]);
+    let before = serial(&manager, "web");
+    let later = now + Duration::SECOND;
+    let outcomes = turn(&mut manager, later);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    assert_ne!(serial(&manager, "web"), before);
+    assert_eq!(instants(&manager), [later, later]);
+    // What is written around a certificate is no work on it.
+    let mut edited = manager.secret(&named("web")).unwrap().clone_with_keys();
+    edited.annotations.remove("cert-manager.io/alt-names");
+    manager.observe(edited);
+    let outcomes = turn(&mut manager, later + Duration::HOUR);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Reapplied { .. }),
+        "{outcomes:?}"
+    );
+    assert_eq!(instants(&manager), [later, later]);
+}
+
+/// Of two machines, or of one whose clock was corrected: what was issued a little later by the wrong clock does not hide
+/// that somebody asks now.
+#[test]
+fn what_is_asked_for_by_a_clock_that_is_behind_is_done_when_it_has_caught_up() {
+    let mut manager = Manager::new(documents(&root()).inventory, []);
+    let ahead = NOW + Duration::minutes(5);
+    manager.reconcile(ahead);
+    let before = serial(&manager, "root");
+    assert!(manager.renew(&named("root"), NOW));
+    manager.reconcile(NOW);
+    let wake = manager.next_wake().unwrap();
+    assert!(
+        ahead < wake && wake <= ahead + Duration::SECOND,
+        "{wake}: it is not forgotten"
+    );
+    manager.reconcile(wake);
+    assert_ne!(serial(&manager, "root"), before);
+    assert_eq!(told(&manager, "root", STARTED_AT), Some(wake));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Manager, Outcome};
+use super::{Manager, Outcome, SKEW};
 use crate::annotation;
 use crate::inventory::ResourceName;
 
@@ -14,9 +14,9 @@ impl Manager {
             return false;
         };
         self.open.insert(*rank);
-        // What was issued at the same instant is not what is asked for.
+        // What was issued at the same instant, or by a clock that was ahead, is not what is asked for.
         let issued = self.secret_of(name).and_then(annotation::issued_at);
-        let issued = issued.filter(|issued| *issued == now);
+        let issued = issued.filter(|issued| now <= *issued && *issued <= now.saturating_add(SKEW));
         let after = issued.map(|issued| issued.saturating_add(Duration::NANOSECOND));
         self.states.entry(name.clone()).or_default().requested = after.or(Some(now));
         self.changed_states.insert(name.clone());

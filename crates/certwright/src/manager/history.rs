@@ -95,6 +95,8 @@ pub(super) struct State {
 pub(super) struct Running {
     pub(super) id: u64,
     pub(super) local: bool,
+    /// Since when.
+    pub(super) since: OffsetDateTime,
 }
 
 /// Failures in a row.

@@ -238,6 +238,7 @@ impl Manager {
         state.running = Some(Running {
             id,
             local: !matches!(signer, Signer::Remote(..)),
+            since: now,
         });
         let stored = self.secret_of(name).and_then(|s| s.get(TLS_CRT));
         let mut job = Job {

@@ -21,12 +21,12 @@ impl Manager {
     pub fn finish(&mut self, done: Done, now: OffsetDateTime) -> Vec<(ResourceName, Outcome)> {
         let name = done.certificate.clone();
         let running = self.states.get(&name).and_then(|state| state.running);
-        let wanted = running.is_some_and(|running| running.id == done.id)
-            && self.inventory.certificate(&name) == Some(&*done.spec);
-        if !wanted {
+        let running = running.filter(|running| running.id == done.id);
+        let wanted = self.inventory.certificate(&name) == Some(&*done.spec);
+        let Some(running) = running.filter(|_| wanted) else {
             self.open.extend(self.ranks.get(&name));
             return Vec::new();
-        }
+        };
         let done = match self.postpone(&name, done, now) {
             Ok(done) => done,
             Err(held) => return vec![(name, held)],
@@ -41,6 +41,7 @@ impl Manager {
             .result
             .and_then(|made| self.bundle(&name, &spec, revision, made, now))
             .and_then(|(mut secret, csr, warnings)| {
+                annotation::started(&mut secret, running.since);
                 let accepted = self.accept(&name, &spec, &secret, now)?;
                 if let (Some(seal), Some(leaf)) = (self.seal_of(&name), leaf_of(&secret)) {
                     let mark = (annotation::SEAL.to_owned(), seal.mark(&leaf));
