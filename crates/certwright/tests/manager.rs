@@ -1496,18 +1496,11 @@ fn a_dropped_anchor_is_dropped_for_everybody() {
     let trusting_both = copy(&manager);
     manager.take_changes();
     manager.drop_old_anchors(&named("root"));
-    let record = |manager: &mut Manager| {
-        manager
-            .take_changes()
-            .into_iter()
-            .find_map(|change| match change {
-                SecretChange::Put(secret) if secret.name == "certwright-record-root" => {
-                    Some(*secret)
-                }
-                _ => None,
-            })
+    let Some(SecretChange::Put(record)) = manager.take_changes().into_iter().next() else {
+        panic!("what is to go is written down first");
     };
-    let record = record(&mut manager).unwrap();
+    assert_eq!(record.name, "certwright-record-root");
+    let record = *record;
     let trusted = |manager: &Manager, name: &str| {
         let bundle = manager.secret(&named(name)).unwrap();
         let bundle = bundle.get("trust-bundle.pem").unwrap();

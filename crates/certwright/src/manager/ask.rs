@@ -65,6 +65,8 @@ impl Manager {
         if !self.anchors.drop_others(&top) {
             return Vec::new();
         }
+        // Stored before the bundles: a process that ends between two of them has written down what is to go.
+        self.record_changes();
         self.open_group(&top);
         self.rewrite(&top, None)
     }
