@@ -180,11 +180,11 @@ impl Run {
             )
         };
         runner.source = Some(Source::Paths {
-            paths: manifests.paths,
+            paths: manifests.paths.clone(),
             poll: self.poll,
         });
         runner.defaults = manifests.reading.defaults();
-        runner.cluster_namespace = manifests.reading.cluster_namespace;
+        runner.cluster_namespace = manifests.reading.cluster_namespace.clone();
         let mut options = Options::default();
         options.owner_references = self.owner_references;
         runner.options = options;
@@ -202,7 +202,9 @@ impl Run {
         if let Some(address) = self.metrics {
             metrics.start(address, events).await?;
         }
-        let asked = tokio::spawn(requests.follow(runner.handle(), leading.clone(), events.clone()));
+        let (handle, leads, tells) = (runner.handle(), leading.clone(), events.clone());
+        let follower = requests::Follower::new(requests, manifests, handle, leads, tells);
+        let asked = tokio::spawn(follower.follow());
         let teller = events.clone();
         runner.on_event(move |event| {
             metrics.count(event);

@@ -25,7 +25,7 @@ fn manifests(server: &str, solvers: &str) -> String {
 }
 
 /// A world with a root for `--acme-roots`, whatever roots the machine has.
-fn world(server: &str, solvers: &str) -> World {
+pub(crate) fn world(server: &str, solvers: &str) -> World {
     let world = World::issued();
     fs::remove_dir_all(world.path("manifests")).unwrap();
     let root = fs::read(world.path("secrets/shop/root/tls.crt")).unwrap();

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use crate::world::{Running, WAIT, World, check_secrets, wait_until};
 
-struct Etcd {
+pub(crate) struct Etcd {
     process: Child,
-    url: String,
+    pub(crate) url: String,
     _dir: tempfile::TempDir,
 }
 
 impl Etcd {
     /// One member on loopback; `None`, loudly, if etcd is not installed, unless in CI.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         Self::start_with("http", &[])
     }
 

@@ -8,6 +8,7 @@ mod keep;
 mod machines;
 mod newcomer;
 mod output;
+mod renew;
 #[allow(dead_code, reason = "it is shared with the tests of the ACME crate")]
 #[path = "../../../acme/tests/fake/server.rs"]
 mod server;

@@ -131,6 +131,8 @@ fn errors() {
         vec!["explain"],
         vec!["explain", "a", "--at", "yesterday"],
         vec!["forecast", "--quota", "much"],
+        vec!["renew", "root", "--drop-old-anchors"],
+        vec!["renew", "storefront", "--new-key", "--drop-old-anchors"],
         vec!["chek"],
     ] {
         let output = world.run(&arguments);
@@ -158,6 +160,8 @@ fn exit_codes_say_yes_no_or_that_the_question_was_wrong() {
         (vec!["renew", "nobody"], 1),
         (vec!["renew"], 2),
         (vec!["renew", "storefront", "--wait", "soon"], 2),
+        (vec!["renew", "storefront", "--new-key"], 0),
+        (vec!["renew", "root", "--drop-old-anchors"], 2),
     ] {
         let output = world.run(&arguments);
         assert_eq!(
