@@ -120,10 +120,12 @@ impl AcmeServer {
             return Err(super::shim::not_replaced(request));
         }
         let state = order.read(retry_after(&answer));
-        let malformed = |reason| ProtocolError::Malformed { request, reason };
         let location = answer.header("location").map(str::to_owned);
-        let location = location.ok_or_else(|| malformed("it has no Location".to_owned()))?;
-        Ok((location, state.map_err(malformed)?))
+        let location = location.ok_or(ProtocolError::Malformed {
+            request,
+            reason: "it has no Location".to_owned(),
+        })?;
+        Ok((location, state))
     }
 }
 

@@ -418,8 +418,8 @@ impl fmt::Debug for AcmeServer {
 
 const DIRECTORY_AGE: Duration = Duration::from_secs(86_400);
 fn order_in(request: &'static str, answer: &Answer) -> Result<OrderState, ProtocolError> {
-    let read = read::<wire::Order>(request, answer)?.read(retry_after(answer));
-    read.map_err(|reason| ProtocolError::Malformed { request, reason })
+    let order: wire::Order = read(request, answer)?;
+    Ok(order.read(retry_after(answer)))
 }
 
 pub(super) fn read<T: DeserializeOwned>(

@@ -103,7 +103,7 @@ enum Status {
 }
 
 impl Order {
-    pub(super) fn read(self, retry_after: Option<RetryAfter>) -> Result<OrderState, String> {
+    pub(super) fn read(self, retry_after: Option<RetryAfter>) -> OrderState {
         let status = match self.status {
             Status::Pending => OrderStatus::Pending,
             Status::Ready => OrderStatus::Ready,
@@ -113,14 +113,14 @@ impl Order {
                 OrderStatus::Invalid
             }
         };
-        Ok(OrderState {
+        OrderState {
             status,
             authorizations: self.authorizations,
             finalize: self.finalize,
             certificate: self.certificate,
             error: problem(self.error.as_ref()),
             retry_after,
-        })
+        }
     }
 }
 
