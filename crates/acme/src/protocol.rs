@@ -121,6 +121,21 @@ pub struct OrderState {
     pub retry_after: Option<RetryAfter>,
 }
 
+impl OrderState {
+    /// Reads the body of an answer; `retry_after` is that of its header.
+    ///
+    /// A state that no order can be in counts as [`OrderStatus::Invalid`]. The URLs are those
+    /// of the CA, unchecked.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Malformed`] for a body that is no JSON, or no order: without `finalize`,
+    /// or in a state that RFC 8555 does not know.
+    pub fn read(body: &[u8], retry_after: Option<RetryAfter>) -> Result<Self, ProtocolError> {
+        let order: wire::Order = wire::read("the order", body)?;
+        Ok(order.read(retry_after))
+    }
+}
+
 /// The states of an order (section 7.1.6); complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
@@ -145,6 +160,23 @@ pub struct AuthorizationState {
     pub status: AuthorizationStatus,
     /// The ways to prove control, those of kinds unknown here left out.
     pub challenges: Vec<ChallengeState>,
+}
+
+impl AuthorizationState {
+    /// Reads the body of an answer.
+    ///
+    /// Left out are challenges of kinds and in states unknown here, and those whose token is
+    /// none: it becomes part of a path and of a key. The URLs are those of the CA, unchecked.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Malformed`] for a body that is no JSON, or no authorization: without an
+    /// identifier that is a name or an address, or in a state that no authorization can be in.
+    pub fn read(body: &[u8]) -> Result<Self, ProtocolError> {
+        let request = "an authorization";
+        let authorization: wire::Authorization = wire::read(request, body)?;
+        let read = authorization.read();
+        read.map_err(|reason| ProtocolError::Malformed { request, reason })
+    }
 }
 
 /// The states of an authorization (section 7.1.6); complete by definition.
@@ -222,12 +254,8 @@ impl RenewalInfo {
     /// [`ProtocolError::Malformed`] for a body that is no JSON, or without a window of two
     /// instants. Whether the window is one, [`AriWindow`](certwright_renewal::AriWindow) says.
     pub fn read(body: &[u8], retry_after: Option<RetryAfter>) -> Result<Self, ProtocolError> {
-        let read: Result<wire::Renewal, _> = serde_json::from_slice(body);
-        let read = read.map_err(|error| ProtocolError::Malformed {
-            request: "renewal information",
-            reason: error.to_string(),
-        });
-        Ok(read?.read(retry_after))
+        let renewal: wire::Renewal = wire::read("renewal information", body)?;
+        Ok(renewal.read(retry_after))
     }
 }
 

@@ -9,7 +9,7 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use super::jws::{self, Signer};
-use super::server::{AcmeServer, Shared, lock, read, refusal, retry_after, unreachable};
+use super::server::{AcmeServer, Shared, lock, refusal, retry_after, unreachable};
 use super::wire;
 use super::{NewOrder, OrderState, ProtocolError};
 use crate::account::{Account, AccountKey};
@@ -115,7 +115,7 @@ impl AcmeServer {
         let url = self.directory().await?.new_order;
         let signer = (&*account.key, Signer::Account(&account.url));
         let answer = self.post(request, signer, &url, Some(payload)).await?;
-        let order: wire::Order = read(request, &answer)?;
+        let order: wire::Order = wire::read(request, &answer.body)?;
         if replaced.is_some_and(|said| order.replaces.as_deref() != Some(said)) {
             return Err(super::shim::not_replaced(request));
         }

@@ -14,7 +14,6 @@ use hyper::body::Bytes;
 use hyper::header::LINK;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::by_hand::{NONCE_TRIES, dates};
@@ -103,7 +102,7 @@ impl AcmeServer {
         if !answer.status.is_success() {
             return Err(refusal(request, &answer));
         }
-        let directory: Directory = read(request, &answer)?;
+        let directory: Directory = wire::read(request, &answer.body)?;
         let known = (Instant::now(), answer.body.clone(), directory.clone());
         *lock(&self.shared.directory) = Some(known);
         // instant-acme keeps the directory it was made with.
@@ -277,7 +276,7 @@ impl Protocol for AcmeServer {
     fn order<'a>(&'a self, account: &'a Account, url: &'a str) -> Call<'a, OrderState> {
         Box::pin(async move {
             let answer = self.post_as_get("the order", account, url).await?;
-            order_in("the order", &answer)
+            OrderState::read(&answer.body, retry_after(&answer))
         })
     }
 
@@ -287,10 +286,8 @@ impl Protocol for AcmeServer {
         url: &'a str,
     ) -> Call<'a, AuthorizationState> {
         Box::pin(async move {
-            let request = "an authorization";
-            let answer = self.post_as_get(request, account, url).await?;
-            let read = read::<wire::Authorization>(request, &answer)?.read();
-            read.map_err(|reason| ProtocolError::Malformed { request, reason })
+            let answer = self.post_as_get("an authorization", account, url).await?;
+            AuthorizationState::read(&answer.body)
         })
     }
 
@@ -323,10 +320,10 @@ impl Protocol for AcmeServer {
             use base64ct::{Base64UrlUnpadded, Encoding};
             let signer = (&*account.key, Signer::Account(&account.url));
             let payload = json!({ "csr": Base64UrlUnpadded::encode_string(csr) });
-            let answer = self
-                .post("a certificate", signer, url, Some(&payload))
-                .await?;
-            order_in("a certificate", &answer)
+            let request = "a certificate";
+            let answer = self.post(request, signer, url, Some(&payload)).await?;
+            let read = OrderState::read(&answer.body, retry_after(&answer));
+            read.map_err(|error| error.about(request))
         })
     }
 
@@ -417,20 +414,6 @@ impl fmt::Debug for AcmeServer {
 }
 
 const DIRECTORY_AGE: Duration = Duration::from_secs(86_400);
-fn order_in(request: &'static str, answer: &Answer) -> Result<OrderState, ProtocolError> {
-    let order: wire::Order = read(request, answer)?;
-    Ok(order.read(retry_after(answer)))
-}
-
-pub(super) fn read<T: DeserializeOwned>(
-    request: &'static str,
-    answer: &Answer,
-) -> Result<T, ProtocolError> {
-    serde_json::from_slice(&answer.body).map_err(|error| ProtocolError::Malformed {
-        request,
-        reason: error.to_string(),
-    })
-}
 
 pub(super) fn retry_after(answer: &Answer) -> Option<RetryAfter> {
     answer.header("retry-after").and_then(RetryAfter::parse)

@@ -3,15 +3,27 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use time::OffsetDateTime;
 
 use super::{
     AuthorizationState, AuthorizationStatus, ChallengeState, ChallengeStatus, OrderState,
-    OrderStatus, RenewalInfo,
+    OrderStatus, ProtocolError, RenewalInfo,
 };
 use crate::identifier::Identifier;
 use crate::problem::{Problem, RetryAfter};
+
+/// The object in the body of an answer.
+pub(super) fn read<T: DeserializeOwned>(
+    request: &'static str,
+    body: &[u8],
+) -> Result<T, ProtocolError> {
+    serde_json::from_slice(body).map_err(|error| ProtocolError::Malformed {
+        request,
+        reason: error.to_string(),
+    })
+}
 
 /// The directory (section 7.1.1), as far as it is used.
 #[derive(Clone, Debug, Deserialize)]
@@ -194,6 +206,38 @@ mod tests {
     use crate::challenge::ChallengeKind;
 
     #[test]
+    fn orders() {
+        let order = |status: &str| {
+            let text = format!(r#"{{"status":"{status}","finalize":"https://ca.test/f"}}"#);
+            OrderState::read(text.as_bytes(), None).map(|order| order.status)
+        };
+        for (status, expected) in [
+            ("pending", OrderStatus::Pending),
+            ("ready", OrderStatus::Ready),
+            ("processing", OrderStatus::Processing),
+            ("valid", OrderStatus::Valid),
+            ("invalid", OrderStatus::Invalid),
+            ("deactivated", OrderStatus::Invalid),
+        ] {
+            assert_eq!(order(status), Ok(expected), "{status}");
+        }
+        assert!(order("ripe").is_err());
+        for body in ["", "[]", r#"{"status":"valid"}"#] {
+            let read = OrderState::read(body.as_bytes(), None);
+            assert!(
+                matches!(
+                    read,
+                    Err(ProtocolError::Malformed {
+                        request: "the order",
+                        ..
+                    })
+                ),
+                "{read:?}"
+            );
+        }
+    }
+
+    #[test]
     fn authorizations() {
         let text = r#"{"identifier":{"type":"dns","value":"Example.org"},"status":"pending",
             "expires":"2026-01-01T00:00:00Z","wildcard":true,"challenges":[
@@ -201,13 +245,30 @@ mod tests {
              "error":{"type":"urn:ietf:params:acme:error:dns","detail":"no"}},
             {"type":"dns-persist-01","url":"x","status":"pending"},
             {"type":"http-01","url":"x","token":"../../etc/passwd/aaaaaaaaa","status":"pending"}]}"#;
-        let read: Authorization = serde_json::from_str(text).unwrap();
-        let read = read.read().unwrap();
+        let read = AuthorizationState::read(text.as_bytes()).unwrap();
         assert_eq!(read.identifier.to_string(), "*.example.org");
         let [challenge] = read.challenges.as_slice() else {
             panic!("{read:?}");
         };
         assert_eq!(challenge.kind, ChallengeKind::Dns01);
         assert_eq!(challenge.error.as_ref().unwrap().to_string(), "dns: no");
+        for body in [
+            "",
+            r#"{"status":"pending"}"#,
+            r#"{"identifier":{"value":"a b"},"status":"pending"}"#,
+            r#"{"identifier":{"value":"a.test"},"status":"ready"}"#,
+        ] {
+            let read = AuthorizationState::read(body.as_bytes());
+            assert!(
+                matches!(
+                    read,
+                    Err(ProtocolError::Malformed {
+                        request: "an authorization",
+                        ..
+                    })
+                ),
+                "{read:?}"
+            );
+        }
     }
 }
