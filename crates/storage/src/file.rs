@@ -3,7 +3,7 @@
 mod disk;
 pub(crate) mod frame;
 pub(crate) mod journal;
-mod path;
+pub(crate) mod path;
 #[cfg(test)]
 mod simulated;
 mod tree;

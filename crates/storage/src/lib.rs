@@ -61,4 +61,5 @@ pub mod fuzzing {
     }
 
     pub use crate::etcd::wire::fuzz as etcd;
+    pub use crate::file::path::{of_key as path_of, to_key as key_of};
 }

@@ -287,6 +287,7 @@ pub fn fuzz(bytes: &[u8]) {
     let _ = read::<Streamed<WatchAnswer>>(bytes);
     let _ = read::<Streamed<LeaseAnswer>>(bytes);
     let _ = read::<LeaseAnswer>(bytes);
+    let _ = read::<Authenticated>(bytes);
     let _ = read::<ErrorAnswer>(bytes);
     if let Ok(answer) = read::<RangeAnswer>(bytes) {
         for kv in answer.kvs {
