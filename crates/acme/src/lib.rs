@@ -44,3 +44,15 @@ pub use runtime::{Runtime, Task, TokioRuntime};
 pub use setup::SetupError;
 pub use unused::Unused;
 pub use wanted::{OwnRequest, Wanted};
+
+/// Parsers of what others wrote, for the fuzz targets of this repository and the test that replays their inputs.
+#[cfg(any(fuzzing, all(feature = "http-server", feature = "platform-roots")))]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// A URL as it is asked for, written again.
+    pub fn url(text: &str) -> Option<String> {
+        let url = crate::http::Url::parse(text).ok()?;
+        let tls = if url.tls { "s" } else { "" };
+        Some(format!("http{tls}://{}{}", url.authority, url.target))
+    }
+}
