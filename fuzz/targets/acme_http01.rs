@@ -1,5 +1,5 @@
-//! A request's path is answered for its own token, letter by letter, and anything else not at all: the store's other keys
-//! are not far.
+//! Without a store, a request's path is answered for its own token, letter by letter, and anything else not at all; what
+//! is asked of a store is one part of a key.
 #![no_main]
 
 use std::pin::pin;

@@ -2,7 +2,10 @@
 #![no_main]
 
 use certwright_cert_model::document::{Format, Strictness};
+use certwright_cert_model::request::CertificateRequest;
+use certwright_cert_model::requested::Requested;
 use certwright_cert_model::{Defaults, Manifest, Violations, manifest};
+use certwright_issuance::{CsrPolicy, VerifiedCsr};
 use libfuzzer_sys::fuzz_target;
 
 fn placed(result: Result<impl Sized, Violations>) {
@@ -14,21 +17,30 @@ fn placed(result: Result<impl Sized, Violations>) {
 }
 
 fuzz_target!(|text: &str| {
-    for manifest in manifest::read(text, Format::Yaml, Strictness::Strict)
-        .into_iter()
-        .flatten()
-    {
-        match manifest {
-            Manifest::Certificate(one) => {
-                placed(one.validate(&Defaults::documented()));
-            }
-            Manifest::Issuer(one) | Manifest::ClusterIssuer(one) => {
-                placed(one.validate());
-            }
-            Manifest::CertificateRequest(one) => {
-                placed(one.validate(&Defaults::documented()));
-            }
-            _ => {}
+    for format in [Format::Json, Format::Toml, Format::Yaml] {
+        for strictness in [Strictness::Lenient, Strictness::Strict] {
+            let all = manifest::read(text, format, strictness).into_iter();
+            all.flatten().for_each(validate);
         }
     }
 });
+
+fn validate(manifest: Manifest) {
+    match manifest {
+        Manifest::Certificate(one) => placed(one.validate(&Defaults::documented())),
+        Manifest::Issuer(one) | Manifest::ClusterIssuer(one) => placed(one.validate()),
+        Manifest::CertificateRequest(one) => match one.validate(&Defaults::documented()) {
+            Ok(request) => same_key(&request.spec),
+            refused => placed(refused),
+        },
+        _ => {}
+    }
+}
+
+/// Two readers, one of which verifies, find the same key in a CSR.
+fn same_key(request: &CertificateRequest) {
+    let verified = VerifiedCsr::from_pem(&request.csr, &CsrPolicy::default());
+    if let (Ok(verified), Ok(requested)) = (verified, Requested::read(request)) {
+        assert_eq!(requested.public_key, verified.public_key().spki_der());
+    }
+}

@@ -6,11 +6,13 @@ use certwright_cert_model::document::Format;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let mut documents = Documents::default();
-    documents.read("fuzz", text, Format::Yaml);
-    for problem in &documents.problems {
-        assert!(problem.to_string().contains("fuzz"), "{problem}");
+    for format in [Format::Json, Format::Toml, Format::Yaml] {
+        let mut documents = Documents::default();
+        documents.read("fuzz", text, format);
+        for problem in &documents.problems {
+            assert!(problem.to_string().contains("fuzz"), "{problem}");
+        }
+        let served = documents.served();
+        assert!(served.windows(2).all(|pair| pair[0] < pair[1]));
     }
-    let served = documents.served();
-    assert!(served.windows(2).all(|pair| pair[0] < pair[1]));
 });

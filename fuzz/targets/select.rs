@@ -1,5 +1,5 @@
-//! The index finds what a plain scan over all certificates finds: the first line is the server name, every further
-//! line a certificate's names.
+//! The index finds what a plain scan over all certificates finds, and what is told of a selection is what was selected:
+//! the first line is the server name, every further line a certificate's names.
 #![no_main]
 
 use std::sync::Arc;
@@ -20,15 +20,24 @@ fuzz_target!(|input: &[u8]| {
                 .collect()
         })
         .collect();
-    let store = CertStore::new(SelectionPolicy::Best);
-    let mut change = ChangeSet::new();
-    for (id, names) in certificates.iter().enumerate() {
-        change.put(Entry::new(format!("{id:02}"), names.clone(), Arc::new(id)));
-    }
-    store.replace_all(change);
-    let found = store
-        .select(&Query::new(name, OffsetDateTime::UNIX_EPOCH))
-        .map(|id| *id);
+    let query = Query::new(name, OffsetDateTime::UNIX_EPOCH);
+    let [found, _] = [SelectionPolicy::Best, SelectionPolicy::Traefik].map(|policy| {
+        let store = CertStore::new(policy);
+        let mut change = ChangeSet::new();
+        for (id, names) in certificates.iter().enumerate() {
+            change.put(Entry::new(format!("{id:02}"), names.clone(), Arc::new(id)));
+        }
+        store.replace_all(change);
+        let found = store.select(&query).map(|id| *id);
+        let explained = store.current().explain(&query).candidates;
+        let mut won = explained
+            .iter()
+            .filter(|candidate| candidate.lost.is_none());
+        let told = won.next().map(|candidate| candidate.id.to_string());
+        assert_eq!(told, found.map(|id| format!("{id:02}")), "{policy:?}");
+        assert_eq!(won.next(), None);
+        found
+    });
 
     let Ok(name) = std::str::from_utf8(name) else {
         assert_eq!(found, None);
