@@ -15,8 +15,14 @@ use std::path::{Path, PathBuf};
 // Where the targets look for the macro.
 extern crate self as libfuzzer_sys;
 
+#[path = "../../fuzz/targets/acme_answers.rs"]
+mod acme_answers;
 #[path = "../../fuzz/targets/acme_ari.rs"]
 mod acme_ari;
+#[path = "../../fuzz/targets/acme_authorization.rs"]
+mod acme_authorization;
+#[path = "../../fuzz/targets/acme_chain.rs"]
+mod acme_chain;
 #[path = "../../fuzz/targets/acme_http01.rs"]
 mod acme_http01;
 #[path = "../../fuzz/targets/acme_import.rs"]
@@ -27,10 +33,18 @@ mod acme_link;
 mod acme_options;
 #[path = "../../fuzz/targets/acme_problem.rs"]
 mod acme_problem;
+#[path = "../../fuzz/targets/acme_records.rs"]
+mod acme_records;
+#[path = "../../fuzz/targets/acme_router.rs"]
+mod acme_router;
 #[path = "../../fuzz/targets/acme_rule.rs"]
 mod acme_rule;
+#[path = "../../fuzz/targets/acme_url.rs"]
+mod acme_url;
 #[path = "../../fuzz/targets/agenda.rs"]
 mod agenda;
+#[path = "../../fuzz/targets/authority.rs"]
+mod authority;
 #[path = "../../fuzz/targets/bundle.rs"]
 mod bundle;
 #[path = "../../fuzz/targets/chain.rs"]
@@ -51,10 +65,14 @@ mod duration;
 mod facts;
 #[path = "../../fuzz/targets/key.rs"]
 mod key;
+#[path = "../../fuzz/targets/keystores.rs"]
+mod keystores;
 #[path = "../../fuzz/targets/manifest.rs"]
 mod manifest;
 #[path = "../../fuzz/targets/names.rs"]
 mod names;
+#[path = "../../fuzz/targets/pair.rs"]
+mod pair;
 #[path = "../../fuzz/targets/peer.rs"]
 mod peer;
 #[path = "../../fuzz/targets/pem.rs"]
@@ -63,10 +81,14 @@ mod pem;
 mod routes;
 #[path = "../../fuzz/targets/schedule.rs"]
 mod schedule;
+#[path = "../../fuzz/targets/secret.rs"]
+mod secret;
 #[path = "../../fuzz/targets/select.rs"]
 mod select;
 #[path = "../../fuzz/targets/servers_transport.rs"]
 mod servers_transport;
+#[path = "../../fuzz/targets/service.rs"]
+mod service;
 #[path = "../../fuzz/targets/sni_config.rs"]
 mod sni_config;
 #[path = "../../fuzz/targets/spiffe_id.rs"]
@@ -75,14 +97,24 @@ mod spiffe_id;
 mod spki;
 #[path = "../../fuzz/targets/staple.rs"]
 mod staple;
+#[path = "../../fuzz/targets/storage_certmagic.rs"]
+mod storage_certmagic;
 #[path = "../../fuzz/targets/storage_etcd.rs"]
 mod storage_etcd;
 #[path = "../../fuzz/targets/storage_journal.rs"]
 mod storage_journal;
+#[path = "../../fuzz/targets/storage_path.rs"]
+mod storage_path;
 #[path = "../../fuzz/targets/storage_record.rs"]
 mod storage_record;
+#[path = "../../fuzz/targets/storage_sealed.rs"]
+mod storage_sealed;
+#[path = "../../fuzz/targets/stored.rs"]
+mod stored;
 #[path = "../../fuzz/targets/subject.rs"]
 mod subject;
+#[path = "../../fuzz/targets/window.rs"]
+mod window;
 
 // Behind the targets, which otherwise would see it without importing it.
 macro_rules! fuzz_target {
@@ -120,14 +152,21 @@ macro_rules! replay {
 }
 
 replay! {
+    acme_answers,
     acme_ari,
+    acme_authorization,
+    acme_chain,
     acme_http01,
     acme_import,
     acme_link,
     acme_options,
     acme_problem,
+    acme_records,
+    acme_router,
     acme_rule,
+    acme_url,
     agenda,
+    authority,
     bundle,
     chain,
     constraints,
@@ -138,22 +177,31 @@ replay! {
     duration,
     facts,
     key,
+    keystores,
     manifest,
     names,
+    pair,
     peer,
     pem,
     routes,
     schedule,
+    secret,
     select,
     servers_transport,
+    service,
     sni_config,
     spiffe_id,
     spki,
     staple,
+    storage_certmagic,
     storage_etcd,
     storage_journal,
+    storage_path,
     storage_record,
+    storage_sealed,
+    stored,
     subject,
+    window,
 }
 
 /// What targets start from even where nothing was found: nothing at all, one octet, and a lot of one.
@@ -194,6 +242,9 @@ fn every_target_is_replayed_and_built() {
     }
     for seeds in fs::read_dir(root().join("seeds")).unwrap() {
         let name = seeds.unwrap().file_name();
+        if name == "README.md" {
+            continue;
+        }
         assert!(
             TARGETS.contains(&name.to_str().unwrap()),
             "seeds of no target: {name:?}"
