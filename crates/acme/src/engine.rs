@@ -184,7 +184,8 @@ pub enum Outcome {
     Current(Arc<IssuedCertificate>),
     /// It was issued now.
     Issued(Arc<IssuedCertificate>),
-    /// It cannot work before the settings change; see the failure.
+    /// It cannot work before the settings change, or the request that the CA refused if it was
+    /// made elsewhere; see the failure.
     Parked(Option<Failure>),
     /// It did not work, or not yet: ask again at this instant.
     Waiting {

@@ -163,7 +163,9 @@ impl<'e> Drive<'e> {
     fn rest(&self) -> Option<Outcome> {
         let history = &self.journal.history;
         let failure = history.last.clone();
-        if history.parked.as_ref() == Some(&self.settings()) {
+        if let Some(parked) = &history.parked
+            && self.is_same(parked)
+        {
             return Some(Outcome::Parked(failure));
         }
         let until = self.journal.next_at(self.now())?;

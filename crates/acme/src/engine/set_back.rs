@@ -1,5 +1,6 @@
 //! What follows when something went wrong.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use certwright_cert_model::key::RotationPolicy;
 use certwright_renewal::Seed;
 use certwright_storage::Txn;
@@ -10,6 +11,7 @@ use super::failure::{Setback, Wait};
 use crate::challenge::ChallengeKind;
 use crate::config::CommonName;
 use crate::event::Event;
+use crate::identifier::Identifier;
 use crate::issuer::Issuer;
 use crate::journal::{Circumstances, Failure, Stage};
 use crate::layout::CertId;
@@ -75,7 +77,14 @@ impl Drive<'_> {
             until,
             challenges: setback.challenges,
         };
-        let settings = self.settings();
+        let mut settings = self.settings();
+        if let (Some(_), Stage::Finalizing { csr, .. }) = (self.given, &self.journal.stage)
+            && let Ok(csr) = Base64UrlUnpadded::decode_vec(csr)
+        {
+            // Another request of the caller may pass. It may have come already, while this one
+            // was found under way.
+            settings = with_request(&settings, &csr);
+        }
         self.journal.failed(
             failure.clone(),
             &Circumstances {
@@ -111,9 +120,42 @@ impl Drive<'_> {
         }
     }
 
-    pub(super) fn settings(&self) -> String {
+    /// Whether nothing has changed since the order was parked under this digest.
+    pub(super) fn is_same(&self, parked: &str) -> bool {
+        let settings = self.settings();
+        let given = self.given;
+        parked == settings
+            || given.is_some_and(|given| parked == with_request(&settings, given.csr.der()))
+    }
+
+    fn settings(&self) -> String {
         settings_of(&self.shared.issuers, self.wanted)
     }
+}
+
+/// The same digest for this request alone.
+fn with_request(settings: &str, csr: &[u8]) -> String {
+    let said = Base64UrlUnpadded::encode_string(said(csr).unwrap_or(csr));
+    CertId::of([settings, &said]).as_str().to_owned()
+}
+
+/// What a request says (RFC 2986 section 4.1), without the signature, which is another one
+/// each time it is made.
+fn said(csr: &[u8]) -> Option<&[u8]> {
+    content(content(csr)?)
+}
+
+/// The content of the first DER element.
+fn content(der: &[u8]) -> Option<&[u8]> {
+    let (&length, rest) = der.get(1..)?.split_first()?;
+    if length < 0x80 {
+        return rest.get(..usize::from(length));
+    }
+    let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
+    let length = digits.iter().try_fold(0_usize, |length, &digit| {
+        length.checked_mul(256)?.checked_add(usize::from(digit))
+    });
+    rest.get(..length?)
 }
 
 /// A digest of everything that may make a refusal pass. It is stored, and read by replicas of
@@ -129,8 +171,9 @@ fn settings_of(issuers: &[Issuer], wanted: &Wanted) -> String {
         let profile = issuer.profile.as_deref().unwrap_or_default();
         let contacts = account.registration.contacts.join(" ");
         let directory = &account.directory;
+        let rule = ruled(issuer, &wanted.identifiers);
         let kinds = kinds.join(" ");
-        format!("issuer\n{directory}\n{kid}\n{contacts}\n{profile}\n{kinds}")
+        format!("issuer\n{directory}\n{kid}\n{contacts}\n{profile}\n{kinds}{rule}")
     });
     let mut parts: Vec<String> = issuers.collect();
     let Wanted {
@@ -175,21 +218,74 @@ fn settings_of(issuers: &[Issuer], wanted: &Wanted) -> String {
         .to_owned()
 }
 
+/// What the issuer's rule, if it has one, lets prove each of these.
+fn ruled(issuer: &Issuer, identifiers: &[Identifier]) -> String {
+    let solvers = &issuer.solvers;
+    let mut text = String::new();
+    if solvers.rule.is_some() {
+        for identifier in identifiers {
+            text += "\nby ";
+            text += &identifier.value();
+            for kind in solvers.kinds() {
+                if solvers.may_prove(kind, identifier) {
+                    text += " ";
+                    text += kind.as_str();
+                }
+            }
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use certwright_cert_model::key::KeyAlgorithm;
+    use certwright_issuance::KeyPair;
     use time::Duration;
 
     use super::*;
-    use crate::testing::identifiers;
+    use crate::account::AccountSpec;
+    use crate::challenge::{Pause, SolverRule, Solvers};
+    use crate::testing::{FakeCa, World, identifiers};
+
+    #[derive(Debug)]
+    struct Only(ChallengeKind, &'static str);
+
+    impl SolverRule for Only {
+        fn allows(&self, kind: ChallengeKind, identifier: &Identifier) -> bool {
+            kind == self.0 || identifier.base() != self.1
+        }
+    }
 
     #[test]
     fn settings_are_told_apart_and_known_to_the_next_version() {
         let wanted = || Wanted::new(identifiers(&["a.test", "b.test"]));
         let digest = settings_of(&[], &wanted());
         assert_eq!(digest, "87c5549d6198af1ac7e4924c325c9488");
+        let world = World::new();
+        let ca = FakeCa::new(&world, &world.storage());
+        let issuer = |change: fn(&mut Issuer)| {
+            let account = AccountSpec::new("https://ca.test/dir");
+            let mut issuer = Issuer::new("ca", account, Arc::new(ca.clone()), Solvers::http01());
+            change(&mut issuer);
+            settings_of(&[issuer], &wanted())
+        };
+        assert_eq!(issuer(|_| {}), "3c5f2759aadebd92a38269902fb5cdea");
+        let changes: [fn(&mut Issuer); 8] = [
+            |_| {},
+            |issuer| issuer.account.directory = "https://ca.test/other".to_owned(),
+            |issuer| issuer.account.registration.contacts = vec!["mailto:a@b.test".to_owned()],
+            |issuer| issuer.profile = Some("short".to_owned()),
+            |issuer| issuer.solvers.tls_alpn01 = Some(Pause::default()),
+            |issuer| issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Http01, "a.test"))),
+            |issuer| issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Dns01, "a.test"))),
+            |issuer| issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Dns01, "b.test"))),
+        ];
+        let digests = changes.map(issuer);
+        assert_eq!(HashSet::from(digests).len(), changes.len());
         let changes: [fn(&mut Wanted); 10] = [
             |_| {},
             |wanted| wanted.identifiers.reverse(),
@@ -208,5 +304,36 @@ mod tests {
             settings_of(&[], &wanted)
         });
         assert_eq!(HashSet::from(digests).len(), changes.len());
+    }
+
+    #[test]
+    fn a_request_is_told_by_what_it_says() {
+        let wanted = Wanted::new(identifiers(&["a.test", "b.test"]));
+        let key = KeyPair::generate(wanted.key).unwrap();
+        let (one, again) = (wanted.csr(&key).unwrap(), wanted.csr(&key).unwrap());
+        assert_ne!(one, again, "the signatures differ");
+        let digest = with_request("settings", one.der());
+        assert_eq!(digest, with_request("settings", again.der()));
+        let bare = Wanted {
+            common_name: CommonName::None,
+            ..wanted.clone()
+        };
+        let other_key = KeyPair::generate(wanted.key).unwrap();
+        for (settings, other) in [
+            ("others", wanted.csr(&key)),
+            ("settings", wanted.csr(&other_key)),
+            ("settings", bare.csr(&key)),
+        ] {
+            assert_ne!(digest, with_request(settings, other.unwrap().der()));
+        }
+        for der in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x85, 1],
+            &[0x30, 0x82, 0xff, 0xff, 0],
+        ] {
+            assert_eq!(said(der), None, "{der:?}");
+        }
+        assert_eq!(said(&[0x30, 0x81, 3, 0x30, 1, 7]), Some(&[7][..]));
     }
 }

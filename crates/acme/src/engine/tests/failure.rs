@@ -102,6 +102,72 @@ fn the_next_issuer_when_one_refuses() {
 }
 
 #[test]
+fn a_request_that_is_refused_waits_for_another() {
+    let setting = Setting::new(&["a.test"]);
+    let refused = Fault::Refuse(Problem::new(400, ErrorType::BadPublicKey), None);
+    setting.ca.fault("finalize", refused);
+    let obtain = |key: &KeyPair| {
+        // Signed anew each time.
+        let csr = setting.wanted.csr(key).unwrap();
+        let own = OwnRequest { key, csr: &csr };
+        let engine = setting.engine();
+        run(engine.obtain_with(&setting.wanted, Demand::Missing, &own)).unwrap()
+    };
+    let (stolen, fresh) = (
+        KeyPair::generate(setting.wanted.key).unwrap(),
+        KeyPair::generate(setting.wanted.key).unwrap(),
+    );
+    for _ in 0..3 {
+        let outcome = obtain(&stolen);
+        assert!(matches!(outcome, Outcome::Parked(Some(_))), "{outcome:?}");
+        assert_eq!(setting.ca.calls("new_order"), 1);
+    }
+    let outcome = obtain(&fresh);
+    assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+    assert_eq!(setting.litter(), Vec::<String>::new());
+}
+
+#[test]
+fn a_request_that_came_after_the_refused_one_is_tried() {
+    let mut polls = 0;
+    let setting = loop {
+        let setting = Setting::new(&["a.test"]);
+        let key = KeyPair::generate(setting.wanted.key).unwrap();
+        let csr = setting.wanted.csr(&key).unwrap();
+        let own = OwnRequest {
+            key: &key,
+            csr: &csr,
+        };
+        let engine = setting.engine();
+        let obtained = engine.obtain_with(&setting.wanted, Demand::Missing, &own);
+        assert!(run_for(polls, obtained).is_none());
+        let stage = setting.journal().map(|journal| journal.stage());
+        if stage == Some("finalizing") {
+            break setting;
+        }
+        polls += 1;
+    };
+    // The process has died; the CA refuses what it finds of it.
+    let refused = Fault::Refuse(Problem::new(400, ErrorType::BadPublicKey), None);
+    setting.ca.fault("finalize", refused);
+    setting.world.advance(Duration::from_secs(15));
+    let key = KeyPair::generate(setting.wanted.key).unwrap();
+    let csr = setting.wanted.csr(&key).unwrap();
+    let own = OwnRequest {
+        key: &key,
+        csr: &csr,
+    };
+    let engine = setting.engine();
+    let outcome = run(engine.obtain_with(&setting.wanted, Demand::Missing, &own)).unwrap();
+    let Outcome::Issued(certificate) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let kept = KeyPair::from_pem(certificate.key_pem().as_bytes()).unwrap();
+    assert_eq!(kept.public_key().spki_der(), key.public_key().spki_der());
+    assert_eq!(setting.ca.calls("new_order"), 2);
+}
+
+#[test]
 fn what_cannot_work_waits_for_other_settings() {
     let mut setting = Setting::new(&["a.test"]);
     let refused = Fault::Refuse(Problem::new(400, ErrorType::RejectedIdentifier), None);
