@@ -20,9 +20,9 @@ use crate::runtime::{Runtime, within};
 /// before going on with the handshake; no other handshake comes near the store.
 ///
 /// Anybody can send such hellos, so what they cost is bounded: all who wait share one
-/// look at the store, between two looks there is a pause, and nobody waits for longer
-/// than two seconds. So a flood of invented names costs ten reads a second, and takes no
-/// time from a real one. A clone is another handle.
+/// look at the store, a look takes two seconds at most, and between two looks there is a pause.
+/// So a flood of invented names costs ten reads a second, and a real one waits for two looks at
+/// most, 4.2 seconds. A clone is another handle.
 #[derive(Clone)]
 pub struct TlsAlpn01 {
     /// Answers this replica was told, by server name.
@@ -34,7 +34,7 @@ pub struct TlsAlpn01 {
 impl TlsAlpn01 {
     /// Answers of the replicas on this store.
     pub fn new(storage: Arc<dyn Storage>, runtime: Arc<dyn Runtime>) -> Self {
-        let others = Others::new(storage, Arc::clone(&runtime), ALPN_NAMES, BUDGET);
+        let others = Others::new(storage, Arc::clone(&runtime), ALPN_NAMES, LOOK);
         Self {
             known: Arc::default(),
             others: Arc::new(others),
@@ -48,8 +48,8 @@ impl TlsAlpn01 {
     /// Each call makes a new certificate; the store is asked for well-formed names only.
     ///
     /// # Errors
-    /// The store cannot be read, or not within two seconds: refuse the handshake, the CA
-    /// will ask again.
+    /// The store cannot be read, or a look takes longer than two seconds: refuse the handshake,
+    /// the CA will ask again.
     pub async fn answer(
         &self,
         server_name: &str,
@@ -106,8 +106,11 @@ impl fmt::Debug for TlsAlpn01 {
     }
 }
 
-/// For one answer; the CA waits ten seconds and more.
-const BUDGET: Duration = Duration::from_secs(2);
+/// For one look at the store.
+const LOOK: Duration = Duration::from_secs(2);
+/// For one answer: the rest of a look that began before, a pause, and another. The CA waits ten
+/// seconds and more.
+const BUDGET: Duration = Duration::from_millis(4200);
 
 #[cfg(test)]
 mod tests {
@@ -244,31 +247,35 @@ mod tests {
                 "{error:?}"
             );
         }
-        assert!(world.instant() - begun < BUDGET * 2);
+        assert!(world.instant() - begun <= BUDGET);
         assert!(reads(&storage) <= 2, "{}", reads(&storage));
     }
 
     #[test]
-    fn a_flood_of_invented_names_takes_no_time_from_a_real_one() {
-        let world = World::new();
-        let (answers, storage) = slow_answers(&world, false, Duration::from_millis(200));
-        put(&storage, "real.test");
-        let names: Vec<String> = (0..500)
-            .map(|number| format!("n{number}.test"))
-            .chain(["real.test".to_owned()])
-            .collect();
-        let begun = world.instant();
-        let mut clients: Vec<Task<'_, _>> = names
-            .iter()
-            .map(|name| -> Task<'_, _> { Box::pin(answers.answer(name)) })
-            .collect();
-        for client in &mut clients {
-            assert!(run_for(1, client.as_mut()).is_none());
+    fn in_a_flood_of_invented_names_a_real_one_waits_for_two_looks() {
+        // The slowest that is no failure yet is one.
+        for (takes, at_most) in [(200, 600), (1200, 2600), (1950, 4200)] {
+            let world = World::new();
+            let (answers, storage) = slow_answers(&world, false, Duration::from_millis(takes));
+            put(&storage, "real.test");
+            let names: Vec<String> = (0..500)
+                .map(|number| format!("n{number}.test"))
+                .chain(["real.test".to_owned()])
+                .collect();
+            let begun = world.instant();
+            let mut clients: Vec<Task<'_, _>> = names
+                .iter()
+                .map(|name| -> Task<'_, _> { Box::pin(answers.answer(name)) })
+                .collect();
+            for client in &mut clients {
+                assert!(run_for(1, client.as_mut()).is_none());
+            }
+            let found = run(all(clients)).pop().unwrap();
+            let found = found.unwrap_or_else(|error| panic!("{takes} ms: {error}"));
+            assert!(found.is_some(), "{takes} ms");
+            let passed = world.instant() - begun;
+            assert!(passed <= Duration::from_millis(at_most), "{passed:?}");
+            assert!(reads(&storage) <= 3, "{}", reads(&storage));
         }
-        let found = run(all(clients)).pop().unwrap().unwrap();
-        assert!(found.is_some());
-        let passed = world.instant() - begun;
-        assert!(passed < Duration::from_millis(600), "{passed:?}");
-        assert!(reads(&storage) <= 3, "{}", reads(&storage));
     }
 }
