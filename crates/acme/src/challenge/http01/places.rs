@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 ///
 /// Anybody can open connections and say nothing. So a full house turns nobody away: the
 /// one who came first of those who have asked for nothing yet leaves, from wherever most
-/// of them are. Whoever asks at once, as CAs do, is not held up by those who do not.
+/// of them are. Whoever asks at once, as CAs do, is not held up by those who do not. Nor by those
+/// who ask as well: who has more than a quarter of all places has no claim to them.
 #[derive(Debug)]
 pub(super) struct Places {
     most: usize,
@@ -53,7 +54,7 @@ impl Places {
     {
         let mut inner = self.inner();
         while inner.taken.len() >= self.most {
-            let Some(number) = inner.last_wanted() else {
+            let Some(number) = inner.last_wanted(self.most) else {
                 break;
             };
             let left = inner.taken.remove(&number);
@@ -88,18 +89,30 @@ impl Places {
 
 impl Inner {
     /// Who goes first.
-    fn last_wanted(&self) -> Option<u64> {
-        let silent = self.taken.values().any(|one| !one.asked);
-        let eligible = || self.taken.iter().filter(|(_, one)| !(silent && one.asked));
-        let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
-        for (_, one) in eligible() {
-            *crowds.entry(one.origin).or_default() += 1;
-        }
+    fn last_wanted(&self, most: usize) -> Option<u64> {
+        let taken = self.taken.values();
+        let silent = taken.clone().any(|one| !one.asked);
+        let all = crowds(taken);
+        let many = |one: &Taken| all.get(&one.origin).is_some_and(|all| *all > most / 4);
+        let eligible = || {
+            let taken = self.taken.iter();
+            taken.filter(|(_, one)| !(silent && one.asked) || many(one))
+        };
+        let crowds = crowds(eligible().map(|(_, one)| one));
         let largest = crowds.values().copied().max();
-        let mut oldest = eligible();
-        let found = oldest.find(|(_, one)| crowds.get(&one.origin).copied() == largest);
-        found.map(|(number, _)| *number)
+        let found = eligible().filter(|(_, one)| crowds.get(&one.origin).copied() == largest);
+        let oldest = found.min_by_key(|(number, one)| (one.asked, **number));
+        oldest.map(|(number, _)| *number)
     }
+}
+
+/// How many there are of each origin.
+fn crowds<'t>(taken: impl Iterator<Item = &'t Taken>) -> HashMap<IpAddr, usize> {
+    let mut crowds = HashMap::new();
+    for one in taken {
+        *crowds.entry(one.origin).or_default() += 1;
+    }
+    crowds
 }
 
 impl Place {
@@ -172,5 +185,44 @@ mod tests {
         // Who is done has gone.
         holders.lock().unwrap().clear();
         assert_eq!(there(), Vec::<u64>::new());
+    }
+
+    #[tokio::test]
+    async fn one_address_that_asks_keeps_nobody_out() {
+        let places = Places::new(8);
+        let holders = Arc::new(Mutex::new(Vec::new()));
+        let come = |address: &str| {
+            let holders = Arc::clone(&holders);
+            places.serve(address.parse().unwrap(), move |place| {
+                holders.lock().unwrap().push(place);
+                pending()
+            });
+        };
+        let ask = |number: u64| {
+            let holders = holders.lock().unwrap();
+            let place = holders.iter().find(|place| place.number == number);
+            place.unwrap().has_asked();
+        };
+        let there = || -> Vec<u64> { places.inner().taken.keys().copied().collect() };
+        for number in 0..8 {
+            come("192.0.2.1");
+            ask(number);
+        }
+        // The CA, whose head is not there yet when another one of them comes.
+        come("192.0.2.2");
+        come("192.0.2.1");
+        assert_eq!(there(), [2, 3, 4, 5, 6, 7, 8, 9]);
+        // Their own who say nothing go before those who asked.
+        come("192.0.2.1");
+        assert_eq!(there(), [2, 3, 4, 5, 6, 7, 8, 10]);
+        ask(10);
+        ask(8);
+        come("192.0.2.1");
+        assert_eq!(there(), [3, 4, 5, 6, 7, 8, 10, 11]);
+        // When they are no more than a quarter, those of them who asked stay as well.
+        for number in 3..9 {
+            come(&format!("192.0.2.{number}"));
+        }
+        assert_eq!(there(), [7, 8, 10, 13, 14, 15, 16, 17]);
     }
 }
