@@ -27,8 +27,8 @@ pub struct Chain {
 impl Chain {
     /// Reads a CA's PEM text.
     ///
-    /// A chain that came in another order is put in order. A self-signed certificate at its end, which
-    /// no client needs, is left out.
+    /// A chain that came in another order is put in order. Self-signed certificates at its end, which
+    /// no client needs, are left out.
     ///
     /// # Errors
     ///
@@ -42,7 +42,8 @@ impl Chain {
         if !in_order(&certificates) {
             certificates = assemble(certificates)?.chain;
         }
-        if certificates.len() > 1 && certificates.last().is_some_and(Certificate::is_self_signed) {
+        while certificates.len() > 1 && certificates.last().is_some_and(Certificate::is_self_signed)
+        {
             certificates.pop();
         }
         let issuers = certificates.iter().map(issuer_name).collect();
@@ -138,6 +139,8 @@ mod tests {
             &[issuing, leaf],
             &[root, leaf, issuing],
             &[leaf, issuing, issuing],
+            &[leaf, issuing, root, root],
+            &[root, issuing, root, leaf],
         ] {
             let chain = Chain::read(&pem(offered)).unwrap();
             assert_eq!(chain.certificates(), [leaf.clone(), issuing.clone()]);
