@@ -496,6 +496,17 @@ mod tests {
         (keeper, sink)
     }
 
+    /// Waits until this holds: other tasks do what it waits for.
+    async fn until(mut condition: impl AsyncFnMut() -> bool) {
+        let holds = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let held = tokio::time::timeout(Duration::from_secs(60), holds).await;
+        held.expect("it never comes to that");
+    }
+
     #[tokio::test]
     async fn every_replica_serves_what_one_obtained() {
         let storage = MemoryStorage::default();
@@ -507,16 +518,12 @@ mod tests {
         assert_eq!(other.want(wanted.clone()), id);
         one.want(wanted);
         for sink in [&served, &elsewhere] {
-            while !sink.0.lock().unwrap().contains_key(&id) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until(async || sink.0.lock().unwrap().contains_key(&id)).await;
         }
         assert_eq!(ca.state().issued.len(), 1);
         // One that comes later serves without ordering.
         let (_keeper, late) = replica(&storage, &ca);
-        while !late.0.lock().unwrap().contains_key(&id) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(async || late.0.lock().unwrap().contains_key(&id)).await;
         one.forget(&id);
         assert_eq!(ca.calls("new_order"), 1);
     }
@@ -544,15 +551,16 @@ mod tests {
         for name in ["a.test", "b.test", "c.test"] {
             keeper.want(Wanted::new(identifiers(&[name])));
         }
-        while lock(&sink.0.0).len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let reason = loop {
+        until(async || lock(&sink.0.0).len() >= 2).await;
+        let mut said = String::new();
+        until(async || {
             if let Event::Panicked { reason, .. } = events.next().await.unwrap().unwrap() {
-                break reason;
+                said = reason;
             }
-        };
-        assert!(reason.contains("not this one"), "{reason}");
+            !said.is_empty()
+        })
+        .await;
+        assert!(said.contains("not this one"), "{said}");
     }
 
     #[tokio::test]
@@ -605,17 +613,9 @@ mod tests {
                 journal.history.parked.is_some()
             })
         };
-        while !parked().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let changed = async {
-            assert_eq!(keeper.want(other), id);
-            while ca.state().issued.is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let changed = tokio::time::timeout(Duration::from_secs(60), changed).await;
-        changed.expect("it is kept by the other settings");
+        until(parked).await;
+        assert_eq!(keeper.want(other), id);
+        until(async || !ca.state().issued.is_empty()).await;
     }
 
     #[tokio::test]
@@ -630,17 +630,18 @@ mod tests {
             let entry = storage.get(&id.journal()).await.unwrap();
             entry.map(|entry| Journal::decode(entry.value.as_bytes()).unwrap())
         };
-        while journal()
-            .await
-            .is_none_or(|one| one.history.next_at.is_none())
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(async || {
+            let found = journal().await;
+            found.is_some_and(|one| one.history.next_at.is_some())
+        })
+        .await;
         keeper.forget(&id);
         // Its tasks: the two that follow the store, the sweep, and those that end.
-        while keeper.tasks.len() > 3 {
-            keeper.tasks.join_next().await;
-        }
+        until(async || {
+            let _ = keeper.tasks.try_join_next();
+            keeper.tasks.len() <= 3
+        })
+        .await;
         let left = journal().await.unwrap();
         assert_eq!(left.history.failures, 1);
         let outcome = engine(&storage, &ca).obtain(&wanted, Demand::Missing).await;
@@ -659,14 +660,11 @@ mod tests {
         let engine = engine_with(&storage, &ca, solvers);
         let mut keeper = Keeper::new(engine, RenewalPolicy::default(), Arc::<Served>::default());
         let id = keeper.want(Wanted::new(identifiers(&["a.test"])));
-        while storage.list(CHALLENGES).await.unwrap().entries.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let shows = async || !storage.list(CHALLENGES).await.unwrap().entries.is_empty();
+        until(shows).await;
         keeper.forget(&id);
-        while storage.get(&id.journal()).await.unwrap().is_some() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(storage.list(CHALLENGES).await.unwrap().entries.is_empty());
+        until(async || storage.get(&id.journal()).await.unwrap().is_none()).await;
+        assert!(!shows().await);
     }
 
     #[tokio::test]
