@@ -56,9 +56,13 @@ impl Http01 {
     /// # Errors
     /// The address is taken, or not ours to listen on.
     pub async fn listen(&self, address: SocketAddr) -> io::Result<Http01Listener> {
+        self.listen_for(address, MAX_CONNECTIONS).await
+    }
+
+    async fn listen_for(&self, address: SocketAddr, most: usize) -> io::Result<Http01Listener> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, self.clone()));
+        let task = tokio::spawn(accept(listener, self.clone(), most));
         Ok(Http01Listener { address, task })
     }
 }
@@ -90,8 +94,8 @@ impl Drop for Http01Listener {
     }
 }
 
-async fn accept(listener: TcpListener, answers: Http01) {
-    let places = Places::new(MAX_CONNECTIONS);
+async fn accept(listener: TcpListener, answers: Http01, most: usize) {
+    let places = Places::new(most);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -143,9 +147,12 @@ mod tests {
         let answers = Http01::new(Arc::new(MemoryStorage::default()));
         let token = "t".repeat(43);
         answers.show(&token, "ours");
-        let listener = answers.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        // Each of both ends is a descriptor, and some systems have 256 for all tests.
+        let most = 16;
+        let listener = answers.listen_for(([127, 0, 0, 1], 0).into(), most);
+        let listener = listener.await.unwrap();
         let mut silent = Vec::new();
-        for _ in 0..MAX_CONNECTIONS + 10 {
+        for _ in 0..most + 10 {
             silent.push(TcpStream::connect(listener.address()).await.unwrap());
         }
         let asked = async {
