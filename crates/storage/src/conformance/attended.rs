@@ -10,6 +10,7 @@ use crate::{
 
 /// An operation of [`Storage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Call {
     /// [`Storage::acquire`].
     Acquire,
