@@ -51,7 +51,8 @@ impl Http01 {
     /// Listens on this address, port 80 as the CA sees it, until the listener is dropped.
     ///
     /// It bears 256 connections. When there are more, those go that have asked for nothing
-    /// yet, the oldest from wherever most of them are first.
+    /// yet, the oldest from wherever most of them are first, and those of an address that has more
+    /// than a quarter of all.
     ///
     /// # Errors
     /// The address is taken, or not ours to listen on.
