@@ -353,6 +353,9 @@ impl Engine {
     /// The same with a request made elsewhere, if one has not been sent already: whether
     /// the certificate is for its key must be looked at.
     ///
+    /// One that a CA refused for good is not sent again, another one is: whoever makes a key for
+    /// each call decides how often.
+    ///
     /// # Errors
     /// As [`Engine::obtain`].
     pub async fn obtain_with(
