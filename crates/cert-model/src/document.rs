@@ -22,6 +22,7 @@
 
 mod decode;
 mod json;
+mod secrecy;
 #[cfg_attr(not(feature = "schema"), allow(dead_code))]
 pub(crate) mod shape;
 mod toml;
@@ -39,7 +40,10 @@ use crate::violation::{FieldPath, Segment, Span};
 pub const MAX_DEPTH: usize = 128;
 
 /// A value of a document and where it starts.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Any text may be a key or a password, so `Debug` shows names of fields, places and sizes. A tree is
+/// not wiped by itself: what may hold a secret goes into a [`Zeroizing`](zeroize::Zeroizing).
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Node {
     /// The value.
@@ -49,7 +53,7 @@ pub struct Node {
 }
 
 /// A value: complete by definition, these are the types the three formats share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Kind {
     /// `null`, or nothing.
     Null,
@@ -296,21 +300,16 @@ pub enum SyntaxErrorKind {
     /// `<<` with something else than a map or a list of maps.
     #[error("a merge key (<<) needs an alias to a map, or a list of them")]
     Merge,
-    /// A number beyond 64 bits, or infinite.
-    #[error("number {found} does not fit into 64 bits; put it in quotes if it is text")]
-    Number {
-        /// The number as written.
-        found: String,
-    },
+    /// A number beyond 64 bits, or infinite; it is not repeated, for a password can look like one.
+    #[error("the number does not fit into 64 bits; put it in quotes if it is text")]
+    Number,
     /// An anchor's value contains its own alias.
     #[error("an alias stands inside the value it repeats")]
     RecursiveAlias,
-    /// A tag other than those of YAML's core schema, or one that does not fit the value.
+    /// A tag other than those of YAML's core schema, or one that does not fit the value; it is not
+    /// repeated, for a password can begin with `!`.
     #[error(
-        "tag {tag} is not supported here; only !!str, !!int, !!float, !!bool, !!null, !!map and !!seq are, on values of their form"
+        "the tag is not supported here; only !!str, !!int, !!float, !!bool, !!null, !!map and !!seq are, on values of their form; put a text that begins with ! in quotes"
     )]
-    Tag {
-        /// The tag as written.
-        tag: String,
-    },
+    Tag,
 }

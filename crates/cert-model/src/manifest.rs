@@ -26,10 +26,11 @@
 
 mod secret;
 
-use core::fmt;
+use core::{fmt, mem};
 use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::certificate::CertificateSpec;
 use crate::defaults::Defaults;
@@ -62,7 +63,7 @@ pub enum Manifest {
 }
 
 /// What every Kubernetes object says about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
     /// `apiVersion`, for example `cert-manager.io/v1`; empty if there is none.
@@ -85,7 +86,8 @@ pub struct Metadata {
 /// without asking about them.
 pub struct Resource<S> {
     metadata: Metadata,
-    node: Node,
+    /// A keystore's password may stand in it, or a whole key.
+    node: Zeroizing<Node>,
     spec: S,
     violations: Vec<Violation>,
     warnings: Vec<Violation>,
@@ -114,7 +116,9 @@ pub fn read(
     let mut manifests = Vec::new();
     for document in parse(text, format) {
         match document {
-            Ok(Document { root, .. }) => classify(root, strictness, &mut manifests),
+            Ok(Document { root, .. }) => {
+                classify(Zeroizing::new(root), strictness, &mut manifests);
+            }
             Err(error) => manifests.push(Err(error.into())),
         }
     }
@@ -122,34 +126,20 @@ pub fn read(
 }
 
 fn classify(
-    node: Node,
+    mut node: Zeroizing<Node>,
     strictness: Strictness,
     manifests: &mut Vec<Result<Manifest, ManifestError>>,
 ) {
     let field = |name: &str| node.get(name).and_then(Node::as_text).unwrap_or_default();
     let (api_version, kind) = (field("apiVersion"), field("kind"));
     if api_version == "v1" && kind == "List" {
-        let items = node.get("items");
-        match items.map(|items| &items.kind) {
-            Some(Kind::List(items)) => {
+        match items(&mut node) {
+            Ok(items) => {
                 for item in items {
-                    classify(item.clone(), strictness, manifests);
+                    classify(Zeroizing::new(item), strictness, manifests);
                 }
             }
-            // Go writes an empty list so.
-            Some(Kind::Null) => {}
-            found => {
-                let (kind, message) = match found {
-                    None => (ViolationKind::Required, "must be set".to_owned()),
-                    Some(found) => (
-                        ViolationKind::TypeInvalid,
-                        format!("expected a list, found {}", found.name()),
-                    ),
-                };
-                let span = items.map_or(node.span, |items| items.span);
-                let violation = Violation::new(FieldPath::root("items"), kind, message).at(span);
-                manifests.push(Err(Violations(vec![violation]).into()));
-            }
+            Err(violation) => manifests.push(Err(Violations(vec![violation]).into())),
         }
         return;
     }
@@ -178,6 +168,27 @@ fn classify(
     manifests.push(manifest);
 }
 
+/// Takes the elements of a List out of it: copies would leave the keys of Secrets behind.
+fn items(list: &mut Node) -> Result<Vec<Node>, Violation> {
+    let items = match &mut list.kind {
+        Kind::Map(fields) => fields.iter_mut().find(|field| field.key == "items"),
+        _ => None,
+    };
+    let (kind, message, place) = match items.map(|field| &mut field.value) {
+        None => (ViolationKind::Required, "must be set".to_owned(), list.span),
+        Some(items) => match &mut items.kind {
+            Kind::List(items) => return Ok(mem::take(items)),
+            // Go writes an empty list so.
+            Kind::Null => return Ok(Vec::new()),
+            found => {
+                let message = format!("expected a list, found {}", found.name());
+                (ViolationKind::TypeInvalid, message, items.span)
+            }
+        },
+    };
+    Err(Violation::new(FieldPath::root("items"), kind, message).at(place))
+}
+
 impl<S: fmt::Debug> fmt::Debug for Resource<S> {
     /// Leaves out the document: it may hold passwords and keys, as text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,7 +202,7 @@ impl<S: fmt::Debug> fmt::Debug for Resource<S> {
 }
 
 impl<S> Resource<S> {
-    fn read(node: Node, strictness: Strictness, spec: fn(Value<'_>) -> S) -> Self
+    fn read(node: Zeroizing<Node>, strictness: Strictness, spec: fn(Value<'_>) -> S) -> Self
     where
         S: Default,
     {
@@ -286,7 +297,7 @@ fn unnamed(root: &Node) -> Violation {
 }
 
 impl Resource<()> {
-    fn other(node: Node) -> Self {
+    fn other(node: Zeroizing<Node>) -> Self {
         let metadata = decode(&node, FieldPath::default(), Strictness::Lenient, |root| {
             root.object(|fields| Metadata::fields(fields, ""))
         });
@@ -385,6 +396,23 @@ pub enum ManifestError {
     /// It is a Secret or a List with something wrong in it.
     #[error(transparent)]
     Violations(#[from] Violations),
+}
+
+impl fmt::Debug for Metadata {
+    /// Of annotations their sizes only: `kubectl apply` keeps the whole object in one, passwords included.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |(key, value): (&String, &String)| format!("{key}: {} bytes", value.len());
+        let annotations: Vec<String> = self.annotations.iter().map(size).collect();
+        f.debug_struct("Metadata")
+            .field("api_version", &self.api_version)
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("namespace", &self.namespace)
+            .field("labels", &self.labels)
+            .field("annotations", &annotations)
+            .field("created", &self.created)
+            .finish()
+    }
 }
 
 impl fmt::Display for Metadata {
@@ -542,6 +570,7 @@ spec: {secretName: x, issuerRef: {name: i}, dnsNames: [a.example.com], extra: 1}
             "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: '31337'\n".to_owned(),
             "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: 31337\n".to_owned(),
             "kind: Secret\nstringData: {a: '31337'}\n".to_owned(),
+            "kind: Other\nmetadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: '31337'}}\n".to_owned(),
         ] {
             for manifest in read(&text, Format::Yaml, Strictness::Strict) {
                 let mut told = format!("{manifest:?}");
@@ -551,6 +580,19 @@ spec: {secretName: x, issuerRef: {name: i}, dnsNames: [a.example.com], extra: 1}
                 assert!(!told.contains("31337"), "{text}: {told}");
             }
         }
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_not_copied() {
+        let text = "kind: List\nitems: [{stringData: {tls.key: hunter2}}]\nrest: 1\n";
+        let mut root = parse(text, Format::Yaml).remove(0).unwrap().root;
+        let place = |node: &Node| {
+            let data = node.get("stringData").unwrap();
+            data.get("tls.key").unwrap().as_text().unwrap().as_ptr()
+        };
+        let before = place(&root.get("items").unwrap().elements()[0]);
+        assert_eq!(place(&items(&mut root).unwrap()[0]), before);
+        assert_eq!(root.get("items").unwrap().elements(), []);
     }
 
     #[test]

@@ -3,6 +3,12 @@ use core::fmt;
 /// A text in double quotes with JSON's escapes, which YAML reads too.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
+/// Whether a name is too long to stand in front of a `:` (YAML 1.2.2, 7.4.3: 1024 characters).
+pub(crate) fn is_long(key: &str) -> bool {
+    // One character is at most six, as an escape.
+    key.len() > 160 && Quoted(key).to_string().chars().count() > 1000
+}
+
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;

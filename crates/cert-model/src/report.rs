@@ -71,11 +71,15 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// At most 256 characters of a text, so that a message does not repeat a whole file.
+/// At most 256 characters of a text, so that a message does not repeat a whole file, and nothing of a
+/// PEM text, which may be a key in a wrong place.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
 
 impl fmt::Debug for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains("-----BEGIN ") {
+            return write!(f, "(PEM, {} bytes)", self.0.len());
+        }
         match self.0.char_indices().nth(256) {
             Some((end, _)) => write!(f, "{:?} and so on", &self.0[..end]),
             None => fmt::Debug::fmt(self.0, f),

@@ -74,12 +74,11 @@ const NOTHING: Node = Node {
 };
 
 /// A decoded value together with everything that was wrong; the value cannot be had without asking.
-#[derive(Debug)]
 #[must_use]
 pub struct Decoded<'n, T> {
-    value: T,
-    violations: Vec<Violation>,
-    warnings: Vec<Violation>,
+    pub(super) value: T,
+    pub(super) violations: Vec<Violation>,
+    pub(super) warnings: Vec<Violation>,
     node: &'n Node,
     base: FieldPath,
 }

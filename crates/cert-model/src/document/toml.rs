@@ -58,15 +58,15 @@ impl<'t> Places<'t> {
     }
 
     fn value(&self, value: &DeValue<'_>, span: Span) -> Result<Node, SyntaxError> {
-        let number = |found: String| SyntaxError::new(span, SyntaxErrorKind::Number { found });
+        let number = || SyntaxError::new(span, SyntaxErrorKind::Number);
         let kind = match value {
             DeValue::String(text) => Kind::Text(text.clone().into_owned()),
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
                 .map(Kind::Int)
-                .map_err(|_| number(integer.to_string()))?,
+                .map_err(|_| number())?,
             DeValue::Float(float) => match float.as_str().parse::<f64>() {
                 Ok(value) if value.is_finite() => Kind::Float(value),
-                _ => return Err(number(float.to_string())),
+                _ => return Err(number()),
             },
             DeValue::Boolean(value) => Kind::Bool(*value),
             DeValue::Datetime(time) => Kind::Text(time.to_string()),
@@ -111,7 +111,7 @@ mod tests {
         assert!(parse("a = 1\na = 2\n").is_err());
         assert!(matches!(
             parse("a = nan").unwrap_err().kind,
-            SyntaxErrorKind::Number { .. }
+            SyntaxErrorKind::Number
         ));
     }
 }

@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::{Entry, Kind, Node, yaml};
-use crate::quote::Quoted;
+use crate::quote::{Quoted, is_long};
 
 impl Node {
     /// The value as a YAML document in block style; comments and the way texts were quoted are gone.
@@ -62,11 +62,6 @@ fn yaml_map(
         }
     }
     Ok(())
-}
-
-/// Whether a name is too long to stand in front of a `:` (YAML 1.2.2, 7.4.3: 1024 characters).
-fn is_long(key: &str) -> bool {
-    key.len() > 160 && Plain(key).to_string().chars().count() > 1000
 }
 
 fn yaml_list(f: &mut fmt::Formatter<'_>, elements: &[Node], indent: usize) -> fmt::Result {
@@ -143,7 +138,7 @@ fn is_plain(text: &str) -> bool {
         && !text.contains(": ")
         && !YAML_1_1.contains(&text.to_ascii_lowercase().as_str())
         && !is_numeric(text)
-        && matches!(yaml::resolve(text), Ok(Kind::Text(_)))
+        && matches!(yaml::resolve(text), Ok(None))
 }
 
 /// Whether some reader could take the text for a number: `1:30`, `1_000` and `0b1` are in YAML 1.1.

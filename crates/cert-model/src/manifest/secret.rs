@@ -55,8 +55,7 @@ fn map<T>(value: Value<'_>, read: impl Fn(Value<'_>) -> Option<T>) -> Option<Vec
 }
 
 fn bytes(value: Value<'_>) -> Option<Vec<u8>> {
-    let text = Zeroizing::new(value.node().as_text().map(str::to_owned));
-    let Some(text) = text.as_deref() else {
+    let Some(text) = value.node().as_text() else {
         // The kind of the value may be told, the value itself may be a secret.
         return value.mismatch_hidden("base64 text");
     };
@@ -75,12 +74,12 @@ fn bytes(value: Value<'_>) -> Option<Vec<u8>> {
         }
         clean.push(byte);
     }
-    let mut decoded = vec![0; clean.len() / 4 * 3];
+    let mut decoded = Zeroizing::new(vec![0; clean.len() / 4 * 3]);
     match Base64::decode(clean.as_slice(), &mut decoded) {
         Ok(bytes) => {
             let length = bytes.len();
             decoded.truncate(length);
-            Some(decoded)
+            Some(core::mem::take(&mut decoded))
         }
         Err(_) => {
             value.report(
