@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::TlsSecret;
-use crate::quote::Quoted;
+use crate::quote::{Quoted, is_long};
 
 impl TlsSecret {
     /// The Secret as a YAML manifest, private key included: the one way to write keys out.
@@ -36,7 +36,8 @@ impl TlsSecret {
         for (key, bytes) in self.data() {
             let mut base64 = Zeroizing::new(vec![0; Base64::encoded_len(bytes)]);
             let encoded = Base64::encode(bytes, &mut base64).map_err(|_| fmt::Error)?;
-            writeln!(text, "  {}: {encoded}", Quoted(key))?;
+            write_key(text, 2, key)?;
+            writeln!(text, "{encoded}")?;
             base64.zeroize();
         }
         Ok(())
@@ -68,9 +69,18 @@ fn write_map(text: &mut String, name: &str, map: &BTreeMap<String, String>) -> f
         writeln!(text, "  {name}:")?;
     }
     for (key, value) in map {
-        writeln!(text, "    {}: {}", Quoted(key), Quoted(value))?;
+        write_key(text, 4, key)?;
+        writeln!(text, "{}", Quoted(value))?;
     }
     Ok(())
+}
+
+/// A key and what stands in front of its value, on a line of its own if the key is long.
+fn write_key(text: &mut String, indent: usize, key: &str) -> fmt::Result {
+    match is_long(key) {
+        true => write!(text, "{:indent$}? {}\n{:indent$}: ", "", Quoted(key), ""),
+        false => write!(text, "{:indent$}{}: ", "", Quoted(key)),
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +114,30 @@ mod tests {
             panic!("{manifests:?}");
         };
         assert_eq!(*read, secret());
+    }
+
+    #[test]
+    fn a_manifest_with_long_keys_reads_back() {
+        use crate::document::{Format, Strictness};
+        // On both sides of the limit; what is quoted is longer than the key.
+        for key in [160, 990, 997, 998, 999, 1022, 1023, 1024, 1025, 5000].map(|n| "k".repeat(n)) {
+            for key in [
+                key.clone(),
+                key.replace('k', "\u{fc}"),
+                key.replace('k', "\u{1}"),
+            ] {
+                let mut secret = secret();
+                secret.insert(key.as_str(), b"bytes".to_vec());
+                secret.labels.insert(key.clone(), "x: y".to_owned());
+                secret.annotations.insert(key.clone(), String::new());
+                let text = secret.to_manifest();
+                let read = crate::manifest::read(&text, Format::Yaml, Strictness::Strict);
+                let Ok(crate::Manifest::Secret(read)) = &read[0] else {
+                    panic!("{}: {read:?}", key.len());
+                };
+                assert_eq!(*read, secret);
+            }
+        }
     }
 
     #[test]
