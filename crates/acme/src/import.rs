@@ -18,7 +18,7 @@ use certwright_cert_model::document::{
 use certwright_cert_model::{FieldPath, ViolationKind, Violations};
 use certwright_issuance::KeyPair;
 use certwright_storage::{RecordError, StorageError};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::account::AccountError;
 use crate::chain::Chain;
@@ -137,19 +137,18 @@ pub fn read(text: &[u8]) -> Result<Imported, ImportError> {
     if text.trim().is_empty() {
         return Ok(Imported::default());
     }
-    let mut root = match document::parse(text, Format::Json).pop() {
+    // Its texts hold private keys.
+    let root = match document::parse(text, Format::Json).pop() {
         // Written by an early Traefik that had nothing to write.
         Some(Ok(document)) if document.root.kind == Kind::Null => return Ok(Imported::default()),
-        Some(Ok(document)) => document.root,
+        Some(Ok(document)) => Zeroizing::new(document.root),
         Some(Err(error)) => return Err(ImportError::Json(error)),
         None => return Ok(Imported::default()),
     };
-    let imported = match root.get("Account").and(root.get("ChallengeCerts")) {
+    match root.get("Account").and(root.get("ChallengeCerts")) {
         Some(_) => Err(ImportError::Traefik1),
         None => decode(&root).into_result().map_err(ImportError::Form),
-    };
-    wipe(&mut root);
-    imported
+    }
 }
 
 fn decode(root: &Node) -> Decoded<'_, Imported> {
@@ -279,16 +278,6 @@ fn describe(error: &dyn core::error::Error) -> String {
     let causes = core::iter::successors(Some(error), |error| error.source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();
     texts.join(": ")
-}
-
-/// The texts of the document hold private keys.
-fn wipe(node: &mut Node) {
-    match &mut node.kind {
-        Kind::Text(text) => text.zeroize(),
-        Kind::List(elements) => elements.iter_mut().for_each(wipe),
-        Kind::Map(entries) => entries.iter_mut().for_each(|entry| wipe(&mut entry.value)),
-        _ => {}
-    }
 }
 
 /// Why an `acme.json` is not read, or not taken over.
