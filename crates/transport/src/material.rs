@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use certwright_cert_model::TlsSecret;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::bundle::TrustBundles;
 use crate::identity::Identity;
@@ -34,7 +34,7 @@ pub enum Source {
         /// Its name.
         name: String,
     },
-    /// PEM text that stands in the configuration itself.
+    /// PEM text that stands in the configuration itself; wiped when dropped.
     Text(String),
 }
 
@@ -142,6 +142,14 @@ struct Redacted(Zeroizing<Vec<u8>>);
 impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Self::Text(text) = self {
+            text.zeroize();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod validate;
 use core::fmt;
 
 use certwright_cert_model::FieldPath;
+use zeroize::Zeroize;
 
 /// How a proxy contacts servers: the fields as text, nothing checked yet.
 ///
@@ -66,7 +67,7 @@ pub struct RootCa {
     pub secret: Option<String>,
 }
 
-/// One entry of `certificates`: the paths of files, or PEM text.
+/// One entry of `certificates`: the paths of files, or PEM text, which is wiped when dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateFiles {
@@ -130,6 +131,14 @@ pub(crate) fn normalized(name: &str) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join("-")
+}
+
+impl Drop for CertificateFiles {
+    fn drop(&mut self) {
+        // Either may hold the key.
+        self.cert_file.zeroize();
+        self.key_file.zeroize();
+    }
 }
 
 impl fmt::Debug for CertificateFiles {
