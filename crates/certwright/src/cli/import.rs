@@ -225,10 +225,9 @@ impl Import {
         let mut items = Vec::new();
         for document in parse(&text, format) {
             let document = document.map_err(|error| format!("{}:{error}", self.path.display()))?;
-            let listed = document
-                .root
-                .get("tls")
-                .and_then(|tls| tls.get("certificates"));
+            // Keys may stand in it as text.
+            let root = Zeroizing::new(document.root);
+            let listed = root.get("tls").and_then(|tls| tls.get("certificates"));
             for (index, entry) in listed.map_or(&[][..], Node::elements).iter().enumerate() {
                 match provided(entry) {
                     Ok((chain, key, names)) => {
