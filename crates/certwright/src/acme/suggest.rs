@@ -238,7 +238,7 @@ mod tests {
 
     use super::*;
     use crate::acme::testing;
-    use crate::issuer::Issuer as _;
+    use crate::issuer::{AcmeAccount, Issuer as _};
 
     #[tokio::test]
     async fn many_certificates_at_once_are_no_storm() {

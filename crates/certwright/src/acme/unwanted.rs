@@ -179,7 +179,7 @@ async fn sweep(inner: Weak<Inner>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::testing;
+    use crate::acme::{AcmeIssuers, testing};
 
     fn engine() -> (Arc<Inner>, Engine, CertId) {
         let (inventory, name, account) = testing::web();
