@@ -57,7 +57,9 @@ impl TlsConfig {
     pub fn parse(text: &str, format: Format, strictness: Strictness) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for document in parse(text, format) {
-            let part = Self::decode(&document?.root, strictness)?;
+            // Keys may stand in it as text.
+            let root = Zeroizing::new(document?.root);
+            let part = Self::decode(&root, strictness)?;
             config.certificates.extend(part.certificates);
             config.default = part.default.or(config.default);
         }
@@ -194,9 +196,10 @@ fn content(text: &str, base: &Path) -> Result<Text, DirError> {
     }
 }
 
-/// Traefik takes a text for the content if it is no file's name; no file is named like a PEM block.
+/// Traefik takes a text for the content if it is no file's name; no file is named like a PEM block or
+/// has several lines. OpenSSL writes lines in front of a block, and a path is shown in errors.
 fn is_pem(text: &str) -> bool {
-    text.trim_start().starts_with("-----BEGIN ")
+    text.contains("-----BEGIN ") || text.contains('\n')
 }
 
 fn section(fields: &mut Fields<'_>) -> TlsConfig {

@@ -201,3 +201,34 @@ tls:
     );
     assert!(ask(&store, "a.test").is_some());
 }
+
+#[test]
+fn a_key_in_the_configuration_is_never_taken_for_a_path() {
+    let (chain, key) = self_signed("a.test");
+    let body = key.lines().nth(1).unwrap();
+    // What `openssl pkcs12 -nodes` writes in front, a comment, and a first line that was lost.
+    let attributes = "Bag Attributes\n    localKeyID: 01\nKey Attributes: <No Attributes>\n";
+    let lost: String = key
+        .lines()
+        .skip(1)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for (key, served) in [
+        (format!("{attributes}{key}"), true),
+        (format!("# of a.test\n{key}"), true),
+        (lost, false),
+    ] {
+        let text = format!(
+            "[[tls.certificates]]\ncertFile = '''\n{attributes}{chain}'''\nkeyFile = '''\n{key}'''\n"
+        );
+        let config = TlsConfig::parse(&text, Format::Toml, Strictness::Strict).unwrap();
+        let store = CertStore::new(SelectionPolicy::Best);
+        let report = store.replace_all(config.load(&loader(), &store, "/base"));
+        assert_eq!(ask(&store, "a.test").is_some(), served, "{report:?}");
+        for rejection in &report.rejected {
+            let said = format!("{rejection:?} {}", rejection.error);
+            assert!(!said.contains(body), "{said}");
+        }
+        assert_eq!(report.rejected.len(), usize::from(!served));
+    }
+}
