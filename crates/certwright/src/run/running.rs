@@ -365,7 +365,9 @@ spec: {secretName: ca, isCA: true, commonName: CA, privateKey: {algorithm: ECDSA
         assert!(*retry > now);
         manager.begin(now);
         assert!(manager.take_jobs().is_empty());
-        manager.begin(*retry);
+        let again = manager.next_wake().unwrap();
+        assert!(again >= *retry);
+        manager.begin(again);
         assert_eq!(manager.take_jobs().len(), 1);
     }
 }
