@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use certwright_storage::{Acquisition, Fence, Key, Lease, Storage, StorageError};
 
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, all};
 
 /// The right to order one certificate, and what else nobody may do at the same time.
 pub(super) struct Hold<'e> {
@@ -19,6 +19,9 @@ pub(super) struct Hold<'e> {
     /// A courtesy to others: what is done in it may be done without it.
     turn: Option<Lease>,
     fence: Fence,
+    /// Until when none is renewed again: where the store is slow, they are due again at once, and
+    /// what they are held for must get on in between.
+    rest: Instant,
 }
 
 impl<'e> Hold<'e> {
@@ -31,6 +34,7 @@ impl<'e> Hold<'e> {
             storage,
             runtime,
             fence: lease.fence(),
+            rest: runtime.instant(),
             leases: vec![lease],
             turn: None,
         }
@@ -69,8 +73,13 @@ impl<'e> Hold<'e> {
 
     /// Gives back all leases but the certificate's own.
     pub(super) async fn let_go(&mut self) {
+        // Of a hundred, one after the other, the own one might run out meanwhile.
         while self.leases.len() > 1 {
-            self.give_back().await;
+            let from = self.leases.len().saturating_sub(AT_ONCE).max(1);
+            let released = self.leases.drain(from..);
+            let released = released.map(|lease| self.storage.release(lease));
+            // What does not arrive runs out by itself.
+            all(released.collect()).await;
         }
     }
 
@@ -88,9 +97,8 @@ impl<'e> Hold<'e> {
             Acquisition::Granted(lease) => self.turn = Some(lease),
             Acquisition::Held { .. } => return Ok(false),
         }
-        // What is due is done now, and not between the turn and what it is for. The turn itself
-        // is not renewed here: where the store is slow, it would be due again at once, for ever.
-        while self.until_renewal().is_zero() {
+        // What is due is done now, and not between the turn and what it is for.
+        if self.until_renewal().is_zero() {
             self.keep_alive().await?;
         }
         // That, or the answer, may have taken longer than the turn lasts.
@@ -146,23 +154,23 @@ impl<'e> Hold<'e> {
 
     pub(super) async fn release(&mut self) {
         self.end_turn().await;
-        while !self.leases.is_empty() {
-            self.give_back().await;
-        }
-    }
-
-    async fn give_back(&mut self) {
+        self.let_go().await;
         if let Some(lease) = self.leases.pop() {
             // If it does not arrive, the lease runs out by itself.
             let _ = self.storage.release(lease).await;
         }
     }
 
-    /// Until a third of a lease is used up; the turn does not count.
+    /// Until a third of a lease is used up, or the rest after the last renewal is over, unless
+    /// a lease is before. The turn does not count.
     fn until_renewal(&self) -> Duration {
         let now = self.runtime.instant();
         let pauses = self.leases.iter().map(|lease| until_renewal(lease, now));
-        pauses.min().unwrap_or_default()
+        let due = pauses.min().unwrap_or_default();
+        let deadline = self.leases.iter().map(Lease::deadline).min();
+        let over = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let rest = self.rest.saturating_duration_since(now);
+        due.max(rest.min(over.unwrap_or_default()))
     }
 
     /// The same of the turn, but never at once: what it is for goes on between two renewals,
@@ -178,28 +186,32 @@ impl<'e> Hold<'e> {
             return Err(self.lost());
         }
         let (storage, runtime) = (self.storage, self.runtime);
-        let mut retry = None;
-        for lease in &mut self.leases {
+        let mut rest = Duration::MAX;
+        // Side by side, or the first of a hundred would be due again before the last has had its turn.
+        for some in self.leases.chunks_mut(AT_ONCE) {
             let now = runtime.instant();
-            if !until_renewal(lease, now).is_zero() {
-                continue;
+            let mut asked = Vec::new();
+            for lease in some {
+                rest = rest.min(lease.ttl().mul_f64(RETRY));
+                if !until_renewal(lease, now).is_zero() {
+                    continue;
+                }
+                if !lease.is_held(now) {
+                    return Err(StorageError::LeaseLost {
+                        name: lease.name().clone(),
+                        token: lease.token(),
+                    });
+                }
+                asked.push(storage.keep_alive(lease));
             }
-            if !lease.is_held(now) {
-                return Err(StorageError::LeaseLost {
-                    name: lease.name().clone(),
-                    token: lease.token(),
-                });
-            }
-            match storage.keep_alive(lease).await {
-                Ok(()) => {}
-                Err(error @ StorageError::LeaseLost { .. }) => return Err(error),
-                // It may come back before the lease is over.
-                Err(_) => retry = Some(lease.ttl().mul_f64(RETRY)),
+            for kept in all(asked).await {
+                // Of others, the store may come back before the lease is over.
+                if let Err(error @ StorageError::LeaseLost { .. }) = kept {
+                    return Err(error);
+                }
             }
         }
-        if let Some(pause) = retry {
-            runtime.sleep(pause).await;
-        }
+        self.rest = runtime.instant() + rest;
         Ok(())
     }
 
@@ -243,9 +255,10 @@ fn until_renewal(lease: &Lease, now: Instant) -> Duration {
 
 /// The share of a lease that is kept in reserve. Nine tenths are usable.
 const REST: f64 = 0.57;
-/// The pause, as a share of the lease, after a keep-alive that did not arrive, and the least
-/// between two of a turn.
+/// The least pause between two keep-alives, as a share of the lease, whatever became of the first.
 const RETRY: f64 = 0.1;
+/// How many leases are asked for something at the same time: each may need a connection.
+const AT_ONCE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -263,11 +276,49 @@ mod tests {
     impl Attendant for Far {
         fn after(&self, call: Call) -> Operation<'_, ()> {
             Box::pin(async move {
-                if let Call::Acquire | Call::KeepAlive = call {
+                if let Call::Acquire | Call::KeepAlive | Call::Release = call {
                     self.0.sleep(self.1).await;
                 }
                 Ok(())
             })
+        }
+    }
+
+    const TTL: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn work_goes_on_beside_many_leases_of_a_slow_store() {
+        for (names, takes) in [
+            (100, 0),
+            (100, 60),
+            (50, 100),
+            (100, 400),
+            (1, 5000),
+            (0, 8000),
+        ] {
+            let world = World::new();
+            let far = Far(world.clone(), Duration::from_millis(takes));
+            let storage: Arc<dyn Storage> = Arc::new(Attended::new(world.storage(), far));
+            let own = "/locks/own".parse().unwrap();
+            let lease = run(storage.acquire(&own, "one", TTL)).unwrap();
+            let mut hold = Hold::new(&storage, &world, lease.granted().unwrap());
+            let begun = world.instant();
+            run(async {
+                for number in 0..names {
+                    let name = format!("/locks/{number}").parse().unwrap();
+                    let held = hold.also(&name, "one", TTL).await.unwrap();
+                    assert_eq!(held, None);
+                }
+                hold.sleep(Duration::from_secs(30)).await.unwrap();
+                hold.let_go().await;
+                // Giving back took less than the lease lasts.
+                hold.sleep(Duration::from_millis(1)).await.unwrap();
+            });
+            let passed = world.instant() - begun;
+            assert!(
+                passed < Duration::from_secs(300),
+                "{names} of {takes} ms: {passed:?}"
+            );
         }
     }
 
@@ -288,11 +339,8 @@ mod tests {
             let world = World::new();
             let far = Far(world.clone(), Duration::from_millis(takes));
             let storage: Arc<dyn Storage> = Arc::new(Attended::new(world.storage(), far));
-            let lease = run(storage.acquire(&own, "one", Duration::from_secs(15))).unwrap();
-            let Acquisition::Granted(lease) = lease else {
-                panic!("{lease:?}");
-            };
-            let mut hold = Hold::new(&storage, &world, lease);
+            let lease = run(storage.acquire(&own, "one", TTL)).unwrap();
+            let mut hold = Hold::new(&storage, &world, lease.granted().unwrap());
             let used = async {
                 let granted = hold
                     .turn(&turn, "one", Duration::from_secs(5))
