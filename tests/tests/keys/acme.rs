@@ -24,7 +24,7 @@ use serde_json::json;
 use super::watch::Watch;
 use super::{Given, PASSWORD};
 
-pub fn look(watch: &mut Watch, given: &Given) {
+pub(crate) fn look(watch: &mut Watch, given: &Given) {
     let key = AccountKey::new(&given.key).unwrap();
     watch.look(&key);
     let binding = ExternalBinding::from_bytes("kid", given.mac.clone().into());

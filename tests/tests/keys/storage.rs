@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::watch::Watch;
 use super::{Given, PASSWORD};
 
-pub async fn look(watch: &mut Watch, given: &Given) {
+pub(crate) async fn look(watch: &mut Watch, given: &Given) {
     let value = Value::from(given.pem.as_bytes());
     watch.look(&value);
     let place = Key::new("/a").unwrap();

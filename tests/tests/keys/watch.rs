@@ -8,18 +8,18 @@ use std::path::Path;
 
 use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
 
-pub struct Watch {
+pub(crate) struct Watch {
     needles: BTreeSet<String>,
     /// The types that were shown, as `crate::Type`.
-    pub shown: BTreeSet<String>,
+    pub(crate) shown: BTreeSet<String>,
     /// How many errors were read.
-    pub told: usize,
+    pub(crate) told: usize,
     /// What was shown that should not be, and what was no error.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 impl Watch {
-    pub fn of(secrets: &[&[u8]]) -> Self {
+    pub(crate) fn of(secrets: &[&[u8]]) -> Self {
         let mut needles = BTreeSet::new();
         for secret in secrets {
             // Any four octets in a row, as `Debug` of a slice writes them, or eight in hexadecimal.
@@ -45,12 +45,12 @@ impl Watch {
     }
 
     /// What of the secrets is in the text.
-    pub fn find(&self, text: &str) -> Option<&String> {
+    pub(crate) fn find(&self, text: &str) -> Option<&String> {
         self.needles.iter().find(|needle| text.contains(*needle))
     }
 
     /// Looks at a value, both ways of `Debug`.
-    pub fn look<T: Debug>(&mut self, value: &T) {
+    pub(crate) fn look<T: Debug>(&mut self, value: &T) {
         let name = short(std::any::type_name::<T>());
         println!("{name}: {value:?}");
         // One per line, when written over several.
@@ -65,7 +65,7 @@ impl Watch {
     }
 
     /// What was refused, and why.
-    pub fn refused<T, E: Error + 'static>(&mut self, result: Result<T, E>) {
+    pub(crate) fn refused<T, E: Error + 'static>(&mut self, result: Result<T, E>) {
         match result {
             Ok(_) => {
                 let name = std::any::type_name::<T>();
@@ -77,7 +77,7 @@ impl Watch {
     }
 
     /// Reads an error as a person does, with its causes, and as a log writes it.
-    pub fn read(&mut self, error: &(dyn Error + 'static)) {
+    pub(crate) fn read(&mut self, error: &(dyn Error + 'static)) {
         let mut text = format!("{error:?} {error:#?}\n{error}");
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -93,12 +93,12 @@ impl Watch {
     }
 }
 
-pub fn decimal(octets: &[u8]) -> String {
+pub(crate) fn decimal(octets: &[u8]) -> String {
     let list: Vec<String> = octets.iter().map(u8::to_string).collect();
     list.join(", ")
 }
 
-pub fn hex(octets: &[u8]) -> String {
+pub(crate) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
@@ -111,7 +111,7 @@ fn short(path: &str) -> String {
 }
 
 /// Every type of our crates whose `Debug` was written by hand, as `crate::Type`.
-pub fn by_hand() -> BTreeSet<String> {
+pub(crate) fn by_hand() -> BTreeSet<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
     let mut found = BTreeSet::new();
     for folder in fs::read_dir(crates).unwrap() {

@@ -10,7 +10,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use super::watch::Watch;
 use super::{Given, PASSWORD, block, clock, loader};
 
-pub fn read(watch: &mut Watch, given: &Given) {
+pub(crate) fn read(watch: &mut Watch, given: &Given) {
     documents(watch, given);
     keys(watch, given);
     configurations(watch, given);
