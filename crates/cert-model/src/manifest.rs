@@ -530,6 +530,28 @@ items:
         );
     }
 
+    /// As an older page of cert-manager's documentation spells it: a CA without the constraint its author believes in.
+    #[test]
+    fn a_misspelt_constraint_is_no_constraint_left_out() {
+        let text = "\
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: ca}
+spec:
+  isCA: true
+  secretName: ca-tls
+  commonName: ca
+  issuerRef: {name: self}
+  nameConstraints:
+    critical: true
+    permitted:
+      dnsDomains: [example.com]
+      emailAddress: [example.com]
+";
+        let expected = "Certificate ca: 13:7: spec.nameConstraints.permitted.emailAddress: unknown field; did you mean emailAddresses?";
+        assert_eq!(lines(text, Strictness::Strict), [expected]);
+    }
+
     #[test]
     fn the_readme_shows_what_is_said() {
         let text = "apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: web}\nspec:\n  secretName: web-tls\n  issuerRef: {name: ca}\n  duration: 90d\n  dnsNames: [web.example.com, b\u{fc}cher.example]\n";
