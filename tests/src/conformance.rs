@@ -111,7 +111,8 @@ fn only(value: &Value, known: &[&str]) -> Option<()> {
 pub struct Summary {
     passed: usize,
     failed: usize,
-    unsupported: usize,
+    /// How many nobody here judges.
+    pub unsupported: usize,
     deliberate: usize,
     /// How often each kind ended how: passed, failed, unsupported, deliberate.
     pub kinds: BTreeMap<String, [usize; 4]>,

@@ -19,6 +19,7 @@ fn every_case_passes_or_is_a_listed_deviation() {
         "{}",
         summary.failures.join("\n")
     );
+    assert_eq!(summary.unsupported, 0, "of {:?}", summary.kinds);
 
     let listed = std::fs::read_to_string(root.join("../docs/deviations.md")).unwrap();
     let rules: BTreeSet<_> = summary
