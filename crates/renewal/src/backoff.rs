@@ -13,7 +13,7 @@ use crate::instant::{at, floor};
 pub struct FailureBackoff {
     /// The first pause; not positive switches the pauses off.
     pub min: Duration,
-    /// The longest pause.
+    /// The longest pause; `min` if that is longer.
     pub max: Duration,
 }
 
@@ -37,7 +37,7 @@ impl FailureBackoff {
     /// The whole pause after so many failures in a row; `None` if pauses are off.
     ///
     /// `attempts` is `status.failedIssuanceAttempts`. Unset, zero and negative numbers
-    /// make `min`, even where that is longer than `max`.
+    /// make `min`. No pause is shorter than that, even where `max` is.
     #[must_use]
     pub fn delay(&self, attempts: Option<i64>) -> Option<Duration> {
         if !self.min.is_positive() {
@@ -53,7 +53,7 @@ impl FailureBackoff {
             Some(nanos) if nanos <= self.max.whole_nanoseconds() => {
                 Some(Duration::nanoseconds_i128(nanos))
             }
-            _ => Some(self.max),
+            _ => Some(self.max.max(self.min)),
         }
     }
 
@@ -129,7 +129,8 @@ mod tests {
             (short, Some(3), Some(0), Matches, Some(40)),
             (short, Some(9), Some(0), Matches, Some(120)),
             (inverted, None, Some(0), Matches, Some(60)),
-            (inverted, Some(1), Some(0), Matches, Some(10)),
+            (inverted, Some(1), Some(0), Matches, Some(60)),
+            (inverted, Some(3), Some(30), Matches, Some(30)),
             // The clock stepped back.
             (default, Some(1), Some(-10), Matches, Some(70)),
         ] {
