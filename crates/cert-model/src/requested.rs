@@ -3,6 +3,8 @@
 #[cfg(feature = "x509")]
 mod csr;
 
+use std::collections::BTreeSet;
+
 use crate::difference::{
     Difference, common_name, dns, emails, in_any_order, ips, is_ca, others, uris,
 };
@@ -49,7 +51,7 @@ impl Requested {
 
     /// Every field in which a specification asks for something else now, in cert-manager's order.
     ///
-    /// Lists are compared in any order; DNS names and the hosts of e-mail addresses in any case. Durations
+    /// Lists are compared in any order, usages as sets; DNS names and the hosts of e-mail addresses in any case. Durations
     /// are compared if both sides name one, `otherNames` if the specification has some. The specification's
     /// `literalSubject` is compared as a whole, other subjects field by field. Name constraints and the
     /// signature algorithm are no part of a request's comparison, as upstream; a
@@ -78,7 +80,7 @@ impl Requested {
         // Whether it is a CA's decides about this usage; that has been told.
         let told =
             |usage: &Usage| spec.is_ca() != self.is_ca && *usage == Usage::Key(KeyUsage::CertSign);
-        let usages = |usages: &Usages| usages.iter().filter(|u| !told(u)).collect::<Usages>();
+        let usages = |usages: &Usages| usages.iter().filter(|u| !told(u)).collect::<BTreeSet<_>>();
         if usages(spec.usages()) != usages(&self.usages) {
             let texts = (spec.usages().to_string(), self.usages.to_string());
             differences.push(Difference::new("spec.usages", texts.0, texts.1));
@@ -225,6 +227,10 @@ mod tests {
                 "spec.isCA spec.usages",
             ),
             (
+                "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], usages: [key encipherment, signing, signing]",
+                "",
+            ),
+            (
                 "commonName: web, dnsNames: [a.b, c.d], uris: ['spiffe://x'], subject: {provinces: [a], postalCodes: [b], serialNumber: c}",
                 "spec.subject.serialNumber spec.subject.postalCodes spec.subject.provinces",
             ),
@@ -244,6 +250,27 @@ mod tests {
             elsewhere.differences(&spec(BASE))[0].to_string(),
             "spec.issuerRef asks for Issuer.cert-manager.io/ca, but there is ClusterIssuer.cert-manager.io/ca"
         );
+    }
+
+    #[test]
+    fn usages_are_sets() {
+        for (asked, wanted, same) in [
+            ("server auth, client auth", "client auth, server auth", true),
+            ("server auth", "server auth, server auth", true),
+            (
+                "s/mime, signing",
+                "digital signature, email protection",
+                true,
+            ),
+            ("server auth", "client auth", false),
+            ("server auth", "server auth, client auth", false),
+            ("server auth, signing", "server auth", false),
+        ] {
+            let spec = |usages: &str| spec(&format!("commonName: web, usages: [{usages}]"));
+            let requested = Requested::of(&spec(asked), Vec::new());
+            let differences = requested.differences(&spec(wanted));
+            assert_eq!(differences.is_empty(), same, "{asked} {wanted}");
+        }
     }
 
     #[test]
