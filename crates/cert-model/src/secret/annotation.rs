@@ -21,20 +21,31 @@ pub const CONTROLLED: &str = "controller.cert-manager.io/fao";
 
 /// The annotations that describe a certificate: its names, and the parts of its subject that exist.
 ///
-/// Values of the subject are one line of RFC 4180: in quotes where they hold a comma or a quote.
+/// Lists are one line of RFC 4180: values stand in quotes where they hold a comma or a quote.
 pub fn details(subject: &Subject, names: &NameTexts) -> BTreeMap<String, String> {
     let common_name = subject.values(attribute::COMMON_NAME).last();
-    let ip: Vec<_> = names.ip.iter().map(ToString::to_string).collect();
+    let ip: Vec<_> = names
+        .ip
+        .iter()
+        .map(|ip| ip.to_canonical().to_string())
+        .collect();
     let mut details = BTreeMap::new();
     let mut put = |name: &str, value: String| {
         details.insert(format!("cert-manager.io/{name}"), value);
     };
     put("common-name", common_name.unwrap_or_default().to_owned());
-    put("alt-names", names.dns.join(","));
-    put("ip-sans", ip.join(","));
-    put("uri-sans", names.uri.join(","));
+    let line = |values: &[String]| {
+        values
+            .iter()
+            .map(|value| csv(value))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    put("alt-names", line(&names.dns));
+    put("ip-sans", line(&ip));
+    put("uri-sans", line(&names.uri));
     if !names.email.is_empty() {
-        put("email-sans", names.email.join(","));
+        put("email-sans", line(&names.email));
     }
     for (name, oid) in [
         ("organizations", attribute::ORGANIZATION),
@@ -154,6 +165,35 @@ mod tests {
         );
         assert_eq!(full["cert-manager.io/subject-serialnumber"], "7");
         assert_eq!(full.len(), 7);
+    }
+
+    #[test]
+    fn lists_of_names_are_lines_of_csv() {
+        for (text, line) in [
+            ("spiffe://td/a", "spiffe://td/a,spiffe://td/a"),
+            ("urn:a,b", "\"urn:a,b\",\"urn:a,b\""),
+            ("\"a,b\"@c.d", "\"\"\"a,b\"\"@c.d\",\"\"\"a,b\"\"@c.d\""),
+        ] {
+            let list = vec![text.to_owned(), text.to_owned()];
+            let names = NameTexts {
+                dns: list.clone(),
+                email: list.clone(),
+                uri: list,
+                ..NameTexts::default()
+            };
+            let details = details(&Subject::default(), &names);
+            for name in ["alt-names", "email-sans", "uri-sans"] {
+                assert_eq!(details[&format!("cert-manager.io/{name}")], line);
+            }
+        }
+        let names = NameTexts {
+            ip: ["::ffff:10.0.0.1", "2001:db8::1"]
+                .map(|ip| ip.parse().unwrap())
+                .to_vec(),
+            ..NameTexts::default()
+        };
+        let details = details(&Subject::default(), &names);
+        assert_eq!(details["cert-manager.io/ip-sans"], "10.0.0.1,2001:db8::1");
     }
 
     #[test]
