@@ -112,12 +112,16 @@ impl CertificateRequestSpec {
         };
         let csr = csr(&mut report, &self.request);
         let mut usages = Vec::with_capacity(self.usages.len());
+        let mut unknown = Vec::new();
         for name in &self.usages {
             match name.parse::<Usage>() {
                 Ok(usage) => usages.push(usage),
-                // The list's path, as upstream has it here.
-                Err(error) => report.invalid(spec("usages"), error.to_string()),
+                Err(error) => unknown.push(error.to_string()),
             }
+        }
+        if !unknown.is_empty() {
+            // One of the list, as upstream has it here.
+            report.invalid(spec("usages"), unknown.join("; "));
         }
         let usages = defaults.usages_for(&usages, self.is_ca, KeyAlgorithm::default());
         report.finish()?;

@@ -163,6 +163,10 @@ mod tests {
                 "spec.commonName Invalid, spec.subject Invalid",
             ),
             ("{literalSubject: CN=a, subject: {}}", ""),
+            (
+                "{literalSubject: CN=a, commonName: b, signatureAlgorithm: MD5WithRSA, privateKey: {algorithm: DSA}}",
+                "spec.commonName Invalid, spec.signatureAlgorithm Invalid, spec.privateKey.algorithm Invalid",
+            ),
             ("literalSubject: 'CN'", "spec.literalSubject Invalid"),
             (
                 "literalSubject: 'X=a,cn=b'",
@@ -243,7 +247,7 @@ mod tests {
             ),
             (
                 "signatureAlgorithm: MD5WithRSA",
-                "spec.signatureAlgorithm NotSupported",
+                "spec.signatureAlgorithm Invalid",
             ),
             (
                 "nameConstraints: {}",
@@ -284,8 +288,8 @@ mod tests {
                 "",
             ),
             (
-                "renewal: {policy: RenewBefore, windows: [{cron: '0 12 * * 7'}, {cron: '@daily', windowDuration: 1h, timezone: Mars/Base}, {cron: '0 0 31 2 *', windowDuration: 1d}, {cron: 'TZ=UTC @daily', windowDuration: 1h, timezone: UTC}]}",
-                "spec.renewal.windows[0].windowDuration Required, spec.renewal.windows[0].cron Invalid, spec.renewal.windows[1].cron Invalid, spec.renewal.windows[1].timezone Invalid, spec.renewal.windows[2].cron Invalid, spec.renewal.windows[2].windowDuration Invalid, spec.renewal.windows[3].cron Invalid",
+                "renewal: {policy: RenewBefore, windows: [{cron: '0 12 * * 7'}, {cron: '@daily', windowDuration: 1h, timezone: Mars/Base}, {cron: '0 0 31 2 *', windowDuration: 1d}, {cron: 'TZ=UTC @daily', windowDuration: 1h, timezone: UTC}, {cron: x, windowDuration: 2h, timezone: Mars/Base}]}",
+                "spec.renewal.windows[0].windowDuration Required, spec.renewal.windows[0].cron Invalid, spec.renewal.windows[1].cron Invalid, spec.renewal.windows[1].timezone Invalid, spec.renewal.windows[2].cron Invalid, spec.renewal.windows[2].windowDuration Invalid, spec.renewal.windows[3].cron Invalid, spec.renewal.windows[4].cron Invalid, spec.renewal.windows[4].timezone Invalid",
             ),
             (
                 "renewal: {policy: Disabled, windows: [{cron: '@daily', windowDuration: 1h}]}",
@@ -346,6 +350,27 @@ mod tests {
         };
         // Compared pair by pair this takes minutes; the suite's time would show it.
         assert!(spec.validate(&Defaults::documented()).is_err());
+    }
+
+    #[test]
+    fn a_common_name_beside_a_literal_subject_is_the_only_mistake() {
+        for (lines, expected) in [
+            (
+                "literalSubject: O=x\ncommonName: cn",
+                "spec.commonName Invalid",
+            ),
+            (
+                "literalSubject: O\ncommonName: cn",
+                "spec.literalSubject Invalid, spec.commonName Invalid",
+            ),
+        ] {
+            let violations = validate(lines).unwrap_err().into_vec();
+            let found: Vec<_> = violations
+                .iter()
+                .map(|v| format!("{} {:?}", v.field, v.kind))
+                .collect();
+            assert_eq!(found.join(", "), expected, "{lines}");
+        }
     }
 
     #[test]
@@ -471,7 +496,7 @@ mod tests {
 
     #[test]
     fn gates_forbid() {
-        let text = "{secretName: x, issuerRef: {name: x}, isCA: true, literalSubject: CN=x, nameConstraints: {permitted: {ipRanges: [x]}}, otherNames: [{oid: 1.2.3, utf8Value: x}]}";
+        let text = "{secretName: x, issuerRef: {name: x}, isCA: true, literalSubject: CN=x, nameConstraints: {permitted: {ipRanges: [x]}}, otherNames: [{oid: 1.2.3, utf8Value: x}, {oid: '', utf8Value: ''}]}";
         let document = parse(text, Format::Yaml).remove(0).unwrap();
         let mut defaults = Defaults::cert_manager_1_21();
         defaults.gates.literal_subject = false;

@@ -104,7 +104,11 @@ pub(super) fn signature_algorithm(
         let names = SignatureAlgorithm::ALL
             .map(SignatureAlgorithm::name)
             .join(", ");
-        not_supported(report, field(), name, &names);
+        // Of the same kind as one for another key, as upstream, which knows no others.
+        report.invalid(
+            field(),
+            format!("{name:?} is not supported; write one of {names}"),
+        );
         return None;
     };
     let key = cert

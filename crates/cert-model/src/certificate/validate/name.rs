@@ -33,7 +33,11 @@ pub(super) fn names(report: &mut Report, cert: &CertificateSpec, gates: Gates) -
     }
     let uri = parse(report, "uris", &cert.uris);
     let email = parse(report, "emailAddresses", &cert.email_addresses);
-    if !cert.other_names.is_empty() && !gates.other_names {
+    let mut other = Vec::new();
+    if gates.other_names {
+        let others = cert.other_names.iter().enumerate();
+        other.extend(others.filter_map(|(index, name)| other_name(report, index, name)));
+    } else if !cert.other_names.is_empty() {
         // The capital letter is upstream's; tools match on its paths.
         report.violation(
             spec("OtherNames"),
@@ -41,10 +45,6 @@ pub(super) fn names(report: &mut Report, cert: &CertificateSpec, gates: Gates) -
             "the feature gate OtherNames is off",
         );
     }
-    let others = cert.other_names.iter().enumerate();
-    let other = others
-        .filter_map(|(index, name)| other_name(report, index, name))
-        .collect();
     Names {
         dns,
         email,

@@ -24,10 +24,7 @@ pub(super) fn subject(report: &mut Report, cert: &CertificateSpec, gates: Gates)
         }
     } else {
         exclusions(report, cert, gates);
-        from_literal(report, literal).unwrap_or(CheckedSubject {
-            name: Subject::default(),
-            common_name,
-        })
+        from_literal(report, literal, common_name)
     };
     if subject.common_name.len() > MAX_COMMON_NAME {
         report.violation(
@@ -79,12 +76,16 @@ fn exclusions(report: &mut Report, cert: &CertificateSpec, gates: Gates) {
     }
 }
 
-fn from_literal(report: &mut Report, text: &str) -> Option<CheckedSubject> {
+/// The subject that `text` says; without a common name there, the one that stands beside it, wrongly, is looked at.
+fn from_literal(report: &mut Report, text: &str, common_name: String) -> CheckedSubject {
     let literal: LiteralSubject = match text.parse() {
         Ok(literal) => literal,
         Err(error) => {
             report.refused(spec("literalSubject"), text, &error);
-            return None;
+            return CheckedSubject {
+                name: Subject::default(),
+                common_name,
+            };
         }
     };
     for name in literal.unknown_types() {
@@ -98,8 +99,8 @@ fn from_literal(report: &mut Report, text: &str) -> Option<CheckedSubject> {
     }
     let name = literal.to_subject();
     let last = name.values(attribute::COMMON_NAME).last();
-    let common_name = last.unwrap_or_default().to_owned();
-    Some(CheckedSubject { name, common_name })
+    let common_name = last.map_or(common_name, str::to_owned);
+    CheckedSubject { name, common_name }
 }
 
 /// The name in the order of Go's `pkix.Name`, which every certificate of cert-manager has; several

@@ -60,8 +60,11 @@ mod checked {
         let zone = zone(report, path.child("timezone"), window.timezone.as_deref());
         let cron = cron(report, path.child("cron"), &window.cron);
         let Ok(zone) = zone else {
-            // Upstream writes the zone in front of the cron text, so that both are wrong.
-            report.invalid(path.child("cron"), "cannot be read in an unknown time zone");
+            // Upstream writes the zone in front of the cron text, so that both are wrong; one that is wrong anyway has
+            // been reported.
+            if cron.is_some() {
+                report.invalid(path.child("cron"), "cannot be read in an unknown time zone");
+            }
             return None;
         };
         match Window::new(cron?, duration?.into(), zone) {
