@@ -79,7 +79,7 @@ impl CertAcceptor {
     /// this one has not heard of. Hellos that offer other protocols do not come near it.
     ///
     /// Anybody can send such hellos, with any host name: what they cost must be bounded on the other
-    /// side. An answer that takes longer than two seconds, or what is left of the handshake's time, is
+    /// side. An answer that takes longer than five seconds, or what is left of the handshake's time, is
     /// none.
     #[must_use]
     pub fn with_challenges_from<F>(
@@ -258,8 +258,8 @@ pub enum AcceptError {
 /// As long as browsers' own patience suggests, and no longer than a slow phone needs.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A certificate authority waits longer, and asks again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Two slow looks at a shared store. A certificate authority waits longer, and asks again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whatever is longer, as `Duration::MAX` for no limit, is longer than a clock can tell.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);

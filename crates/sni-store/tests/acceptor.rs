@@ -311,6 +311,10 @@ async fn challenges_the_map_does_not_know_are_asked_for() {
                 match name.as_str() {
                     "asked.test" => Some((certificate, key)),
                     "broken.test" => Some((certificate, PrivatePkcs8KeyDer::from(vec![1]).into())),
+                    "late.test" => {
+                        tokio::time::sleep(Duration::from_millis(4200)).await;
+                        Some((certificate, key))
+                    }
                     "slow.test" => std::future::pending().await,
                     _ => None,
                 }
@@ -321,7 +325,12 @@ async fn challenges_the_map_does_not_know_are_asked_for() {
         ..Client::to(name)
     };
     let acme = || Some(ACME_TLS_ALPN.to_vec());
-    for (name, leaf, questioned) in [("mapped.test", &mapped, 0), ("asked.test", &asked, 1)] {
+    for (name, leaf, questioned) in [
+        ("mapped.test", &mapped, 0),
+        ("asked.test", &asked, 1),
+        // After two slow looks at a shared store.
+        ("late.test", &asked, 2),
+    ] {
         let (server, client) = meet(&acceptor, client(name, &[ACME_TLS_ALPN]), None).await;
         assert!(!server.unwrap(), "{name}");
         assert_eq!(client, Ok((leaf.to_vec(), acme())), "{name}");
@@ -338,15 +347,15 @@ async fn challenges_the_map_does_not_know_are_asked_for() {
     }
     let (server, _) = meet(&acceptor, client("broken.test", &[ACME_TLS_ALPN]), None).await;
     assert!(matches!(server, Err(AcceptError::Challenge { .. })));
-    assert_eq!(questions.load(Ordering::Relaxed), 4);
+    assert_eq!(questions.load(Ordering::Relaxed), 5);
     // Who offers more asks for no challenge.
     let both = client("asked.test", &[b"h2", ACME_TLS_ALPN]);
     let (server, client) = meet(&acceptor, both, None).await;
     assert!(server.unwrap());
     assert_ne!(client.unwrap().0, asked.to_vec());
-    assert_eq!(questions.load(Ordering::Relaxed), 4);
+    assert_eq!(questions.load(Ordering::Relaxed), 5);
     let counts = acceptor.resolver().store().counts();
-    assert_eq!((counts.challenged, counts.rejected), (2, 3));
+    assert_eq!((counts.challenged, counts.rejected), (3, 3));
 }
 
 #[tokio::test]

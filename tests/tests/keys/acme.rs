@@ -47,7 +47,7 @@ pub(crate) fn look(watch: &mut Watch, given: &Given) {
     let issuer = Issuer::new("ca", account, Arc::new(server), Solvers::default());
     watch.look(&issuer);
     let storage = Arc::new(MemoryStorage::default());
-    let runtime = Arc::new(TokioRuntime::default());
+    let runtime = Arc::new(TokioRuntime);
     watch.look(&Http01::new(storage.clone()));
     watch.look(&TlsAlpn01::new(storage.clone(), runtime.clone()));
     watch.look(&AcmeIssuers::new(storage.clone()));

@@ -40,8 +40,8 @@ struct Change {
 /// Hears of changes and hands them on.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// A digest of what each Secret held when it was handed on last.
-    held: BTreeMap<ResourceName, String>,
+    /// A digest of what each Secret held when it was handed on last; none if that it is gone was.
+    held: BTreeMap<ResourceName, Option<String>>,
     dir: SecretDir,
     told: Told,
     events: Events,
@@ -212,8 +212,10 @@ impl Publisher for Changes {
     fn replace(&mut self, secrets: &[&TlsSecret]) {
         if self.held.is_empty() && !self.told.has_begun() {
             let all = secrets.iter().map(|secret| (name(secret), digest(secret)));
-            self.held.extend(all);
-            not_kept(&self.events, self.told.begin(&self.held));
+            let all: BTreeMap<_, _> = all.collect();
+            not_kept(&self.events, self.told.begin(&all));
+            let held = all.into_iter().map(|(name, digest)| (name, Some(digest)));
+            self.held.extend(held);
         }
         for secret in secrets {
             self.put(secret);
@@ -230,18 +232,18 @@ impl Publisher for Changes {
     }
 
     fn put(&mut self, secret: &TlsSecret) {
-        let (name, digest) = (name(secret), digest(secret));
+        let (name, digest) = (name(secret), Some(digest(secret)));
         let before = self.held.insert(name.clone(), digest.clone());
-        if before.or_else(|| self.told.get(&name)).as_ref() != Some(&digest) {
+        if before.unwrap_or_else(|| self.told.get(&name)) != digest {
             let certificate = secret.annotations.get(CERTIFICATE_NAME);
             let certificate = certificate.map_or("", String::as_str);
-            self.tell("changed", name, certificate, Some(digest));
+            self.tell("changed", name, certificate, digest);
         }
     }
 
     fn remove(&mut self, secret: &ResourceName) {
-        let held = self.held.remove(secret);
-        if held.or_else(|| self.told.get(secret)).is_some() {
+        let before = self.held.insert(secret.clone(), None);
+        if before.unwrap_or_else(|| self.told.get(secret)).is_some() {
             self.tell("removed", secret.clone(), "", None);
         }
     }
@@ -254,6 +256,28 @@ fn name(secret: &TlsSecret) -> ResourceName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_comes_back_before_a_command_heard_that_it_is_gone_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(home.path());
+        let log = home.path().join("log");
+        let script = format!("echo $CERTWRIGHT_EVENT >> {}", log.display());
+        let command = OnChange::new(&script, true, Duration::from_secs(60)).unwrap();
+        let (mut changes, task) = command.start(dir, home.path(), Events::new(false));
+        let secret = TlsSecret::new("ns", "web");
+        changes.replace(&[&secret]);
+        for _ in 0..2 {
+            changes.remove(&name(&secret));
+        }
+        for _ in 0..2 {
+            changes.put(&secret);
+        }
+        drop(changes);
+        task.await.unwrap();
+        let told = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(told, "removed\nchanged\n");
+    }
 
     #[tokio::test]
     async fn what_went_away_while_nobody_kept_the_directory_is_told_once() {
