@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use certwright_cert_model::pem;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, CertificateError};
+use crate::pem_limit;
 
 /// The most different certificates that are put in order.
 pub const MAX_CERTIFICATES: usize = 1000;
@@ -39,6 +40,17 @@ pub fn assemble(certificates: Vec<Certificate>) -> Result<AssembledChain, Assemb
         (false, _) => chain.last().cloned(),
     };
     Ok(AssembledChain { chain, authority })
+}
+
+/// Puts the certificates of a PEM text in order, as [`assemble`] does; text between blocks is skipped.
+///
+/// # Errors
+///
+/// More than [`pem_limit::CHAIN`] bytes, something that is no certificate, none, or certificates that are not one
+/// chain.
+pub fn read_pem(text: &[u8]) -> Result<AssembledChain, ReadError> {
+    pem_limit::check(text, pem_limit::CHAIN).map_err(CertificateError::from)?;
+    Ok(assemble(Certificate::read_pem(text)?)?)
 }
 
 /// The PEM text of a list of certificates, self-signed ones left out, in the order given.
@@ -171,6 +183,18 @@ fn parents(certificates: &[Certificate]) -> Result<Vec<Parent>, AssembleError> {
         parents.push(parent);
     }
     Ok(parents)
+}
+
+/// Why a text is no chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The certificates are not one chain.
+    #[error("the certificates are not one chain")]
+    Assemble(#[from] AssembleError),
+    /// Too long, not PEM, or not certificates.
+    #[error("the chain is not a PEM text of certificates")]
+    Certificate(#[from] CertificateError),
 }
 
 /// Why certificates are not one chain.

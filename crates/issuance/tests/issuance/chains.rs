@@ -1,7 +1,10 @@
 //! Chains put in order, by cert-manager's rules.
 
-use certwright_issuance::chain::{AssembleError, AssembledChain, assemble, encode_chain};
-use certwright_issuance::{Certificate, CertificateAuthority};
+use certwright_issuance::certificate::CertificateError;
+use certwright_issuance::chain::{
+    AssembleError, AssembledChain, ReadError, assemble, encode_chain, read_pem,
+};
+use certwright_issuance::{Certificate, CertificateAuthority, pem_limit};
 
 use crate::common::*;
 
@@ -56,6 +59,36 @@ impl Pki {
             authority.map(|one| self.name(&one)),
         ))
     }
+}
+
+#[test]
+fn a_text_is_read_up_to_its_limit() {
+    let pki = Pki::new();
+    let pem = |names: &[&str]| -> String {
+        let certificates = pki.get(names);
+        let texts = certificates.iter().map(Certificate::to_pem);
+        texts.collect::<Vec<_>>().join("\n#foo\n  \n")
+    };
+    let text = pem(&["root", "a2", "a1"]);
+    let found = read_pem(text.as_bytes()).unwrap();
+    assert_eq!(found.chain, pki.get(&["a2", "a1"]));
+    assert_eq!(found.authority, pki.get(&["root"]).pop());
+
+    let padded = |length: usize| format!("{}{text}", "\n".repeat(length - text.len()));
+    let (found, max) = (pem_limit::CHAIN + 1, pem_limit::CHAIN);
+    assert!(read_pem(padded(max).as_bytes()).is_ok());
+    assert_eq!(
+        read_pem(padded(found).as_bytes()),
+        Err(CertificateError::TooLong { found, max }.into())
+    );
+    assert_eq!(
+        read_pem(b"\n#foo\n"),
+        Err(CertificateError::NoCertificate.into())
+    );
+    assert!(matches!(
+        read_pem(pem(&["root", "random"]).as_bytes()),
+        Err(ReadError::Assemble(AssembleError::Gap { .. }))
+    ));
 }
 
 #[test]
