@@ -11,7 +11,8 @@ use certwright_cert_model::document::Strictness;
 use certwright_cert_model::{CertificateSpec, Defaults, ValidatedSpec, Violations};
 use serde_json::{Value, json};
 
-use super::resource::{self, document};
+use super::resource::rule::{self, Difference};
+use super::resource::{document, expanded};
 use super::{Case, Verdict};
 
 pub(super) fn judge(case: &Case) -> Verdict {
@@ -65,18 +66,18 @@ fn validated_key(input: &Value) -> Option<Result<ValidatedSpec, Violations>> {
 }
 
 /// The verdict on a specification that we refuse. Upstream's functions behind these kinds take what validation
-/// has not seen; `rule` names our reason to refuse a field.
+/// has not seen; `rule` names our reason to refuse a field, by its path and the violation's kind.
 pub(super) fn refused(
     case: &Case,
     violations: &Violations,
-    rule: impl Fn(&str) -> Option<&'static str>,
+    rule: impl Fn((&str, &str)) -> Option<&'static str>,
 ) -> Verdict {
     if expects_error(case) {
         return Verdict::Passed;
     }
     let rules: Option<Vec<_>> = violations
         .iter()
-        .map(|violation| rule(&violation.field.to_string()))
+        .map(|v| rule((&v.field.to_string(), &format!("{:?}", v.kind))))
         .collect();
     match rules.and_then(|rules| rules.first().copied()) {
         Some(rule) => Verdict::Deliberate(rule),
@@ -84,15 +85,32 @@ pub(super) fn refused(
     }
 }
 
-/// The rule by which a document's validation differs from upstream's about a field.
-pub(super) fn documented(path: &str) -> Option<&'static str> {
-    resource::gap(path, resource::Difference::Extra)
+/// The rule by which validation refuses a field of a specification and upstream's does not.
+pub(super) fn documented(spec: &Value) -> impl Fn((&str, &str)) -> Option<&'static str> {
+    let spec = expanded(spec);
+    move |key| rule::gap(&spec, key, Difference::Extra)
+}
+
+/// The same, or the rule by which we refuse what upstream's functions take and its webhook does not.
+pub(super) fn documented_or_unseen(spec: &Value) -> impl Fn((&str, &str)) -> Option<&'static str> {
+    let (documented, spec) = (documented(spec), expanded(spec));
+    move |key| documented(key).or_else(|| rule::webhook(&spec, key))
+}
+
+/// A rule for texts that we refuse and upstream encodes, if the case expects their very bytes.
+fn encoded<'a>(
+    case: &'a Case,
+    spec: &'a Value,
+    rule: impl Fn((&str, &str)) -> Option<&'static str> + 'a,
+) -> impl Fn((&str, &str)) -> Option<&'static str> + 'a {
+    let (spec, expected) = (expanded(spec), case.expect.to_string());
+    move |key| rule(key).filter(|_| expected.contains(&hex(rule::text(&spec, key.0).as_bytes())))
 }
 
 /// The rule by which we refuse the key of a case.
 fn refused_key(input: &Value, path: &str) -> Option<&'static str> {
     match (path, input["size"].as_i64()) {
-        ("spec.privateKey.size", Some(..=0)) => Some("key-size-positive"),
+        ("spec.privateKey.size", Some(..0)) => Some("key-size-positive"),
         _ => None,
     }
 }

@@ -21,10 +21,14 @@ pub(super) fn judge(case: &Case) -> Verdict {
         "cron-next" => cron_next(case),
         "cron-parse" => {
             let text = case.input.as_str().unwrap_or_default();
-            Some(Verdict::equal(
-                &Some(text.parse::<Cron>().is_ok()),
-                &case.expect["valid"].as_bool(),
-            ))
+            let valid = text.parse::<Cron>().is_ok();
+            let expected = case.expect["valid"].as_bool();
+            Some(
+                match expected == Some(true) && !valid && zone_of_the_machine(text) {
+                    true => Verdict::Deliberate("zones-by-name"),
+                    false => Verdict::equal(&Some(valid), &expected),
+                },
+            )
         }
         "renew-before" => lead(case),
         "renewal-time" => renewal_time(case),
@@ -92,6 +96,13 @@ fn cron_next(case: &Case) -> Option<Verdict> {
     Some(Verdict::equal(&next, &instant(&case.expect["next"])))
 }
 
+/// Whether a schedule that can be read otherwise is in `Local`, the zone of the machine that upstream runs on.
+pub(super) fn zone_of_the_machine(cron: &str) -> bool {
+    let zoned = ["TZ=Local ", "CRON_TZ=Local "];
+    let rest = zoned.iter().find_map(|zone| cron.strip_prefix(zone));
+    rest.is_some_and(|rest| rest.trim_start().parse::<Cron>().is_ok())
+}
+
 fn lead(case: &Case) -> Option<Verdict> {
     let input = &case.input;
     only(
@@ -113,21 +124,71 @@ fn lead(case: &Case) -> Option<Verdict> {
 }
 
 fn ari(case: &Case) -> Option<Verdict> {
-    let input = &case.input;
-    let Ok(window) = AriWindow::new(
+    let (input, expected) = (&case.input, &case.expect["between"]);
+    let life = lifetime(input)?;
+    let [start, end] = [
         instant(&input["ari"]["start"])?,
         instant(&input["ari"]["end"])?,
-    ) else {
-        return Some(Verdict::Deliberate("ari-window-not-empty"));
+    ];
+    let windows = match asked(&input["renewal"]) {
+        Timing::Windows(windows) => windows?,
+        Timing::Disabled => return Some(Verdict::equal(expected, &Value::Null)),
+        Timing::Unknown => return Some(Verdict::equal(&case.expect["error"].is_string(), &true)),
     };
-    let schedule = policy(input)?
-        .schedule_with_ari(lifetime(input)?, window, Seed::new(case.id.as_bytes()))
-        .ok()?;
-    let [from, to] = case.expect["between"].as_array()?.as_slice() else {
+    let [from, to] = expected.as_array()?.as_slice() else {
         return None;
     };
-    let inside = instant(from)? <= schedule.due() && schedule.due() < instant(to)?;
-    Some(Verdict::equal(&inside, &true))
+    let (from, to) = (instant(from)?, instant(to)?);
+    // Where upstream's instant lies: in the CA's window, whatever that is, then moved into those of the schedule.
+    let moved = |due: OffsetDateTime| {
+        let lead = RenewalPolicy::Before(life.not_after() - due);
+        let schedule = lead
+            .schedule(life)
+            .unwrap_or_else(|loops| loops.unguarded());
+        let fitted = Windows::from_iter(windows.clone()).fit(schedule);
+        fitted.map_or(due, |schedule| schedule.due())
+    };
+    let theirs = match windows.is_empty() {
+        true => from == start && (to == end || start >= end),
+        false => from == moved(start),
+    };
+    let Ok(window) = AriWindow::new(start, end) else {
+        return Some(match theirs {
+            true => Verdict::Deliberate("ari-window-not-empty"),
+            false => Verdict::Failed(format!("the window begins at {start}")),
+        });
+    };
+    let seed = Seed::new(case.id.as_bytes());
+    let schedule = policy(input)?.schedule_with_ari(life, window, seed).ok()?;
+    let fitted = Windows::from_iter(windows.clone()).fit(schedule);
+    let due = fitted.unwrap_or(schedule).due();
+    if (from..to).contains(&due) {
+        return Some(Verdict::Passed);
+    }
+    // Ours is brought forward from the end of the life, held back at its beginning, or the policy's own.
+    if schedule.due() != window.draw(seed) && theirs {
+        return Some(Verdict::Deliberate("ari-instant-bounded"));
+    }
+    Some(Verdict::Failed(format!("found {due}")))
+}
+
+/// What a case's `renewal` asks for.
+enum Timing {
+    Disabled,
+    Unknown,
+    /// Only in these windows, if there are any; `None` if one of them cannot be read.
+    Windows(Option<Vec<Window>>),
+}
+
+fn asked(renewal: &Value) -> Timing {
+    let windows = renewal["windows"].as_array().map(Vec::as_slice);
+    let windows = windows.unwrap_or_default().iter().map(window);
+    match renewal["policy"].as_str() {
+        None if renewal.is_null() => Timing::Windows(Some(Vec::new())),
+        Some("Disabled") => Timing::Disabled,
+        Some("RenewBefore") => Timing::Windows(windows.collect()),
+        _ => Timing::Unknown,
+    }
 }
 
 fn renewal_time(case: &Case) -> Option<Verdict> {
@@ -142,44 +203,65 @@ fn renewal_time(case: &Case) -> Option<Verdict> {
             "renewal",
         ],
     )?;
-    let renewal = &input["renewal"];
-    match renewal["policy"].as_str() {
-        None | Some("RenewBefore") => {}
-        Some("Disabled") => return Some(Verdict::equal(&expect["renewalTime"], &Value::Null)),
-        Some(_) => {
+    let windows = match asked(&input["renewal"]) {
+        Timing::Disabled => return Some(Verdict::equal(&expect["renewalTime"], &Value::Null)),
+        Timing::Unknown => {
             return Some(Verdict::equal(
                 &expect["error"].as_str(),
                 &Some("unsupported-policy"),
             ));
         }
-    }
+        Timing::Windows(windows) => windows,
+    };
     // A certificate that is due at once is reported as a loop; upstream's instant is still at hand.
     let schedule = policy(input)?
         .schedule(lifetime(input)?)
         .unwrap_or_else(|loops| loops.unguarded());
-    let listed = renewal["windows"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let windows: Option<Vec<_>> = listed.iter().map(window).collect();
     let Some(windows) = windows else {
-        return Some(Verdict::equal(&expect["error"].is_string(), &true));
+        let refused = expect["error"].is_string();
+        return Some(
+            match !refused && opens_briefly(&input["renewal"]["windows"]) {
+                true => Verdict::Deliberate("windows-open-some-day"),
+                false => Verdict::equal(&refused, &true),
+            },
+        );
     };
     let expected = (instant(&expect["renewalTime"]), expect["error"].as_str());
     let found = match Windows::from_iter(windows.clone()).fit(schedule) {
         Ok(fitted) => (Some(fitted.due()), None),
         Err(_) => (Some(schedule.due()), Some("no-window")),
     };
-    let beyond = expected
-        .0
-        .is_some_and(|due| due >= schedule.lifetime().not_after());
-    if found != expected && beyond {
+    let unfit = (Some(schedule.due()), Some("no-window"));
+    // Upstream looks for an opening until the certificate has been expired for as long as it would last.
+    let late = windows.iter().any(|window| {
+        let last = schedule.lifetime().not_after();
+        let opening = window.next_opening(last - Duration::SECOND);
+        opening.is_some_and(|opening| (Some(opening.opens()), None) == expected)
+    });
+    if found == unfit && late {
         return Some(Verdict::Deliberate("windows-before-expiry"));
     }
-    if found != expected && found.0 == earliest(&windows, schedule) {
+    if found != expected && found.0 == earliest(&windows, schedule) && expected == unfit {
         return Some(Verdict::Deliberate("windows-in-any-order"));
     }
     Some(Verdict::equal(&found, &expected))
+}
+
+/// Whether what cannot be read of a list of windows is only that some are open for less than a second.
+fn opens_briefly(windows: &Value) -> bool {
+    let brief = |window: &Value| {
+        let open = duration(&window["windowDuration"]);
+        open.is_some_and(|open| open.is_positive() && open < Duration::SECOND)
+    };
+    let longer = |one: &Value| {
+        let mut longer = one.clone();
+        if brief(one) {
+            longer["windowDuration"] = "1s".into();
+        }
+        window(&longer).is_some()
+    };
+    let windows = windows.as_array().map(Vec::as_slice).unwrap_or_default();
+    windows.iter().any(brief) && windows.iter().all(longer)
 }
 
 /// The earliest instant that any one of several windows allows, if some of them allow none.

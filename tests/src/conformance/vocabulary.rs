@@ -6,6 +6,7 @@ use certwright_cert_model::name::{SpiffeId, SpiffeIdError, TrustDomain};
 use certwright_cert_model::oid::Oid;
 use certwright_cert_model::usage::Usage;
 
+use super::resource::rule::{dotted_integers, not_in_der};
 use super::{Case, Verdict};
 
 pub(super) fn judge(case: &Case) -> Verdict {
@@ -71,7 +72,14 @@ fn oid_parse(case: &Case) -> Verdict {
             &oid.arcs().map(i64::from).collect::<Vec<_>>(),
             &arcs.iter().filter_map(serde_json::Value::as_i64).collect(),
         ),
-        (Err(_), Some(_)) => Verdict::Deliberate("oid-in-der"),
+        (Err(_), Some(arcs)) if not_in_der(text(case)) => {
+            let arcs: Option<Vec<_>> = arcs.iter().map(serde_json::Value::as_i64).collect();
+            match arcs == dotted_integers(text(case)) {
+                true => Verdict::Deliberate("oid-in-der"),
+                false => Verdict::Failed(format!("no text of {arcs:?}")),
+            }
+        }
+        (Err(error), Some(_)) => Verdict::Failed(error.to_string()),
         (Ok(_), None) => Verdict::Failed(format!("found {found:?}")),
     }
 }

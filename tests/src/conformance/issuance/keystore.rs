@@ -20,19 +20,27 @@ pub(super) fn profile(case: &Case) -> Option<Verdict> {
         keystore["profile"] = case.input.clone();
     }
     let spec = json!({"commonName": "x", "keystores": {"pkcs12": keystore}});
-    let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
+    let valid = match validated(&spec, &Defaults::cert_manager_1_21())? {
         Ok(spec) => spec,
         // Upstream's function behind the kind takes LegacyRC2 for a name it does not know.
         Err(violations) => {
-            return Some(refused(case, &violations, |path| match path {
-                "spec.keystores.pkcs12.profile" => Some("enumerations-checked"),
-                _ => documented(path),
+            let legacy = json!({
+                "certEncryption": "PBE-SHA1-RC2-40-CBC",
+                "keyEncryption": "PBE-SHA1-3DES-3KEY-CBC",
+                "mac": "HMAC-SHA1",
+                "macIterations": 1,
+                "encryptionIterations": 2048,
+                "saltLen": 8,
+            });
+            let rule = documented(&spec);
+            return Some(refused(case, &violations, |key| {
+                rule(key).filter(|_| case.expect == legacy)
             }));
         }
     };
-    let stores = SecretKeystores::resolve(spec.keystores(), |_, _| None).ok()?;
+    let stores = SecretKeystores::resolve(valid.keystores(), |_, _| None).ok()?;
     let key = KeyPair::generate(KeyAlgorithm::Ed25519).ok()?;
-    let mut secret = secret(&key, spec.key().encoding, spec.outputs())?;
+    let mut secret = secret(&key, valid.key().encoding, valid.outputs())?;
     stores.write(&mut secret, OffsetDateTime::UNIX_EPOCH).ok()?;
     let found = protection(secret.get(KEYSTORE_P12)?)?;
     Some(Verdict::equal(&found, &case.expect))

@@ -25,7 +25,7 @@ pub(super) fn format(case: &Case) -> Option<Verdict> {
     let spec = json!({"commonName": "x", "additionalOutputFormats": [{"type": input["type"]}]});
     let spec = match validated(&spec, &Defaults::cert_manager_1_21())? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, documented)),
+        Err(violations) => return Some(refused(case, &violations, documented(&spec))),
     };
     let (name, wanted) = (
         case.expect["dataKey"].as_str()?,

@@ -43,6 +43,11 @@ impl Pki {
         names.iter().map(|name| self.certificate(name)).collect()
     }
 
+    /// Whether a name is one of the map's; without a map every name is.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.parents.is_empty() || self.parents.contains_key(name)
+    }
+
     pub(super) fn certificate(&mut self, name: &str) -> Option<Certificate> {
         Some(self.member(name)?.certificate.clone())
     }

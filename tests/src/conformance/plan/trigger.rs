@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use certwright::plan::{CurrentRequest, Observed, Plan, plan};
+use certwright_cert_model::key::RotationPolicy;
 use certwright_cert_model::secret::annotation::{
     CERTIFICATE_NAME, ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME,
 };
@@ -10,13 +11,14 @@ use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
 use certwright_cert_model::validated::RenewalRequest;
 use certwright_cert_model::{Defaults, GoDuration, Requested, TlsSecret, ValidatedSpec, pem};
 use certwright_issuance::KeyPair;
+use certwright_issuance::name_constraints::name_constraints_to_der;
 use certwright_renewal::{AriWindow, Basis};
-use rcgen::{CertificateParams, DnType, SanType};
+use rcgen::{CertificateParams, CustomExtension, DnType, OtherNameValue, SanType};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use super::super::issuance::{documented, refused, validated};
+use super::super::issuance::{documented_or_unseen, refused, validated};
 use super::super::{Case, Verdict, only};
 use super::comparison::certificate_request;
 use super::foreign;
@@ -41,16 +43,22 @@ pub(super) fn trigger(case: &Case) -> Option<Verdict> {
     let fields = spec_fields(&input["spec"])?;
     let spec = match validated(&fields, &Defaults::cert_manager_1_21())? {
         Ok(spec) => spec,
-        Err(violations) => return Some(refused(case, &violations, documented)),
+        Err(violations) => {
+            return Some(refused(case, &violations, documented_or_unseen(&fields)));
+        }
     };
     let secret = secret(input, &spec)?;
     let request = current_request(&input["currentRequest"], &fields)?;
+    let mut began_empty = false;
     let window = match &input["ari"] {
         Value::Null => None,
         ari => {
             only(ari, &["endIn", "startIn", "startsBeforeNotBefore"])?;
             let at = |name: &str| Some(NOW.saturating_add(duration(&ari[name])?));
-            AriWindow::new(at("startIn")?, at("endIn")?).ok()
+            let window = AriWindow::new(at("startIn")?, at("endIn")?).ok();
+            began_empty =
+                window.is_none() && at("startIn")? <= NOW && ari["startsBeforeNotBefore"] != true;
+            window
         }
     };
     let mut seen = Observed::default();
@@ -83,6 +91,15 @@ pub(super) fn trigger(case: &Case) -> Option<Verdict> {
         && NOW < schedule.due()
     {
         return Some(Verdict::Deliberate("ari-instant-drawn"));
+    }
+    if began_empty && (found, expected) == ((false, None), (true, Some("Renewing"))) {
+        return Some(Verdict::Deliberate("ari-window-not-empty"));
+    }
+    // Upstream gives the order, and then stops before the key.
+    let pinned = spec.key().rotation == RotationPolicy::Never;
+    let stopped = (false, Some("CannotRegenerateKey"));
+    if pinned && (found, expected) == (stopped, (true, Some("SecretMismatch"))) {
+        return Some(Verdict::Deliberate("pinned-keys-block"));
     }
     Some(Verdict::equal(&found, &expected))
 }
@@ -197,19 +214,25 @@ fn certificate(input: &Value, spec: &ValidatedSpec, key: &TestKey) -> Option<Str
     });
     // A window that is to lie before the certificate needs a young one.
     let young = input["ari"]["startsBeforeNotBefore"] == true;
-    let before_due = (due - NOW)
+    let least = (due - NOW).max(Duration::ZERO)
         + if young {
             Duration::HOUR
         } else {
             Duration::days(60)
         };
-    let after_due = match spec.renewal() {
-        RenewalRequest::Before(before) => before.into(),
+    // Of so many parts as leave whole seconds to either side.
+    let parts = |used: i64, left: i64| {
+        let part = least.whole_seconds() / used + 1;
+        let seconds = |parts: i64| Duration::seconds(part * parts);
+        (seconds(used), seconds(left))
+    };
+    let (before_due, after_due) = match spec.renewal() {
+        RenewalRequest::Before(before) => (least, before.into()),
         RenewalRequest::Percentage(percent) => {
             let left = i64::from(percent.get());
-            Duration::seconds(before_due.whole_seconds() * left / (100 - left))
+            parts(100 - left, left)
         }
-        _ => Duration::seconds(before_due.whole_seconds() / 2),
+        _ => parts(2, 1),
     };
     let mut params = CertificateParams::default();
     (params.not_before, params.not_after) = (due - before_due, due + after_due);
@@ -238,9 +261,20 @@ fn certificate(input: &Value, spec: &ValidatedSpec, key: &TestKey) -> Option<Str
         all.push(SanType::URI(name.to_string().try_into().ok()?));
     }
     all.extend(names.ip.iter().copied().map(SanType::IpAddress));
+    for name in &names.other {
+        let value = OtherNameValue::Utf8String(name.value.clone());
+        let oid = name.oid.arcs().map(u64::from).collect();
+        all.push(SanType::OtherName((oid, value)));
+    }
     params.subject_alt_names = all;
     if spec.is_ca() {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    }
+    if let Some(constraints) = spec.constraints() {
+        let value = name_constraints_to_der(constraints);
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], value);
+        extension.set_criticality(constraints.critical);
+        params.custom_extensions.push(extension);
     }
     let issued = params.self_signed(&key.theirs).ok()?;
     Some(pem::write("CERTIFICATE", issued.der()).to_string())
