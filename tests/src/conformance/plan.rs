@@ -42,7 +42,7 @@ fn owner(case: &Case) -> Option<Verdict> {
         })
         .collect();
     let annotated = input["secretCertificateNameAnnotation"].as_str();
-    let found = match ownership(claims?.into_iter(), annotated) {
+    let found = match ownership(claims?, annotated) {
         None => json!({"owner": false, "others": []}),
         Some(ownership) => json!({
             "owner": ownership.is_owner(selected),
