@@ -37,7 +37,8 @@ impl TlsSecret {
             let mut base64 = Zeroizing::new(vec![0; Base64::encoded_len(bytes)]);
             let encoded = Base64::encode(bytes, &mut base64).map_err(|_| fmt::Error)?;
             write_key(text, 2, key)?;
-            writeln!(text, "{encoded}")?;
+            // In quotes: no octets at all, and those whose base64 is `null` or a number, are texts too.
+            writeln!(text, "\"{encoded}\"")?;
             base64.zeroize();
         }
         Ok(())
@@ -101,7 +102,7 @@ mod tests {
     fn a_manifest_has_everything() {
         assert_eq!(
             *secret().to_manifest(),
-            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: \"web-tls\"\n  namespace: \"default\"\n  annotations:\n    \"a/b\": \"x: \\\"y\\\"\\n\\u0001\"\ntype: \"kubernetes.io/tls\"\ndata:\n  \"tls.crt\": Y2VydGlmaWNhdGU=\n  \"tls.key\": a2V5\n"
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: \"web-tls\"\n  namespace: \"default\"\n  annotations:\n    \"a/b\": \"x: \\\"y\\\"\\n\\u0001\"\ntype: \"kubernetes.io/tls\"\ndata:\n  \"tls.crt\": \"Y2VydGlmaWNhdGU=\"\n  \"tls.key\": \"a2V5\"\n"
         );
     }
 
@@ -114,6 +115,22 @@ mod tests {
             panic!("{manifests:?}");
         };
         assert_eq!(*read, secret());
+    }
+
+    #[test]
+    fn a_manifest_of_any_octets_reads_back() {
+        use crate::document::{Format, Strictness};
+        // The last three have the base64 `null`, `1234` and `true`.
+        for octets in [&b""[..], b"\x9e\xe9\x65", b"\xd7\x6d\xf8", b"\xb6\xbb\x9e"] {
+            let mut secret = TlsSecret::new("default", "any");
+            secret.insert("any", octets.to_vec());
+            let read =
+                crate::manifest::read(&secret.to_manifest(), Format::Yaml, Strictness::Strict);
+            let [Ok(crate::Manifest::Secret(read))] = read.as_slice() else {
+                panic!("{octets:?}: {read:?}");
+            };
+            assert_eq!(*read, secret);
+        }
     }
 
     #[test]

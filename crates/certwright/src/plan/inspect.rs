@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use certwright_cert_model::inspect::CertificateFacts;
 use certwright_cert_model::usage::Usage;
 use certwright_cert_model::validated::{RenewalTiming, ValidatedSpec};
@@ -149,11 +151,10 @@ fn usages_differ(spec: &ValidatedSpec, facts: &CertificateFacts) -> Option<Diffe
         // What a CA needs is added to what is asked for.
         return None;
     }
-    let mut wanted: Vec<_> = spec.usages().extended.iter().map(|one| one.oid()).collect();
+    // What stands twice means what stands once.
+    let wanted: BTreeSet<_> = spec.usages().extended.iter().map(|one| one.oid()).collect();
     let found = facts.extended_key_usages.as_deref().unwrap_or_default();
-    let mut found: Vec<_> = found.iter().map(String::as_str).collect();
-    wanted.sort_unstable();
-    found.sort_unstable();
+    let found: BTreeSet<_> = found.iter().map(String::as_str).collect();
     let key = facts.key_usages.unwrap_or_default();
     if key == spec.usages().key && wanted == found {
         return None;

@@ -117,7 +117,8 @@ impl EtcdOptions {
     fn parse_endpoint(&self, text: &str) -> Result<Endpoint, EtcdOptionsError> {
         let endpoint = text.to_owned();
         let refuse = |reason| EtcdOptionsError::Endpoint {
-            endpoint: text.to_owned(),
+            // What stands before an `@` may be a password.
+            endpoint: text.rsplit('@').next().unwrap_or_default().to_owned(),
             reason,
         };
         let uri: Uri = text.parse().map_err(|_| refuse("no URL"))?;
@@ -183,9 +184,7 @@ mod tests {
             ),
             (
                 "http://u:p@a",
-                Err(
-                    "\"http://u:p@a\" is no endpoint: user and password belong into EtcdOptions::user",
-                ),
+                Err("\"a\" is no endpoint: user and password belong into EtcdOptions::user"),
             ),
         ] {
             let options = EtcdOptions::new([text]);
