@@ -308,10 +308,10 @@ impl Manager {
     pub fn step(&mut self, name: &ResourceName, now: OffsetDateTime) -> Option<Outcome> {
         let rank = *self.ranks.get(name)?;
         let told = self.notice(now);
-        self.open.remove(&rank);
         if let Some((_, outcome)) = told.into_iter().rev().find(|(of, _)| of == name) {
             return Some(outcome);
         }
+        self.open.remove(&rank);
         match self.look(name, now)? {
             Step::Did(outcome) => {
                 let outcomes = self.told(name.clone(), outcome, now);

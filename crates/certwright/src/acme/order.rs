@@ -185,7 +185,7 @@ fn kept(id: &CertId) -> Result<Key, IssuerError> {
 fn parked(failure: Option<Told>) -> IssuerError {
     let detail = failure.map_or_else(|| "it did not work".to_owned(), |failure| failure.detail);
     IssuerError::permanent(format_args!(
-        "{detail}; nothing is tried before the settings change or somebody asks for it"
+        "{detail}; nothing is tried before the settings or the request change, or somebody asks for it"
     ))
 }
 

@@ -108,17 +108,16 @@ pub(super) fn suggestion(inner: &Arc<Inner>, held: &Held<'_>, now: OffsetDateTim
         queued: true,
     };
     state.known.insert(held.certificate.clone(), known);
-    if queued {
-        return Suggestion::new(window, Some(now + SOON));
+    if !queued {
+        state.waiting.push_back(Question {
+            certificate: held.certificate.clone(),
+            chain: held.chain.to_vec(),
+            engine,
+            wanted,
+            policy: held.spec.renewal_policy(),
+            asked,
+        });
     }
-    state.waiting.push_back(Question {
-        certificate: held.certificate.clone(),
-        chain: held.chain.to_vec(),
-        engine,
-        wanted,
-        policy: held.spec.renewal_policy(),
-        asked,
-    });
     let hires = state.workers < WORKERS;
     if hires {
         state.workers += 1;

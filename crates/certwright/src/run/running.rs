@@ -46,6 +46,8 @@ pub(super) struct Running {
     documents: Watched,
     /// The Secrets that documents brought, and which others keep.
     given: BTreeSet<ResourceName>,
+    /// What was asked for Certificates that the documents did not have yet.
+    early: BTreeMap<ResourceName, Command>,
     /// When the store may be asked again.
     pause: Option<Instant>,
     /// The store failed: it is not listened to until the pause is over.
@@ -73,6 +75,7 @@ impl Running {
             refused: None,
             documents: Watched::default(),
             given: BTreeSet::new(),
+            early: BTreeMap::new(),
             pause: None,
             deaf: false,
             stale: true,
@@ -254,10 +257,16 @@ impl Running {
                 self.collect(outcomes);
             }
             Some(Command::Rekey(name)) => {
-                self.manager.rekey(&name, now);
+                if !self.manager.rekey(&name, now) {
+                    self.early.insert(name.clone(), Command::Rekey(name));
+                }
             }
             Some(Command::Renew(name)) => {
-                self.manager.renew(&name, now);
+                if !self.manager.renew(&name, now) {
+                    // A new key that was asked for before is still wanted.
+                    let early = self.early.entry(name.clone());
+                    early.or_insert(Command::Renew(name));
+                }
             }
             Some(Command::DropOldAnchors(_)) | None => {}
         }

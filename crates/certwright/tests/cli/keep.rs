@@ -124,7 +124,7 @@ fn a_stop_waits_for_every_command_that_is_due() {
             "--on-change",
             script,
             "--on-change-timeout",
-            "3s",
+            "5s",
         ]),
     );
     running.wait_for_all_issued();

@@ -189,6 +189,12 @@ impl Drop for Group {
 }
 
 impl Changes {
+    /// Whether a Secret is in the directory: those of documents that no Certificate keeps are nowhere else.
+    fn is_there(&self, secret: &TlsSecret) -> bool {
+        let path = self.dir.path(&secret.namespace, &secret.name);
+        path.is_ok_and(|path| path.exists())
+    }
+
     fn tell(
         &self,
         event: &'static str,
@@ -211,7 +217,8 @@ impl Publisher for Changes {
     /// What is there when it begins is no change, unless it is something else than what a command was told of before.
     fn replace(&mut self, secrets: &[&TlsSecret]) {
         if self.held.is_empty() && !self.told.has_begun() {
-            let all = secrets.iter().map(|secret| (name(secret), digest(secret)));
+            let all = secrets.iter().filter(|secret| self.is_there(secret));
+            let all = all.map(|secret| (name(secret), digest(secret)));
             let all: BTreeMap<_, _> = all.collect();
             not_kept(&self.events, self.told.begin(&all));
             let held = all.into_iter().map(|(name, digest)| (name, Some(digest)));
@@ -232,6 +239,9 @@ impl Publisher for Changes {
     }
 
     fn put(&mut self, secret: &TlsSecret) {
+        if !self.is_there(secret) {
+            return;
+        }
         let (name, digest) = (name(secret), Some(digest(secret)));
         let before = self.held.insert(name.clone(), digest.clone());
         if before.unwrap_or_else(|| self.told.get(&name)) != digest {
@@ -264,8 +274,9 @@ mod tests {
         let log = home.path().join("log");
         let script = format!("echo $CERTWRIGHT_EVENT >> {}", log.display());
         let command = OnChange::new(&script, true, Duration::from_secs(60)).unwrap();
-        let (mut changes, task) = command.start(dir, home.path(), Events::new(false));
+        let (mut changes, task) = command.start(dir.clone(), home.path(), Events::new(false));
         let secret = TlsSecret::new("ns", "web");
+        dir.write(&secret).unwrap();
         changes.replace(&[&secret]);
         for _ in 0..2 {
             changes.remove(&name(&secret));
@@ -306,6 +317,27 @@ mod tests {
             let _ = std::fs::remove_file(&log);
             dir.remove("ns", "gone").unwrap();
             std::fs::write(home.path().join("ns/damaged/..data/.metadata.json"), "{").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_documents_only_is_told_to_nobody() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = SecretDir::new(home.path());
+        let log = home.path().join("log");
+        let script = format!("echo $CERTWRIGHT_EVENT >> {}", log.display());
+        let kept = TlsSecret::new("ns", "web");
+        dir.write(&kept).unwrap();
+        for _ in 0..2 {
+            let command = OnChange::new(&script, true, Duration::from_secs(60)).unwrap();
+            let (mut changes, task) = command.start(dir.clone(), home.path(), Events::new(false));
+            changes.replace(&[&kept]);
+            changes.put(&TlsSecret::new("ns", "password"));
+            changes.replace(&[&kept, &TlsSecret::new("ns", "password")]);
+            changes.remove(&ResourceName::new("ns", "password"));
+            drop(changes);
+            task.await.unwrap();
+            assert!(!log.exists());
         }
     }
 }

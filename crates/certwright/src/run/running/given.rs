@@ -36,6 +36,9 @@ impl Running {
         }
         let outcomes = self.manager.replace_inventory(inventory);
         self.collect(outcomes);
+        for command in core::mem::take(&mut self.early).into_values() {
+            self.command(Some(command));
+        }
         kept.extend(self.give(found.documents.secrets, found.whole));
         if !kept.is_empty() {
             (self.runner.listener)(&Event::Kept { resources: &kept });

@@ -1,15 +1,18 @@
 //! Where requests are kept, and how they are changed with nobody in between.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use certwright::{ResourceName, SecretDir};
 use certwright_cert_model::document::{Format, Strictness};
 use certwright_cert_model::{Manifest, TlsSecret, manifest};
 use certwright_storage::{Entry, Key, Storage, StorageError, Txn, Value};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::{Failed, Request};
 
@@ -29,6 +32,8 @@ pub(crate) enum Requests {
 
 /// Among the requests of a directory: locked while one of them is changed. No namespace is called so.
 const LOCK: &str = ".lock";
+/// How soon a lock that somebody else has is tried again.
+const BUSY: Duration = Duration::from_millis(20);
 
 impl Requests {
     /// Writes a request down, with all that was asked for before and is not done; what is asked for now.
@@ -105,10 +110,20 @@ impl Requests {
         match self {
             Self::Dir(dir) => {
                 let path = path(dir, certificate)?;
-                if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent)?;
+                let root = root(dir)?;
+                let secrets = root.parent().unwrap_or(&root);
+                fs::create_dir_all(secrets)?;
+                let owner = fs::metadata(secrets)?;
+                for part in [&*root, path.parent().unwrap_or(&root)] {
+                    match fs::create_dir(part) {
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(error.into());
+                        }
+                        Err(_) => {}
+                        Ok(()) => give(part, &owner),
+                    }
                 }
-                let _locked = lock(&root(dir)?)?;
+                let _locked = lock(&root, &owner).await?;
                 let before = read_file(&path)?.map(read).transpose()?;
                 let after = change(before.clone());
                 match &after {
@@ -116,10 +131,14 @@ impl Requests {
                     Some(after) => {
                         // Whoever looks sees all of it or nothing.
                         let next = path.with_file_name(format!(".{}", certificate.name));
-                        fs::write(&next, after.to_text()?)?;
+                        remove_file(&next)?;
+                        let mut file = File::create_new(&next)?;
+                        file.write_all(after.to_text()?.as_bytes())?;
+                        file.sync_all()?;
+                        give(&next, &owner);
                         fs::rename(&next, &path)?;
                     }
-                    None => fs::remove_file(&path)?,
+                    None => remove_file(&path)?,
                 }
                 Ok(after)
             }
@@ -178,14 +197,37 @@ fn read_file(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What was made here belongs to whom the Secrets belong to: who asks as root does not shut out the process that issues.
+fn give(made: &Path, owner: &fs::Metadata) {
+    // Root can, and nobody else needs to.
+    let _ = lchown(made, Some(owner.uid()), Some(owner.gid()));
+}
+
 /// Waits until nobody else changes a request of a directory; nobody does as long as the file is open.
-fn lock(root: &Path) -> io::Result<File> {
+async fn lock(root: &Path, owner: &fs::Metadata) -> Result<File, Failed> {
+    let path = root.join(LOCK);
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.open(root.join(LOCK))?;
+    // Who may only read the directory cannot hold anybody up.
+    options.read(true).write(true).mode(0o660);
+    let file = match options.clone().create_new(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path)?,
+        made => {
+            let made = made?;
+            give(&path, owner);
+            made
+        }
+    };
     loop {
-        match flock(&file, FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => tokio::time::sleep(BUSY).await,
             locked => return Ok(locked.map(|()| file)?),
         }
     }
