@@ -35,7 +35,7 @@ pub enum Event {
         failure: Failure,
         /// When it is tried again: at once if `None` and not parked.
         next_at: Option<OffsetDateTime>,
-        /// Whether nothing happens before the settings change.
+        /// Whether nothing happens before the settings change, or the request if it was the caller's.
         parked: bool,
     },
     /// The CA sent a chain that does not fit; it is kept as evidence, and not served.

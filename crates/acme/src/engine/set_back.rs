@@ -218,20 +218,20 @@ fn settings_of(issuers: &[Issuer], wanted: &Wanted) -> String {
         .to_owned()
 }
 
-/// What the issuer's rule, if it has one, lets prove each of these.
+/// What the issuer's rule, if it has one, forbids for each of these.
 fn ruled(issuer: &Issuer, identifiers: &[Identifier]) -> String {
     let solvers = &issuer.solvers;
     let mut text = String::new();
-    if solvers.rule.is_some() {
-        for identifier in identifiers {
-            text += "\nby ";
-            text += &identifier.value();
-            for kind in solvers.kinds() {
-                if solvers.may_prove(kind, identifier) {
-                    text += " ";
-                    text += kind.as_str();
-                }
-            }
+    if solvers.rule.is_none() {
+        return text;
+    }
+    for identifier in identifiers {
+        let forbidden = solvers
+            .kinds()
+            .filter(|kind| kind.can_prove(identifier) && !solvers.may_prove(*kind, identifier));
+        let forbidden: Vec<&str> = forbidden.map(ChallengeKind::as_str).collect();
+        if !forbidden.is_empty() {
+            text += &format!("\nnot {} by {}", identifier.value(), forbidden.join(" "));
         }
     }
     text
@@ -274,13 +274,17 @@ mod tests {
             settings_of(&[issuer], &wanted())
         };
         assert_eq!(issuer(|_| {}), "3c5f2759aadebd92a38269902fb5cdea");
-        let changes: [fn(&mut Issuer); 8] = [
+        // A rule that forbids nothing is none.
+        let all = |issuer: &mut Issuer| {
+            issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Http01, "a.test")));
+        };
+        assert_eq!(issuer(all), "3c5f2759aadebd92a38269902fb5cdea");
+        let changes: [fn(&mut Issuer); 7] = [
             |_| {},
             |issuer| issuer.account.directory = "https://ca.test/other".to_owned(),
             |issuer| issuer.account.registration.contacts = vec!["mailto:a@b.test".to_owned()],
             |issuer| issuer.profile = Some("short".to_owned()),
             |issuer| issuer.solvers.tls_alpn01 = Some(Pause::default()),
-            |issuer| issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Http01, "a.test"))),
             |issuer| issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Dns01, "a.test"))),
             |issuer| issuer.solvers.rule = Some(Arc::new(Only(ChallengeKind::Dns01, "b.test"))),
         ];

@@ -31,7 +31,7 @@ pub struct History {
         skip_serializing_if = "Option::is_none"
     )]
     pub next_at: Option<OffsetDateTime>,
-    /// Not before the settings differ from these, told by a digest.
+    /// Not before the settings, or the request that was refused, differ from these, told by a digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<String>,
     /// Kinds of challenges that did not work, by identifier.
@@ -125,7 +125,7 @@ impl Journal {
     /// | transient, order | kept, unless another issuer is asked | in 1 s, doubling, in the end hourly, not before the instant the CA named; another issuer after [`PATIENCE`] in a row, if the CA is left alone, or if that instant is more than five minutes away, if no CSR was sent |
     /// | rate limited | kept if there is one | another issuer at once, else at the instant the CA named |
     /// | validation | dropped | other challenges at once, else another issuer, else after 1, 15, 30 min ... 32 h |
-    /// | permanent | dropped | another issuer at once, else not before the settings change |
+    /// | permanent | dropped | another issuer at once, else not before the settings change, or the request that was refused if it was the caller's |
     /// | account | kept if a CSR was sent | once more at once with the account looked up anew, else another issuer, else as validation |
     /// | already replaced; permanent or account, of a new order with `replaces` | dropped | at once, without `replaces` |
     /// | gone | kept [`PATIENCE`] times if a CSR was sent, else dropped | as transient if kept; else at once, the second time in a row as transient |
