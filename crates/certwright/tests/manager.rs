@@ -1390,6 +1390,18 @@ fn a_ca_that_somebody_else_replaces_is_trusted_like_one_of_ours() {
             begin(&mut manager);
             manager
         };
+        // A step that tells of a bundle leaves the look itself for the next one.
+        let mut stepped = start();
+        let mut step = || stepped.step(&named("web"), later);
+        let (first, second) = (step(), step());
+        assert!(
+            matches!(first, Some(Outcome::Reapplied { .. })),
+            "{first:?}"
+        );
+        assert!(
+            matches!(second, Some(Outcome::Waiting { until }) if until == lead),
+            "{second:?}"
+        );
         let (mut manager, mut other) = (start(), start());
         manager.take_changes();
         assert_eq!(manager.drop_old_anchors(&named("web")).len(), 2);

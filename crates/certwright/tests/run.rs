@@ -923,6 +923,30 @@ fn a_problem_with_a_document_takes_nothing_away() {
     });
 }
 
+#[test]
+fn what_is_asked_for_before_its_document_is_there_waits_for_it() {
+    let whole = pki_with(&["api"]);
+    let (_home, documents) = home(&whole);
+    block_on(async {
+        let store = MemoryStore::default();
+        let (first, log) = runner(store.clone(), &documents);
+        first.run(log.wait_for("issued api true")).await;
+
+        std::fs::write(&documents, PKI).unwrap();
+        let (second, log) = runner(store, &documents);
+        let handle = second.handle();
+        let asked = async {
+            log.wait_for("leading true").await;
+            handle.renew(ResourceName::new("ns", "api"));
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert_eq!(count(&log.lines(), "issued api"), 0);
+            std::fs::write(&documents, &whole).unwrap();
+            log.wait_for("issued api true").await;
+        };
+        second.run(asked).await;
+    });
+}
+
 /// A directory of Secrets with what the test's documents ask for.
 async fn issued(root: &std::path::Path, documents: &std::path::Path) -> SecretDir {
     let secrets = SecretDir::new(root);
