@@ -61,5 +61,14 @@ pub mod fuzzing {
     }
 
     pub use crate::etcd::wire::fuzz as etcd;
-    pub use crate::file::path::{of_key as path_of, to_key as key_of};
+
+    /// Where the file of a key is.
+    pub fn path_of(key: &crate::Key) -> std::path::PathBuf {
+        crate::file::path::of_key(key)
+    }
+
+    /// The key whose file this is, if it is one's.
+    pub fn key_of(path: &std::path::Path) -> Option<crate::Key> {
+        crate::file::path::to_key(path)
+    }
 }

@@ -16,7 +16,7 @@ const MAX_NAME: usize = 200;
 /// `.rec` at its end. Capitals are among everything else: where case does not count, two
 /// keys would be one file. An empty part is `%00`, a byte no key has. A part too long for a name is cut
 /// into directories that end with a bare `%`.
-pub fn of_key(key: &Key) -> PathBuf {
+pub(crate) fn of_key(key: &Key) -> PathBuf {
     let mut path = PathBuf::new();
     let mut parts = key.as_str().split('/').peekable();
     while let Some(part) = parts.next() {
@@ -36,7 +36,7 @@ pub fn of_key(key: &Key) -> PathBuf {
 }
 
 /// The key whose path this is, if it is one's.
-pub fn to_key(path: &Path) -> Option<Key> {
+pub(crate) fn to_key(path: &Path) -> Option<Key> {
     let encoded = path.to_str()?.strip_suffix(SUFFIX)?;
     // A bare `%` before a slash is a cut, not an end.
     let parts: Option<Vec<String>> = encoded.replace("%/", "").split('/').map(decode).collect();
