@@ -53,7 +53,9 @@ fuzz_target!(|input: &[u8]| {
             .iter()
             .filter(|pattern| SelectionPolicy::Best.matches(pattern, name));
         let exact = matching.map(|pattern| !pattern.starts_with('*')).max()?;
-        let mut identifier: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        // An empty name is the common name that is not there.
+        let names = names.iter().filter(|name| !name.is_empty());
+        let mut identifier: Vec<_> = names.map(|name| name.to_ascii_lowercase()).collect();
         identifier.sort();
         Some((exact, identifier.join(","), id))
     });
