@@ -146,7 +146,7 @@ fn virtual_now(epoch: &str) -> OffsetDateTime {
 
 /// What is killed; the test above starts it.
 #[test]
-#[ignore = "started by whatever_is_killed_leaves_whole_secrets"]
+#[ignore = "no test of its own: a process that whatever_is_killed_leaves_whole_secrets starts and kills"]
 fn managing_process() {
     let Some(home) = std::env::var_os(ROOT).map(PathBuf::from) else {
         return;

@@ -155,7 +155,7 @@ fn id(name: &str) -> CertId {
 }
 
 #[tokio::test]
-#[ignore = "started by the tests of this crate"]
+#[ignore = "no test of its own: a process that the tests of replicas start"]
 async fn a_replica() {
     println!();
     let (go, going) = channel();

@@ -295,7 +295,7 @@ fn wanted(name: &str) -> (Wanted, CertId) {
 }
 
 #[tokio::test]
-#[ignore = "started and killed by the tests above"]
+#[ignore = "no test of its own: a process that the tests above start and kill"]
 async fn the_one_that_dies() {
     let of = |name: &str| std::env::var(format!("KILL_{name}")).unwrap();
     let port = |name: &str| of(name).parse::<u16>().unwrap();
