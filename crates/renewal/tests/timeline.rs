@@ -104,6 +104,10 @@ fn nothing_is_drawn_of_nothing() {
     let none = LoadTimeline::new(Load::new([], Duration::DAY));
     assert_eq!(none.text(0, 0), "from                   before    after\n");
     assert!(none.svg().ends_with("at most 0</text>\n</svg>\n"));
+    for limit in [0, 2, usize::MAX] {
+        let svg = none.clone().limit(limit).svg();
+        assert!(svg.contains(&format!("<title>{limit} allowed</title>")));
+    }
 }
 
 proptest! {

@@ -206,9 +206,9 @@ impl LoadTimeline {
 
     /// What the picture is as high as.
     fn top(&self, bars: &[Bar]) -> usize {
-        let counts = bars
-            .iter()
-            .flat_map(|bar| [Some(bar.before), bar.after, self.limit]);
+        let counts = bars.iter().flat_map(|bar| [Some(bar.before), bar.after]);
+        // A limit has its place above nothing, too.
+        let counts = counts.chain([self.limit]);
         counts.flatten().max().unwrap_or(0)
     }
 }
@@ -223,7 +223,8 @@ struct Bar {
 
 /// A count's share of `whole`, not nothing unless the count is.
 fn scale(count: usize, top: usize, whole: usize) -> usize {
-    let share = count.saturating_mul(whole) / top.max(1);
+    let share = count as u128 * whole as u128 / top.max(1) as u128;
+    let share = usize::try_from(share).unwrap_or(whole);
     share.max(usize::from(count > 0))
 }
 
