@@ -11,7 +11,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Where etcd is, and how long to wait for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct EtcdOptions {
     /// Client addresses of the members, such as `https://etcd-1:2379`; each is tried
@@ -49,6 +49,37 @@ impl EtcdOptions {
             watch_idle: Duration::from_secs(30),
         }
     }
+}
+
+impl fmt::Debug for EtcdOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            endpoints,
+            tls,
+            user,
+            root,
+            connect_timeout,
+            request_timeout,
+            total_timeout,
+            watch_idle,
+        } = self;
+        let endpoints: Vec<&str> = endpoints.iter().map(|text| without_user(text)).collect();
+        f.debug_struct("EtcdOptions")
+            .field("endpoints", &endpoints)
+            .field("tls", &tls.is_some())
+            .field("user", user)
+            .field("root", root)
+            .field("connect_timeout", connect_timeout)
+            .field("request_timeout", request_timeout)
+            .field("total_timeout", total_timeout)
+            .field("watch_idle", watch_idle)
+            .finish()
+    }
+}
+
+/// An endpoint as it can be shown: what stands before an `@` may be a password.
+fn without_user(endpoint: &str) -> &str {
+    endpoint.rsplit('@').next().unwrap_or_default()
 }
 
 /// A user of etcd.
@@ -117,8 +148,7 @@ impl EtcdOptions {
     fn parse_endpoint(&self, text: &str) -> Result<Endpoint, EtcdOptionsError> {
         let endpoint = text.to_owned();
         let refuse = |reason| EtcdOptionsError::Endpoint {
-            // What stands before an `@` may be a password.
-            endpoint: text.rsplit('@').next().unwrap_or_default().to_owned(),
+            endpoint: without_user(text).to_owned(),
             reason,
         };
         let uri: Uri = text.parse().map_err(|_| refuse("no URL"))?;
@@ -204,6 +234,11 @@ mod tests {
             error,
             "the password would go to http://etcd-1 in clear; use https"
         );
-        assert!(!format!("{options:?}").contains("secret"));
+        options
+            .endpoints
+            .push("http://root:secret@etcd-2".to_owned());
+        let shown = format!("{options:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains(r#""http://etcd-1", "etcd-2""#), "{shown}");
     }
 }
