@@ -1675,6 +1675,44 @@ fn what_is_signed_for_the_old_key_meanwhile_is_not_the_new_one() {
     assert_ne!(key(&manager), old);
 }
 
+#[test]
+fn a_new_key_is_owed_although_something_else_is_issued_before_a_clock_that_was_ahead_is_reached() {
+    let never = |names: &str| {
+        let text = certificate("web", "issuerRef: {name: root}");
+        let key = "algorithm: ECDSA, rotationPolicy: Never}";
+        let text = text.replace("algorithm: ECDSA}", key);
+        let changed = text.replace("dnsNames: [web.example]", names);
+        assert!(
+            changed.contains(key) && changed.contains(names),
+            "{changed}"
+        );
+        root() + &changed
+    };
+    let inventory = |names: &str| documents(&never(names)).inventory;
+    let mut manager = Manager::new(documents(&root()).inventory, []);
+    manager.reconcile(NOW - Duration::HOUR);
+    manager.replace_inventory(inventory("dnsNames: [web.example]"));
+    manager.reconcile(NOW + Duration::minutes(30));
+    let web = named("web");
+    let key = |manager: &Manager| manager.secret(&web).unwrap().get(TLS_KEY).unwrap().to_vec();
+    let old = key(&manager);
+
+    // This machine's clock is half an hour behind the one that issued it.
+    assert!(manager.rekey(&web, NOW));
+    manager.replace_inventory(inventory("dnsNames: [web.example, other.example]"));
+    let outcomes = manager.reconcile(NOW + Duration::MINUTE);
+    assert!(
+        matches!(outcome(&outcomes, "web"), Outcome::Issued { .. }),
+        "{outcomes:?}"
+    );
+    manager.reconcile(NOW + Duration::minutes(2));
+    assert_ne!(key(&manager), old);
+    let new = key(&manager);
+    manager.renew(&web, NOW + Duration::HOUR);
+    manager.reconcile(NOW + Duration::HOUR);
+    assert_eq!(key(&manager), new, "asked for once");
+}
+
 /// Signs for the key that it saw first, whatever is asked for.
 #[derive(Debug)]
 struct Remembers {

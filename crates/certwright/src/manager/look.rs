@@ -233,7 +233,7 @@ impl Manager {
         let id = self.started;
         let state = self.states.entry(name.clone()).or_default();
         let revision = state.revision + 1;
-        state.answering = state.requested;
+        state.answering = state.requested.filter(|at| *at <= now);
         state.remote = matches!(signer, Signer::Remote(..));
         state.running = Some(Running {
             id,
