@@ -10,11 +10,13 @@ use certwright::SecretDir;
 use certwright::run::{DirStore, SecretStore as _};
 use certwright_acme::import as traefik;
 use certwright_cert_model::document::{Format, Node, parse};
+use certwright_cert_model::inspect::NameTexts;
 use certwright_cert_model::key::{KeyAlgorithm, KeyEncoding};
 use certwright_cert_model::secret::annotation::{
     CERTIFICATE_NAME, ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME,
 };
 use certwright_cert_model::secret::{TLS_CRT, TLS_KEY};
+use certwright_cert_model::subject::attribute;
 use certwright_cert_model::{CertificateFacts, TlsSecret};
 use certwright_issuance::{Certificate, KeyPair};
 use certwright_storage::certmagic;
@@ -82,9 +84,47 @@ struct Item {
     secret: TlsSecret,
     /// Whose it was.
     resolver: String,
-    /// The names of a certificate; none of an account.
-    names: Vec<String>,
-    key: Option<KeyAlgorithm>,
+    /// The certificate, unless it is an account.
+    facts: Option<CertificateFacts>,
+}
+
+impl Item {
+    fn account(secret: TlsSecret, resolver: &str) -> Self {
+        Self {
+            secret,
+            resolver: resolver.to_owned(),
+            facts: None,
+        }
+    }
+
+    fn certificate(secret: TlsSecret, resolver: &str) -> Result<Self, String> {
+        let facts = facts(secret.get(TLS_CRT).unwrap_or_default())?;
+        Ok(Self {
+            secret,
+            resolver: resolver.to_owned(),
+            facts: Some(facts),
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = self.facts.iter().map(|facts| &facts.names);
+        names.flat_map(texts).collect()
+    }
+}
+
+/// Every name, as text.
+fn texts(names: &NameTexts) -> Vec<String> {
+    let ips = names.ip.iter().map(ToString::to_string);
+    let others = names.other.iter().map(|other| other.value.clone());
+    let texts = names.dns.iter().chain(&names.uri).chain(&names.email);
+    texts.cloned().chain(ips).chain(others).collect()
+}
+
+/// What the first certificate says.
+fn facts(chain: &[u8]) -> Result<CertificateFacts, String> {
+    let certificates = Certificate::read_pem(chain).map_err(|error| with_causes(&error))?;
+    let leaf = certificates.first().ok_or("there is no certificate")?;
+    CertificateFacts::from_der(leaf.der()).map_err(|error| with_causes(&error))
 }
 
 impl Import {
@@ -102,11 +142,22 @@ impl Import {
         if !self.resolver.is_empty() {
             items.retain(|item| self.resolver.contains(&item.resolver));
         }
+        if self.manifests.is_some() {
+            for item in &items {
+                let unread = item.facts.as_ref().map_or(0, |facts| facts.names.unread);
+                if unread > 0 {
+                    left_out.push(format!(
+                        "{unread} names of {}, of a form that no Certificate asks for",
+                        item.secret.name
+                    ));
+                }
+            }
+        }
         for why in &left_out {
             output.warn(&format!("left out: {why}"));
         }
         if let Some(issuer) = &self.issuer {
-            for item in items.iter_mut().filter(|item| !item.names.is_empty()) {
+            for item in items.iter_mut().filter(|item| item.facts.is_some()) {
                 self.annotate(&mut item.secret, issuer);
             }
         }
@@ -138,9 +189,10 @@ impl Import {
                     "written"
                 }
             };
-            let what = match item.names.is_empty() {
-                true => "account".to_owned(),
-                false => item.names.join(" "),
+            let names = item.names();
+            let what = match &item.facts {
+                None => "account".to_owned(),
+                Some(_) => names.join(" "),
             };
             if output.json {
                 output.object(&json!({
@@ -148,7 +200,7 @@ impl Import {
                     "namespace": secret.namespace,
                     "name": secret.name,
                     "resolver": item.resolver,
-                    "names": item.names,
+                    "names": names,
                     "result": done,
                 }))?;
             }
@@ -189,12 +241,7 @@ impl Import {
             let mut secret = TlsSecret::new(&self.namespace, name);
             secret.insert(TLS_CRT, certificate.chain.to_pem());
             insert_key(&mut secret, &certificate.key)?;
-            items.push(Item {
-                secret,
-                resolver: certificate.resolver.clone(),
-                names,
-                key: Some(certificate.key.algorithm()),
-            });
+            items.push(Item::certificate(secret, &certificate.resolver)?);
         }
         for account in &imported.accounts {
             let name = free(
@@ -204,12 +251,7 @@ impl Import {
             let mut secret = TlsSecret::new(&self.namespace, name);
             insert_key(&mut secret, &account.key)?;
             annotate_account(&mut secret, &account.uri, &account.email);
-            items.push(Item {
-                secret,
-                resolver: account.resolver.clone(),
-                names: Vec::new(),
-                key: None,
-            });
+            items.push(Item::account(secret, &account.resolver));
         }
         Ok(items)
     }
@@ -236,12 +278,7 @@ impl Import {
                             TlsSecret::new(&self.namespace, free(&secret_name(first), &mut used));
                         secret.insert(TLS_CRT, chain);
                         insert_key(&mut secret, &key)?;
-                        items.push(Item {
-                            secret,
-                            resolver: "file".to_owned(),
-                            names,
-                            key: Some(key.algorithm()),
-                        });
+                        items.push(Item::certificate(secret, "file")?);
                     }
                     Err(why) => {
                         left_out.push(format!(
@@ -264,13 +301,11 @@ impl Import {
         let mut items = Vec::new();
         for certificate in &imported.certificates {
             let name = free(&certificate.secret_name(), &mut used);
-            let key = KeyPair::from_pem(&certificate.key).map(|key| key.algorithm());
-            items.push(Item {
-                secret: certificate.to_secret(&self.namespace, &name),
-                resolver: certificate.issuer.clone(),
-                names: certificate.names.clone(),
-                key: key.ok(),
-            });
+            let secret = certificate.to_secret(&self.namespace, &name);
+            match Item::certificate(secret, &certificate.issuer) {
+                Ok(item) => items.push(item),
+                Err(why) => left_out.push(format!("{}: {why}", certificate.names.join(" "))),
+            }
         }
         for account in &imported.accounts {
             let name = free(
@@ -282,12 +317,7 @@ impl Import {
             let location = account.registration.get("location");
             let location = location.and_then(serde_json::Value::as_str);
             annotate_account(&mut secret, location.unwrap_or_default(), &account.email);
-            items.push(Item {
-                secret,
-                resolver: account.issuer.clone(),
-                names: Vec::new(),
-                key: None,
-            });
+            items.push(Item::account(secret, &account.issuer));
         }
         Ok(items)
     }
@@ -321,7 +351,8 @@ impl Import {
         if !self.dry_run {
             fs::create_dir_all(dir)?;
         }
-        for item in items.iter().filter(|item| !item.names.is_empty()) {
+        for item in items {
+            let Some(facts) = &item.facts else { continue };
             let TlsSecret {
                 name, namespace, ..
             } = &item.secret;
@@ -340,7 +371,7 @@ impl Import {
                 quoted(issuer),
                 self.kind()
             );
-            match item.key {
+            match facts.key {
                 Some(KeyAlgorithm::Ed25519) => {
                     text.push_str("  privateKey: {algorithm: Ed25519}\n");
                 }
@@ -362,9 +393,43 @@ impl Import {
                 }
                 None => {}
             }
-            text.push_str("  dnsNames:\n");
-            for name in &item.names {
-                text.push_str(&format!("    - {}\n", quoted(name)));
+            let common_name = facts.subject.values(attribute::COMMON_NAME).last();
+            if let Some(name) =
+                common_name.filter(|name| !facts.names.dns.iter().any(|dns| dns == name))
+            {
+                text.push_str(&format!("  commonName: {}\n", quoted(name)));
+            }
+            if facts.is_ca {
+                text.push_str("  isCA: true\n");
+            }
+            let NameTexts {
+                dns,
+                email,
+                ip,
+                uri,
+                other,
+                ..
+            } = &facts.names;
+            let other = other.iter().map(|name| {
+                let (oid, value) = (quoted(&name.oid.to_string()), quoted(&name.value));
+                format!("{{oid: {oid}, utf8Value: {value}}}")
+            });
+            let all = |texts: &[String]| texts.iter().map(|text| quoted(text)).collect();
+            let lists: [(_, Vec<String>); 5] = [
+                ("dnsNames", all(dns)),
+                (
+                    "ipAddresses",
+                    ip.iter().map(|ip| quoted(&ip.to_string())).collect(),
+                ),
+                ("uris", all(uri)),
+                ("emailAddresses", all(email)),
+                ("otherNames", other.collect()),
+            ];
+            for (field, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
+                text.push_str(&format!("  {field}:\n"));
+                for value in values {
+                    text.push_str(&format!("    - {value}\n"));
+                }
             }
             fs::write(&path, text)
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
@@ -388,16 +453,11 @@ fn provided(entry: &Node) -> Result<(String, KeyPair, Vec<String>), String> {
     };
     let (chain, key) = (content("certFile")?, Zeroizing::new(content("keyFile")?));
     let key = KeyPair::from_pem(key.as_bytes()).map_err(|error| with_causes(&error))?;
-    let certificates =
-        Certificate::read_pem(chain.as_bytes()).map_err(|error| with_causes(&error))?;
-    let leaf = certificates
-        .first()
-        .ok_or("certFile holds no certificate")?;
-    if leaf.spki_der() != key.public_key().spki_der() {
+    let facts = facts(chain.as_bytes())?;
+    if facts.public_key != key.public_key().spki_der() {
         return Err("the key is not that of the certificate".to_owned());
     }
-    let facts = CertificateFacts::from_der(leaf.der()).map_err(|error| with_causes(&error))?;
-    Ok((chain, key, facts.names.dns))
+    Ok((chain, key, texts(&facts.names)))
 }
 
 fn insert_key(secret: &mut TlsSecret, key: &KeyPair) -> Result<(), Box<dyn Error>> {

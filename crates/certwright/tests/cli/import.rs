@@ -216,6 +216,66 @@ fn pairs_of_the_file_provider_become_secrets() {
     );
 }
 
+#[test]
+fn names_of_every_form_are_asked_for_by_what_is_written() {
+    let world = World::new();
+    world.write(
+        "manifests/30-mixed.yaml",
+        "apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: mixed, namespace: shop}
+spec:
+  secretName: mixed
+  commonName: Mixed
+  dnsNames: [mixed.example]
+  ipAddresses: [192.0.2.1, '2001:db8::1']
+  uris: ['spiffe://shop.example/mixed']
+  emailAddresses: [a@shop.example]
+  issuerRef: {name: shop-ca}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: workload, namespace: shop}
+spec:
+  secretName: workload
+  privateKey: {algorithm: Ed25519}
+  uris: ['spiffe://shop.example/workload']
+  issuerRef: {name: shop-ca}
+",
+    );
+    world.issue();
+    let pair = |name: &str| {
+        let place = format!("secrets/shop/{name}/tls");
+        format!("    - {{certFile: {place}.crt, keyFile: {place}.key}}\n")
+    };
+    let pairs = pair("mixed") + &pair("workload");
+    world.write("traefik.yaml", &format!("tls:\n  certificates:\n{pairs}"));
+    let import =
+        "import traefik.yaml --secrets imported -n shop --manifests written --issuer shop-ca";
+    let output = world.run(&import.split(' ').collect::<Vec<_>>());
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stderr(&output), "");
+    let table = stdout(&output);
+    let mixed = "mixed.example spiffe://shop.example/mixed a@shop.example 192.0.2.1 2001:db8::1";
+    assert!(table.contains(mixed), "{table}");
+
+    let imported = certwright::SecretDir::new(world.path("imported"));
+    let root = world.secrets().read("shop", "root").unwrap().unwrap();
+    imported.write(&root).unwrap();
+    let pki = world.path("manifests/10-pki.yaml");
+    fs::copy(pki, world.path("written/pki.yaml")).unwrap();
+    let plan = "plan written --secrets imported --at 2026-03-05T12:00:00Z";
+    let plan = world.run(&plan.split(' ').collect::<Vec<_>>());
+    assert_eq!(stderr(&plan), "");
+    let plan = stdout(&plan);
+    for name in ["mixed.example-tls", "spiffe---shop.example-workload-tls"] {
+        let name = format!("shop/{name} ");
+        let row = plan.lines().find(|line| line.starts_with(&name));
+        // Nothing is issued; the bundle of anchors is put beside it.
+        assert!(row.is_some_and(|row| row.contains("rewrite ")), "{plan}");
+    }
+}
+
 /// Somebody left out the first line and the last.
 #[test]
 fn a_key_that_is_no_pem_is_not_shown() {

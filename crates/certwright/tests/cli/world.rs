@@ -44,16 +44,21 @@ impl World {
     /// The same with everything issued at [`NOW`].
     pub(crate) fn issued() -> Self {
         let world = Self::new();
+        world.issue();
+        world
+    }
+
+    /// Issues what the manifests ask for, at [`NOW`].
+    pub(crate) fn issue(&self) {
         let mut documents = Documents::default();
-        documents.read_paths([world.path("manifests")]);
+        documents.read_paths([self.path("manifests")]);
         assert!(documents.problems.is_empty(), "{:?}", documents.problems);
         let mut manager = Manager::new(documents.inventory, []);
         manager.reconcile(NOW);
-        let dir = world.secrets();
+        let dir = self.secrets();
         for secret in manager.secrets() {
             dir.write(secret).unwrap();
         }
-        world
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
