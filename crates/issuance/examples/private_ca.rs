@@ -1,9 +1,10 @@
-//! A private CA in a directory: a root for example.com, an intermediate, two leaves.
+//! A private CA in a directory: a root for example.com, an intermediate, two leaves. Nothing that is there is replaced.
 //!
 //! `cargo run -p certwright-issuance --example private_ca -- [DIRECTORY]`
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use certwright_cert_model::TlsSecret;
@@ -100,12 +101,17 @@ fn write(folder: &Path, bundle: SignedBundle, key: &KeyPair) -> Result<(), Box<d
     let secret = bundle.into_secret(secret, key, KeyEncoding::Pkcs8, &[])?;
     fs::create_dir_all(folder)?;
     for (name, bytes) in secret.data() {
-        fs::write(folder.join(name), bytes)?;
+        let path = folder.join(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
         #[cfg(unix)]
         if name == TLS_KEY {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600))?;
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
         }
+        let file = options.open(&path);
+        let mut file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+        file.write_all(bytes)?;
     }
     println!("{}: written {}", folder.display(), warnings.join("; "));
     Ok(())
