@@ -4,8 +4,9 @@
 //! cargo run -p certwright-cert-model --features documents,windows --example validate -- [--json] [--lenient] PATH...
 //! ```
 //!
-//! A path is a file, or a folder whose `.yaml`, `.yml`, `.json` and `.toml` files are read. The exit
-//! code is 0 if there are at most warnings, 2 otherwise.
+//! A path is a file, or a folder whose `.yaml`, `.yml`, `.json` and `.toml` files are read. Documents
+//! of other kinds than Certificate, CertificateRequest, Issuer and ClusterIssuer are named and not
+//! checked. The exit code is 0 if there are at most warnings, 2 otherwise.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,14 @@ fn main() -> ExitCode {
         for finding in &findings {
             print!("{finding}");
         }
-        println!("{errors} violations, {} warnings", findings.len() - errors);
+        let count =
+            |number: usize, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let warnings = findings.len() - errors;
+        println!(
+            "{}, {}",
+            count(errors, "violation"),
+            count(warnings, "warning")
+        );
     }
     ExitCode::from(if errors > 0 { 2 } else { 0 })
 }
@@ -79,6 +87,7 @@ fn check_path(
     let extension = path.extension().and_then(|extension| extension.to_str());
     let Some(format) = extension.and_then(Format::from_extension) else {
         if named {
+            std::fs::metadata(path)?;
             return Err(io::Error::other("not a .yaml, .yml, .json or .toml file"));
         }
         return Ok(());
@@ -110,7 +119,18 @@ fn check_text(
             Ok(Manifest::Issuer(found) | Manifest::ClusterIssuer(found)) => {
                 judge(found, Resource::<RawIssuerSpec>::validate)
             }
-            Ok(_) => continue,
+            Ok(other) => {
+                let what = match other {
+                    Manifest::Other(other) => other.metadata().to_string(),
+                    _ => "a document of another kind".to_owned(),
+                };
+                let message = format!("{what} is not checked here");
+                findings.push(Finding {
+                    warning: true,
+                    ..Finding::file(path, message)
+                });
+                continue;
+            }
             Err(ManifestError::Violations(found)) => (String::new(), found.into_vec(), Vec::new()),
             Err(ManifestError::Syntax(error)) => {
                 let message = error.kind.to_string();

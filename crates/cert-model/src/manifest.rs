@@ -418,7 +418,10 @@ impl fmt::Debug for Metadata {
 impl fmt::Display for Metadata {
     /// Writes `Kind namespace/name`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.kind)?;
+        f.write_str(&self.kind)?;
+        if !self.namespace.is_empty() || !self.name.is_empty() {
+            f.write_str(" ")?;
+        }
         if !self.namespace.is_empty() {
             write!(f, "{}/", self.namespace)?;
         }

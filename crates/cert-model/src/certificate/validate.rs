@@ -469,6 +469,9 @@ mod tests {
                 "spec.keystores.pkcs12.profile"
             ]
         );
+        // The common name is listed where clients look.
+        let spec = validate("commonName: Web.example.com\ndnsNames: [web.example.com]\n").unwrap();
+        assert!(spec.warnings().is_empty(), "{:?}", spec.warnings());
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub(super) fn subject(report: &mut Report, cert: &CertificateSpec, gates: Gates)
                 subject.common_name.len()
             ),
         );
-    } else if !subject.common_name.is_empty() && !cert.is_ca {
+    } else if !subject.common_name.is_empty() && !cert.is_ca && !listed(cert, &subject.common_name)
+    {
         report.warning(
             spec("commonName"),
             ViolationKind::NotSupported,
@@ -44,6 +45,12 @@ pub(super) fn subject(report: &mut Report, cert: &CertificateSpec, gates: Gates)
         );
     }
     subject
+}
+
+/// Whether the name that clients ignore stands where they look for it.
+fn listed(cert: &CertificateSpec, common_name: &str) -> bool {
+    let mut names = cert.dns_names.iter();
+    names.any(|name| name.eq_ignore_ascii_case(common_name))
 }
 
 fn exclusions(report: &mut Report, cert: &CertificateSpec, gates: Gates) {
