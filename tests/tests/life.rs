@@ -369,7 +369,7 @@ fn whatever_leaves_no_order_is_named() {
             "no CA can be issued first: ns/a is signed by ns/b is signed by ns/a",
             "Certificate ns/c names Issuer/nowhere, which does not exist in namespace ns",
             "Certificate ns/d is signed by Issuer/c with the key of Certificate ns/c, which is no CA; set isCA: true there",
-            "Certificate ns/e needs Secret ns/f of Issuer/f, which neither exists nor is made by a Certificate with isCA: true",
+            "Certificate ns/e needs Secret ns/f of Issuer/f, which is not known, and no Certificate with isCA: true makes it",
         ]
     );
     assert!(matches!(errors[0], OrderError::Cycle { .. }));

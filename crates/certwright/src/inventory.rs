@@ -497,7 +497,7 @@ pub enum OrderError {
     },
     /// The CA's Secret does not exist and no Certificate makes it.
     #[error(
-        "Certificate {certificate} needs Secret {secret} of {issuer}, which neither exists nor is made by a Certificate with isCA: true"
+        "Certificate {certificate} needs Secret {secret} of {issuer}, which is not known, and no Certificate with isCA: true makes it"
     )]
     MissingCaSecret {
         /// The Certificate to be signed.

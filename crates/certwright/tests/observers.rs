@@ -55,7 +55,7 @@ fn nobody_sees_a_key_that_is_not_its_certificates() {
                 let runtime = tokio::runtime::Builder::new_multi_thread()
                     .enable_all()
                     .build();
-                let all = rotate(home, served, rotations, &ready, &is_observing, seen);
+                let all = rotate(home, served, rotations, &ready, &is_observing, seen, over);
                 runtime.unwrap().block_on(all);
             }
         });
@@ -105,6 +105,7 @@ impl Drop for End<'_> {
 
 /// Looks until it is over, and ends it all if what it sees is wrong.
 fn until(over: &AtomicBool, count: &AtomicUsize, look: impl Fn() -> bool) {
+    let _end = End(over);
     while !over.load(Ordering::Relaxed) {
         if look() {
             count.fetch_add(1, Ordering::Relaxed);
@@ -120,6 +121,7 @@ async fn rotate(
     ready: &mpsc::Sender<()>,
     is_observing: &mpsc::Receiver<()>,
     seen: &Seen,
+    over: &AtomicBool,
 ) {
     let poll = Duration::from_millis(20);
     let store = DirStore::new(SecretDir::new(home.join("secrets")), poll);
@@ -149,7 +151,10 @@ async fn rotate(
         tokio::task::block_in_place(|| is_observing.recv().unwrap());
         let began = Instant::now();
         let mut rotation = 0;
-        while rotation < rotations || !seen.is_enough() && began.elapsed() < PATIENCE {
+        let is_over = || over.load(Ordering::Relaxed);
+        while !is_over()
+            && (rotation < rotations || !seen.is_enough() && began.elapsed() < PATIENCE)
+        {
             // Now and then a version is there for as long as a program takes to start, however long that is.
             let longer = rotation.saturating_sub(rotations) * 20;
             tokio::time::sleep(Duration::from_millis(rotation % 4 * 60 + longer)).await;

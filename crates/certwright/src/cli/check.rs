@@ -57,7 +57,12 @@ impl Check {
                 files += documents.read_paths([path]);
             }
         }
-        let found = Found::of(&documents);
+        let paths: Vec<_> = self
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let found = Found::of(&documents, &paths.join(" "));
         let mistakes = found.mistakes.len() + if self.strict { found.warnings.len() } else { 0 };
         let valid = mistakes == 0;
         if output.json {
@@ -84,7 +89,7 @@ impl Check {
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(crate) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         _ => format!("{number} {what}s"),
@@ -126,7 +131,8 @@ struct Found {
 }
 
 impl Found {
-    fn of(documents: &Documents) -> Self {
+    /// Of what was read at these paths.
+    fn of(documents: &Documents, paths: &str) -> Self {
         let mut found = Self::default();
         for problem in &documents.problems {
             let remarks = Remark::of(problem);
@@ -141,10 +147,10 @@ impl Found {
         for (origin, other) in &documents.others {
             found.other(origin, other);
         }
-        found.order(documents);
+        found.order(documents, paths);
         if is_empty(documents) {
             found.warnings.push(Remark {
-                origin: "manifests".to_owned(),
+                origin: paths.to_owned(),
                 span: None,
                 field: None,
                 message: "there is no document to check".to_owned(),
@@ -186,9 +192,9 @@ impl Found {
     }
 
     /// What only shows when all documents are seen together.
-    fn order(&mut self, documents: &Documents) {
+    fn order(&mut self, documents: &Documents, paths: &str) {
         let remark = |message: String| Remark {
-            origin: "manifests".to_owned(),
+            origin: paths.to_owned(),
             span: None,
             field: None,
             message,

@@ -24,6 +24,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::check::count;
 use super::output::{Output, columns};
 use super::place::runtime;
 use super::{Answer, Exit, with_causes};
@@ -156,6 +157,13 @@ impl Import {
         for why in &left_out {
             output.warn(&format!("left out: {why}"));
         }
+        if items.is_empty() {
+            let path = self.path.display();
+            return Err(format!(
+                "nothing to import in {path}: it has no certificate and no account"
+            )
+            .into());
+        }
         if let Some(issuer) = &self.issuer {
             for item in items.iter_mut().filter(|item| item.facts.is_some()) {
                 self.annotate(&mut item.secret, issuer);
@@ -209,15 +217,10 @@ impl Import {
         }
         let manifests = self.write_manifests(&items)?;
         if !output.json {
-            match items.is_empty() {
-                true => output.line("There is nothing to import.")?,
-                false => output.text(&columns(&rows))?,
-            }
+            output.text(&columns(&rows))?;
             if let Some(dir) = &self.manifests {
-                output.line(&format!(
-                    "{manifests} manifests written to {}",
-                    dir.display()
-                ))?;
+                let written = count(manifests, "manifest");
+                output.line(&format!("{written} written to {}", dir.display()))?;
             }
         }
         match refused {

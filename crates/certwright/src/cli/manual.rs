@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
@@ -31,6 +31,18 @@ impl Completions {
     }
 }
 
+/// `help COMMAND` shows the pages there are, and needs none of its own.
+fn without_help(command: Command) -> Command {
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    let command = command.disable_help_subcommand(true);
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, without_help)
+    })
+}
+
 /// Writes the manual page, or one page for each command into a directory.
 #[derive(Args, Debug)]
 pub(crate) struct Man {
@@ -41,7 +53,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, output: &mut Output) -> Answer {
-        let mut command = Arguments::command();
+        let mut command = without_help(Arguments::command());
         command.build();
         match self.dir {
             Some(dir) => {

@@ -136,6 +136,13 @@ impl Output {
         let _ = writeln!(io::stderr(), "{title} {}", super::with_causes(error));
     }
 
+    /// Says what is wrong with what was given, and goes on.
+    pub(crate) fn wrong(&mut self, message: &str) {
+        let _ = self.out.flush();
+        let title = paint(self.color_errors, Style::Bad, "error:");
+        let _ = writeln!(io::stderr(), "{title} {}", super::one_line(message));
+    }
+
     /// Says what is worth a look.
     pub(crate) fn warn(&mut self, message: &str) {
         let _ = self.out.flush();

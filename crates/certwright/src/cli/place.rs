@@ -296,7 +296,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Reads both. What is wrong with a document is told as a warning, and the others are looked at.
+    /// Reads both. What is wrong with a document is told, and the others are looked at.
     pub(crate) fn read(
         manifests: &Manifests,
         place: &Place,
@@ -306,7 +306,7 @@ impl World {
         let mut documents = manifests.reading.documents();
         documents.read_paths(&manifests.paths);
         for problem in &documents.problems {
-            output.warn(&problem.to_string());
+            output.wrong(&problem.to_string());
         }
         let kept = place.load(output)?;
         let secrets = merge(&documents.inventory, documents.secrets, kept);

@@ -96,9 +96,10 @@ impl PlanCommand {
                 ]
             });
             let lines: Vec<_> = [headings.to_vec()].into_iter().chain(lines).collect();
-            match rows.is_empty() {
-                true => output.line("Nothing to do.")?,
-                false => output.text(&columns(&lines))?,
+            if !rows.is_empty() {
+                output.text(&columns(&lines))?;
+            } else if world.problems == 0 {
+                output.line("Nothing to do.")?;
             }
         }
         Ok(match world.problems {

@@ -44,6 +44,8 @@ pub(super) struct Running {
     /// Why the right to issue could not even be asked for, as it was told.
     refused: Option<String>,
     documents: Watched,
+    /// Something was wrong with a document when they were read last.
+    wrong: bool,
     /// The Secrets that documents brought, and which others keep.
     given: BTreeSet<ResourceName>,
     /// What was asked for Certificates that the documents did not have yet.
@@ -74,6 +76,7 @@ impl Running {
             asked_to_lead: Instant::now(),
             refused: None,
             documents: Watched::default(),
+            wrong: false,
             given: BTreeSet::new(),
             early: BTreeMap::new(),
             pause: None,

@@ -276,6 +276,18 @@ spec:
     }
 }
 
+#[test]
+fn what_holds_nothing_is_no_import() {
+    let world = World::new();
+    let output = world.run(&["import", "manifests/10-pki.yaml", "--secrets", "imported"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "error: nothing to import in manifests/10-pki.yaml: it has no certificate and no account\n"
+    );
+    assert!(!world.path("imported").exists());
+}
+
 /// Somebody left out the first line and the last.
 #[test]
 fn a_key_that_is_no_pem_is_not_shown() {

@@ -336,6 +336,7 @@ fn mistakes_in_manifests_stop_nothing_else() {
     let line = running.wait_for("unread: still asked for as before");
     assert!(line.contains("Certificate shop/api"), "{line}");
     fs::remove_file(world.path("manifests/30-more.yaml")).unwrap();
+    running.wait_for("mended");
     running.wait_for("orphaned shop/api: Secret shop/api-tls stays");
     assert_eq!(running.stop().0, Some(0));
 }

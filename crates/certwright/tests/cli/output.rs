@@ -172,6 +172,17 @@ fn exit_codes_say_yes_no_or_that_the_question_was_wrong() {
     }
 }
 
+/// Nothing is to be done only where everything could be read.
+#[test]
+fn a_plan_of_what_cannot_be_read_is_none() {
+    let world = World::new();
+    let output = world.run(&["plan", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stdout(&output), "");
+    let told = stderr(&output);
+    assert!(told.starts_with("error: nowhere: "), "{told}");
+}
+
 #[test]
 fn nothing_to_check_is_told() {
     let world = World::empty();
@@ -308,6 +319,8 @@ fn completions_and_manual_pages_know_every_command() {
     ] {
         assert!(world.path("pages").join(page).is_file(), "{page}");
     }
+    let mut pages = fs::read_dir(world.path("pages")).unwrap();
+    assert!(!pages.any(|page| page.unwrap().file_name().to_string_lossy().contains("help")));
 }
 
 /// The key is looked for line by line, as PEM has it and as a manifest would have it.

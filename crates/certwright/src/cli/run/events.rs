@@ -117,6 +117,11 @@ impl Events {
                 line
             }
             Event::Document(problem) => line("document", String::new(), problem.to_string()),
+            Event::Mended => line(
+                "mended",
+                String::new(),
+                "nothing is wrong with any document any more".to_owned(),
+            ),
             Event::Leading(true) => line(
                 "leading",
                 String::new(),

@@ -29,6 +29,10 @@ impl Running {
         for problem in &found.documents.problems {
             (self.runner.listener)(&Event::Document(problem));
         }
+        let wrong = !found.documents.problems.is_empty();
+        if core::mem::replace(&mut self.wrong, wrong) && !wrong {
+            (self.runner.listener)(&Event::Mended);
+        }
         let mut inventory = found.documents.inventory;
         let mut kept = Vec::new();
         if !found.whole {
