@@ -85,9 +85,17 @@ impl FromStr for IssuerQuota {
         let form = || "expected ISSUER=COUNT/WINDOW, such as letsencrypt=300/3h".to_owned();
         let (issuer, rest) = text.split_once('=').ok_or_else(form)?;
         let (count, window) = rest.split_once('/').ok_or_else(form)?;
+        let count = count.parse().map_err(|_| form())?;
+        if count < 2 {
+            // See `Quota::refilled`: of a bucket of one, no span has a share.
+            return Err(
+                "COUNT must be at least 2: renewals are spread over halves of the window"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             issuer: issuer.to_owned(),
-            count: count.parse().map_err(|_| form())?,
+            count,
             window: duration(window)?,
         })
     }

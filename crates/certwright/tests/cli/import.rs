@@ -129,12 +129,25 @@ fn certmagics_directory_becomes_secrets_that_are_served() {
         &format!("{place}.json"),
         r#"{"sans": ["shop.example", "www.shop.example"], "issuer_data": {}}"#,
     );
+    let account = "caddy/acme/acme-v02.api.letsencrypt.org-directory/users/a@example.com/a";
+    let key = fs::read_to_string(world.path(&format!("{place}.key"))).unwrap();
+    world.write(&format!("{account}.key"), &key);
+    world.write(
+        &format!("{account}.json"),
+        r#"{"status": "valid", "contact": ["mailto:a@example.com"], "location": "https://ca.test/acct/1"}"#,
+    );
     let output = world.run(&["import", "caddy", "--secrets", "imported"]);
     assert!(output.status.success(), "{output:?}");
     assert!(
         stdout(&output).contains("default/shop.example-tls"),
         "{output:?}"
     );
+    let account = "acme-account-acme-v02.api.letsencrypt.org-directory";
+    let imported = certwright::SecretDir::new(world.path("imported"));
+    let account = imported.read("default", account).unwrap().unwrap();
+    assert_eq!(account.get("tls.key"), Some(key.as_bytes()));
+    let location = account.annotations.get("certwright/acme-account");
+    assert_eq!(location.map(String::as_str), Some("https://ca.test/acct/1"));
     let at = "2026-03-05T12:00:00Z";
     let why = world.run(&[
         "explain",

@@ -264,6 +264,96 @@ fn a_quota_of_nobody_is_told() {
 }
 
 #[test]
+fn more_than_a_quota_has_room_for_is_told() {
+    let world = World::new();
+    let more = fs::read_to_string(world.path("manifests/20-servers.yaml")).unwrap();
+    let more = more
+        .replace("tenants", "more")
+        .replace("storefront", "second");
+    world.write("manifests/30-more.yaml", &more);
+    world.issue();
+    let forecast = [
+        "forecast",
+        "--at",
+        AT,
+        "--horizon",
+        "60d",
+        "--earlier",
+        "1h",
+    ];
+    let quota = ["--quota", "shop/shop-ca=2/20d"];
+    let output = world.run(&[&forecast[..], &quota].concat());
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let told = stdout(&output);
+    for line in [
+        "at most 4 a day; after smoothing 1, with ",
+        "too many: shop/shop-ca: 2 renewals from ",
+        "late: shop/",
+    ] {
+        assert!(told.contains(line), "{line:?} is missing in:\n{told}");
+    }
+    let more = [
+        "--goal",
+        "within-quotas",
+        "--step",
+        "hour",
+        "--svg",
+        "load.svg",
+        "--json",
+    ];
+    let output = world.run(&[&forecast[..], &quota, &more].concat());
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let forecast: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(forecast["overruns"][0]["issuer"], "shop/shop-ca");
+    assert_eq!(forecast["overruns"][0]["allowed"], 1);
+    assert_eq!(forecast["shortages"][0]["namespace"], "shop");
+    assert!(
+        fs::read_to_string(world.path("load.svg"))
+            .unwrap()
+            .starts_with("<svg")
+    );
+
+    let output = world.run(&["forecast", "--quota", "shop/shop-ca=1/20d"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("COUNT must be at least 2"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn transports_are_checked_and_other_kinds_are_named() {
+    let world = World::empty();
+    let transport =
+        "apiVersion: traefik.io/v1alpha1\nkind: ServersTransport\nmetadata: {name: up}\n";
+    world.write(
+        "good.yaml",
+        &format!("{transport}spec: {{serverName: a.example, rootCAsSecrets: [roots]}}\n"),
+    );
+    world.write(
+        "bad.yaml",
+        &format!("{transport}spec: {{serverNaem: a.example}}\n---\nkind: Foo\n"),
+    );
+    let output = world.run(&["check", "good.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        stdout(&output).contains("warning: spec.rootCAsSecrets: is deprecated"),
+        "{output:?}"
+    );
+    let output = world.run(&["check", "bad.yaml"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = stdout(&output);
+    assert!(
+        told.contains("bad.yaml:4:8: error: spec.serverNaem: unknown field"),
+        "{told}"
+    );
+    assert!(
+        told.contains("bad.yaml:6:7: warning: Foo is not for certwright"),
+        "{told}"
+    );
+}
+
+#[test]
 fn colours_are_for_terminals_and_those_who_ask() {
     let world = World::new();
     let plain = stdout(&world.run(&["check", "wrong"]));
