@@ -94,12 +94,7 @@ async fn pass_on(
 
 fn tell(event: WatchEvent) {
     match event {
-        WatchEvent::Reloaded(report) => {
-            println!("{report}");
-            for rejection in &report.rejected {
-                println!("  {rejection}: {}", rejection.error);
-            }
-        }
+        WatchEvent::Reloaded(report) => println!("{report:#}"),
         WatchEvent::Failed(error) => println!("{error}"),
         other => println!("{other:?}"),
     }

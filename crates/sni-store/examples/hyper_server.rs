@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let (resolver, report) = Resolver::from_dir(directory, provider.clone())?;
-    println!("{report}");
+    println!("{report:#}");
 
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let (resolver, report) = Resolver::from_dir(&directory, provider.clone())?;
-    println!("{report}");
+    println!("{report:#}");
 
     let store = resolver.store().clone();
     let loader = PairLoader::new(provider.clone());
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 )
             });
             match reload.await {
-                Ok(Ok(report)) => println!("{report}"),
+                Ok(Ok(report)) => println!("{report:#}"),
                 failed => println!("{failed:?}"),
             }
         }

@@ -174,6 +174,8 @@ impl Report {
 }
 
 /// One line for a log: `generation 3: 1 added, 0 replaced, 0 removed, 2 unchanged, 0 rejected, 0 warnings`.
+///
+/// With `{:#}`, a line more for each rejection, with its cause, and for each warning.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -186,7 +188,16 @@ impl fmt::Display for Report {
             self.unchanged,
             self.rejected.len(),
             self.warnings.len()
-        )
+        )?;
+        if f.alternate() {
+            for rejection in &self.rejected {
+                write!(f, "\n  {rejection}: {}", rejection.error)?;
+            }
+            for warning in &self.warnings {
+                write!(f, "\n  {warning}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -255,4 +266,31 @@ pub enum WarningKind {
         /// Why.
         reason: PatternError,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_on_demand_what_it_counts() {
+        let mut report = Report::default();
+        report.rejected.push(Rejection {
+            origin: Origin::Entry(EntryId::from("a")),
+            error: "the key is another one's".into(),
+        });
+        report.warnings.push(Warning {
+            id: EntryId::from("b"),
+            kind: WarningKind::NeverMatched,
+        });
+        let line = report.to_string();
+        assert!(line.ends_with("1 rejected, 1 warnings"), "{line}");
+        assert_eq!(
+            format!("{report:#}"),
+            format!(
+                "{line}\n  entry a rejected: the key is another one's\n  {}",
+                report.warnings[0]
+            )
+        );
+    }
 }
