@@ -122,6 +122,9 @@ fn check_text(
             Ok(other) => {
                 let what = match other {
                     Manifest::Other(other) => other.metadata().to_string(),
+                    Manifest::Secret(secret) => {
+                        format!("Secret {}/{}", secret.namespace, secret.name)
+                    }
                     _ => "a document of another kind".to_owned(),
                 };
                 let message = format!("{what} is not checked here");

@@ -57,12 +57,12 @@ impl Check {
                 files += documents.read_paths([path]);
             }
         }
-        let paths: Vec<_> = self
-            .paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        let found = Found::of(&documents, &paths.join(" "));
+        let about = match self.paths.as_slice() {
+            [path] if path.as_os_str() == "-" => STDIN.to_owned(),
+            [path] => path.display().to_string(),
+            _ => "manifests".to_owned(),
+        };
+        let found = Found::of(&documents, &about);
         let mistakes = found.mistakes.len() + if self.strict { found.warnings.len() } else { 0 };
         let valid = mistakes == 0;
         if output.json {

@@ -74,8 +74,7 @@ enum Aim {
 #[derive(Clone, Debug)]
 struct IssuerQuota {
     issuer: String,
-    count: u32,
-    window: std::time::Duration,
+    quota: Quota,
 }
 
 impl FromStr for IssuerQuota {
@@ -85,18 +84,16 @@ impl FromStr for IssuerQuota {
         let form = || "expected ISSUER=COUNT/WINDOW, such as letsencrypt=300/3h".to_owned();
         let (issuer, rest) = text.split_once('=').ok_or_else(form)?;
         let (count, window) = rest.split_once('/').ok_or_else(form)?;
-        let count = count.parse().map_err(|_| form())?;
-        if count < 2 {
-            // See `Quota::refilled`: of a bucket of one, no span has a share.
-            return Err(
-                "COUNT must be at least 2: renewals are spread over halves of the window"
-                    .to_owned(),
-            );
+        let (count, window) = (count.parse().map_err(|_| form())?, duration(window)?);
+        let window = Duration::try_from(window).map_err(|_| form())?;
+        let quota = Quota::refilled(count, window);
+        // Of a bucket of one, no span has a share.
+        if quota.count() == 0 {
+            return Err("too few to be spread over halves of the window; name a greater COUNT, with its WINDOW".to_owned());
         }
         Ok(Self {
             issuer: issuer.to_owned(),
-            count,
-            window: duration(window)?,
+            quota,
         })
     }
 }
@@ -222,8 +219,7 @@ impl Forecast {
         let earlier = Duration::try_from(self.earlier)?;
         let mut quotas: BTreeMap<&str, Quota> = BTreeMap::new();
         for quota in &self.quota {
-            let window = Duration::try_from(quota.window)?;
-            quotas.insert(&quota.issuer, Quota::refilled(quota.count, window));
+            quotas.insert(&quota.issuer, quota.quota.clone());
         }
         let mut fleet = Fleet::new();
         let mut names = Vec::new();

@@ -121,6 +121,14 @@ fn texts(names: &NameTexts) -> Vec<String> {
     texts.cloned().chain(ips).chain(others).collect()
 }
 
+/// The common name, if it is worth asking for: it is no other name's text, and not longer than one may be.
+fn common_name(facts: &CertificateFacts) -> Option<&str> {
+    let name = facts.subject.values(attribute::COMMON_NAME).last()?;
+    let names = texts(&facts.names);
+    let listed = names.iter().any(|text| text.eq_ignore_ascii_case(name));
+    (!listed && (1..=64).contains(&name.len())).then_some(name)
+}
+
 /// What the first certificate says.
 fn facts(chain: &[u8]) -> Result<CertificateFacts, String> {
     let certificates = Certificate::read_pem(chain).map_err(|error| with_causes(&error))?;
@@ -148,8 +156,15 @@ impl Import {
                 let unread = item.facts.as_ref().map_or(0, |facts| facts.names.unread);
                 if unread > 0 {
                     left_out.push(format!(
-                        "{unread} names of {}, of a form that no Certificate asks for",
+                        "{} of {}, of a form that no Certificate asks for",
+                        count(unread, "name"),
                         item.secret.name
+                    ));
+                }
+                if item.facts.as_ref().is_some_and(|facts| facts.is_ca) {
+                    let name = &item.secret.name;
+                    left_out.push(format!(
+                        "isCA of {name}: its Certificate is written for a server"
                     ));
                 }
             }
@@ -159,10 +174,12 @@ impl Import {
         }
         if items.is_empty() {
             let path = self.path.display();
-            return Err(format!(
-                "nothing to import in {path}: it has no certificate and no account"
-            )
-            .into());
+            let why = match (left_out.is_empty(), self.resolver.as_slice()) {
+                (_, [_, ..]) => "it has nothing of these resolvers",
+                (false, []) => "everything was left out",
+                (true, []) => "it has no certificate and no account",
+            };
+            return Err(format!("nothing to import in {path}: {why}").into());
         }
         if let Some(issuer) = &self.issuer {
             for item in items.iter_mut().filter(|item| item.facts.is_some()) {
@@ -244,7 +261,10 @@ impl Import {
             let mut secret = TlsSecret::new(&self.namespace, name);
             secret.insert(TLS_CRT, certificate.chain.to_pem());
             insert_key(&mut secret, &certificate.key)?;
-            items.push(Item::certificate(secret, &certificate.resolver)?);
+            match Item::certificate(secret, &certificate.resolver) {
+                Ok(item) => items.push(item),
+                Err(why) => left_out.push(format!("{}: {why}", names.join(" "))),
+            }
         }
         for account in &imported.accounts {
             let name = free(
@@ -356,6 +376,9 @@ impl Import {
         }
         for item in items {
             let Some(facts) = &item.facts else { continue };
+            if item.names().is_empty() && common_name(facts).is_none() {
+                continue;
+            }
             let TlsSecret {
                 name, namespace, ..
             } = &item.secret;
@@ -396,14 +419,8 @@ impl Import {
                 }
                 None => {}
             }
-            let common_name = facts.subject.values(attribute::COMMON_NAME).last();
-            if let Some(name) =
-                common_name.filter(|name| !facts.names.dns.iter().any(|dns| dns == name))
-            {
+            if let Some(name) = common_name(facts) {
                 text.push_str(&format!("  commonName: {}\n", quoted(name)));
-            }
-            if facts.is_ca {
-                text.push_str("  isCA: true\n");
             }
             let NameTexts {
                 dns,

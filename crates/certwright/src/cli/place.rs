@@ -296,17 +296,28 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Reads both. What is wrong with a document is told, and the others are looked at.
+    /// Reads both. What is wrong with a document is told as an error, and the others are looked at.
     pub(crate) fn read(
         manifests: &Manifests,
         place: &Place,
         now: OffsetDateTime,
         output: &mut Output,
     ) -> Result<Self, Box<dyn Error>> {
+        Self::read_telling(manifests, place, now, output, Output::wrong)
+    }
+
+    /// The same for a command that succeeds all the same: what is wrong with a document is told like this.
+    pub(crate) fn read_telling(
+        manifests: &Manifests,
+        place: &Place,
+        now: OffsetDateTime,
+        output: &mut Output,
+        tell: fn(&mut Output, &str),
+    ) -> Result<Self, Box<dyn Error>> {
         let mut documents = manifests.reading.documents();
         documents.read_paths(&manifests.paths);
         for problem in &documents.problems {
-            output.wrong(&problem.to_string());
+            tell(output, &problem.to_string());
         }
         let kept = place.load(output)?;
         let secrets = merge(&documents.inventory, documents.secrets, kept);

@@ -56,12 +56,9 @@ struct Asked {
 
 impl Renew {
     pub(crate) fn run(self, output: &mut Output) -> Answer {
-        let world = World::read(
-            &self.manifests,
-            &self.place,
-            OffsetDateTime::now_utc(),
-            output,
-        )?;
+        let now = OffsetDateTime::now_utc();
+        // A request is made although something is wrong elsewhere.
+        let world = World::read_telling(&self.manifests, &self.place, now, output, Output::warn)?;
         let requests = match self.place.etcd.wanted() {
             true => Requests::Shared {
                 storage: self.place.etcd.storage()?,

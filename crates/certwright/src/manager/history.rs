@@ -67,10 +67,12 @@ pub(super) struct State {
     pub(super) lacking: i64,
     /// When somebody asked for a new certificate.
     pub(super) requested: Option<OffsetDateTime>,
-    /// The same when the job that runs began, if it was due: what is asked for later wants another one.
+    /// The same when the job that runs began: what is asked for later wants another one.
     pub(super) answering: Option<OffsetDateTime>,
     /// Whether that is to have a new key whatever the policy is.
     pub(super) rekey: bool,
+    /// Whether that instant is still to come, and the job that runs keeps the key.
+    pub(super) parked: bool,
     /// Whether the last certificate had one for that reason.
     #[cfg(feature = "run")]
     pub(super) rekeyed: bool,
@@ -214,16 +216,17 @@ impl State {
         // Whoever asked meanwhile did not mean this one, and is heard after it; a clock that was set back since makes
         // that the earlier instant.
         let after = now.saturating_add(Duration::NANOSECOND);
-        let answered = self.answering.take();
-        let meanwhile = self.requested.is_some() && self.requested != answered;
-        self.requested = meanwhile.then_some(after);
-        // A new key that was not due yet is still owed.
-        let due = answered.is_some();
+        let meanwhile = self.requested.is_some() && self.requested != self.answering;
+        // Its instant stays: whoever asked knows it.
+        let parked = core::mem::take(&mut self.parked);
+        if !parked {
+            self.requested = meanwhile.then_some(after);
+        }
         #[cfg(feature = "run")]
         {
-            self.rekeyed = self.rekey && due;
+            self.rekeyed = self.rekey && !parked;
         }
-        self.rekey &= meanwhile && !due;
+        self.rekey &= parked;
         self.running = None;
         // It was about the certificate before. Who knows ACME is asked at once, when the new one is stored.
         self.suggestion = Suggestion::new(None, is_acme.then_some(now));

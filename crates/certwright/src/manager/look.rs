@@ -225,6 +225,7 @@ impl Manager {
         key: KeySource,
         now: OffsetDateTime,
     ) -> Step {
+        let keeps_key = matches!(key, KeySource::Reuse);
         let key = match (key, self.secret_of(name).and_then(|s| s.get(TLS_KEY))) {
             (KeySource::Reuse, Some(stored)) => JobKey::Stored(stored.to_vec().into()),
             _ => JobKey::Generate,
@@ -233,7 +234,8 @@ impl Manager {
         let id = self.started;
         let state = self.states.entry(name.clone()).or_default();
         let revision = state.revision + 1;
-        state.answering = state.requested.filter(|at| *at <= now);
+        state.answering = state.requested;
+        state.parked = state.rekey && keeps_key && state.requested.is_some_and(|at| at > now);
         state.remote = matches!(signer, Signer::Remote(..));
         state.running = Some(Running {
             id,

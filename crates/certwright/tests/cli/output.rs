@@ -316,7 +316,7 @@ fn more_than_a_quota_has_room_for_is_told() {
     let output = world.run(&["forecast", "--quota", "shop/shop-ca=1/20d"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        stderr(&output).contains("COUNT must be at least 2"),
+        stderr(&output).contains("too few to be spread"),
         "{output:?}"
     );
 }
@@ -332,7 +332,7 @@ fn transports_are_checked_and_other_kinds_are_named() {
     );
     world.write(
         "bad.yaml",
-        &format!("{transport}spec: {{serverNaem: a.example}}\n---\nkind: Foo\n"),
+        &format!("{transport}spec: {{servername: a.example}}\n---\nkind: Foo\n"),
     );
     let output = world.run(&["check", "good.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -344,7 +344,7 @@ fn transports_are_checked_and_other_kinds_are_named() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let told = stdout(&output);
     assert!(
-        told.contains("bad.yaml:4:8: error: spec.serverNaem: unknown field"),
+        told.contains("bad.yaml:4:8: error: spec.servername: unknown field"),
         "{told}"
     );
     assert!(

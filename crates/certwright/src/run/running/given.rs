@@ -29,8 +29,9 @@ impl Running {
         for problem in &found.documents.problems {
             (self.runner.listener)(&Event::Document(problem));
         }
-        let wrong = !found.documents.problems.is_empty();
-        if core::mem::replace(&mut self.wrong, wrong) && !wrong {
+        self.wrong |= !found.documents.problems.is_empty();
+        // What is still being written may be what was wrong.
+        if found.whole && core::mem::take(&mut self.wrong) {
             (self.runner.listener)(&Event::Mended);
         }
         let mut inventory = found.documents.inventory;
