@@ -116,7 +116,7 @@ pub enum Event<'a> {
     },
     /// Something is wrong with a document. What was asked for last stays in force ([`Kept`](Self::Kept)).
     Document(&'a Problem),
-    /// Nothing is wrong with any document any more.
+    /// Nothing is wrong with any document any more, after [`Document`](Self::Document).
     Mended,
     /// These are not among the documents that could be read, and stay in force as they were: something is wrong with
     /// a document, which may be theirs.

@@ -17,7 +17,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::excerpt::{Listing, Remark};
-use super::output::{Output, Style};
+use super::output::{Output, Style, count};
 use super::place::Reading;
 use super::{Answer, Exit};
 
@@ -86,13 +86,6 @@ impl Check {
             output.line(&format!("{verdict}: {}", counted.join(", ")))?;
         }
         Ok(if valid { Exit::Done } else { Exit::Wrong })
-    }
-}
-
-pub(crate) fn count(number: usize, what: &str) -> String {
-    match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
     }
 }
 

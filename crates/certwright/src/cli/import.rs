@@ -24,8 +24,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::check::count;
-use super::output::{Output, columns};
+use super::output::{Output, columns, count};
 use super::place::runtime;
 use super::{Answer, Exit, with_causes};
 
@@ -295,13 +294,18 @@ impl Import {
             let listed = root.get("tls").and_then(|tls| tls.get("certificates"));
             for (index, entry) in listed.map_or(&[][..], Node::elements).iter().enumerate() {
                 match provided(entry) {
-                    Ok((chain, key, names)) => {
+                    Ok((chain, key, facts)) => {
+                        let names = texts(&facts.names);
                         let first = names.first().map_or("certificate", String::as_str);
                         let mut secret =
                             TlsSecret::new(&self.namespace, free(&secret_name(first), &mut used));
                         secret.insert(TLS_CRT, chain);
                         insert_key(&mut secret, &key)?;
-                        items.push(Item::certificate(secret, "file")?);
+                        items.push(Item {
+                            secret,
+                            resolver: "file".to_owned(),
+                            facts: Some(facts),
+                        });
                     }
                     Err(why) => {
                         left_out.push(format!(
@@ -463,8 +467,8 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// Chain, key and names of an entry with `certFile` and `keyFile`, which are paths or the PEM texts themselves.
-fn provided(entry: &Node) -> Result<(String, KeyPair, Vec<String>), String> {
+/// Chain, key and certificate of an entry with `certFile` and `keyFile`, which are paths or the PEM texts themselves.
+fn provided(entry: &Node) -> Result<(String, KeyPair, CertificateFacts), String> {
     let content = |field: &str| match entry.get(field).and_then(Node::as_text) {
         None => Err(format!("{field} is missing")),
         // No path has lines, and no message is to show a key.
@@ -477,7 +481,7 @@ fn provided(entry: &Node) -> Result<(String, KeyPair, Vec<String>), String> {
     if facts.public_key != key.public_key().spki_der() {
         return Err("the key is not that of the certificate".to_owned());
     }
-    Ok((chain, key, texts(&facts.names)))
+    Ok((chain, key, facts))
 }
 
 fn insert_key(secret: &mut TlsSecret, key: &KeyPair) -> Result<(), Box<dyn Error>> {
